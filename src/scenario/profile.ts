@@ -1,0 +1,84 @@
+/**
+ * The machine profile: what things cost on one machine, measured there by `gomemsim calibrate`.
+ *
+ * The runtime's source fixes *what* happens; only a measurement says *how long* it takes. Every number here is such a
+ * measurement, kept with its provenance, and a user may replace the whole file. Costs are CPU nanoseconds.
+ * A curve is a list of [x, y] points, interpolated linearly in log x and held flat outside: costs that depend on how much
+ * memory is being walked (caches, TLB) are curves over the live heap's bytes.
+ */
+import { z } from "zod";
+
+const ns = z.number().min(0);
+const curve = z.array(z.tuple([z.number().positive(), ns])).min(1);
+/** A log-normal spread: half of the values are below `median`, 16 % above median * exp(sigma). */
+const spread = z.strictObject({ median: ns, sigma: z.number().min(0) });
+
+export const machineProfile = z.strictObject({
+  name: z.string(),
+  provenance: z.strictObject({
+    go_version: z.string(),
+    cpu: z.string(),
+    cpus: z.int().min(1),
+    kernel: z.string(),
+    date: z.string(),
+    command: z.string(),
+  }),
+  /** Whether Go's collector uses its AVX-512 span scanner here (Green Tea counts dense spans by whole objects then). */
+  avx512: z.boolean(),
+  alloc: z.strictObject({
+    /** mallocgc of one small object, by element size [bytes, ns], without zeroing, pointer-free and pointerful. */
+    malloc_noscan_ns: curve,
+    malloc_scan_ns: curve,
+    tiny_ns: ns,
+    /** A large object's span, without zeroing. */
+    large_ns: ns,
+    /** mcache.refill from a swept partial span; a fresh span from the page heap costs span_alloc_ns more. */
+    refill_ns: ns,
+    span_alloc_ns: ns,
+    zero_ns_per_byte: ns,
+    /** The program's own writing of the object: pointer words, and one touch per OS page. */
+    init_pointer_word_ns: ns,
+    init_page_ns: ns,
+    /** First touch of an OS page. */
+    fault_ns: ns,
+    sweep_span_ns: ns,
+  }),
+  mark: z.strictObject({
+    /** Marking one object, by live heap bytes: pointer-free (found, marked) and pointerful (also queued and scanned). */
+    noscan_object_ns: curve,
+    scan_object_ns: curve,
+    /** Scanning, per byte of pointer part that holds non-nil pointers to already marked objects. */
+    scan_ns_per_byte: curve,
+    stack_ns_per_byte: ns,
+    goroutine_ns: ns,
+    globals_ns_per_byte: ns,
+    /** Fixed CPU of a cycle's concurrent part: root jobs, ragged barriers, worker starts. */
+    cycle_ns: ns,
+  }),
+  pause: z.strictObject({ sweep_term: spread, mark_term: spread, per_p_ns: ns }),
+  sched: z.strictObject({
+    goroutine_start_ns: ns,
+    goroutine_switch_ns: ns,
+    /** Extra delay of a timer or sleep beyond its due time. */
+    timer_slack_ns: ns,
+    stack_copy_ns_per_byte: ns,
+  }),
+  /** What the oracle's own bookkeeping costs per object it tracks, and per tick. */
+  oracle: z.strictObject({ object_ns: ns, drop_ns: ns, tick_ns: ns, request_ns: ns }),
+  /** A Go process that has done nothing yet (the oracle with an empty workload). */
+  baseline: z.strictObject({
+    globals_bytes: z.int().min(0),
+    /** File-backed resident bytes: program text and data. */
+    file_rss_bytes: z.int().min(0),
+    /** Anonymous resident bytes outside the Go runtime's own statistics (thread stacks, vdso, loader). */
+    other_rss_bytes: z.int().min(0),
+    goroutines: z.int().min(0),
+    threads: z.int().min(1),
+    page_faults: z.int().min(0),
+    /** Objects alive when main starts, as [class bytes, pointerful, count]. */
+    objects: z.array(z.tuple([z.int().min(1), z.boolean(), z.int().min(1)])),
+  }),
+});
+
+export type MachineProfile = z.output<typeof machineProfile>;
+export type Curve = readonly (readonly [number, number])[];
