@@ -7,8 +7,9 @@
  *
  * Follows: the first stable patch release of each minor version unless a field says otherwise (a few
  * rules were changed by patch releases; the field then names the patch level modelled). Platform is
- * linux/amd64 throughout: 8 KiB runtime pages, 4 KiB OS pages, 64 MiB arenas. The structure sizes of
- * 1.26 were read from the debug information of a compiled program.
+ * linux/amd64 throughout: 8 KiB runtime pages, 4 KiB OS pages, 64 MiB arenas. The structure sizes were
+ * read from the debug information of programs compiled by 1.19.8, 1.20.14, 1.21.13, 1.22.12, 1.23.12,
+ * 1.24.7, 1.25.1 and 1.26.8.
  *
  * Simplifies: compiler changes (escape analysis, stack-allocated slices) alter the workload, not the
  * runtime, and are not here. Experiments that are off by default are left out, so is every GODEBUG
@@ -74,6 +75,9 @@ export interface VersionRules {
   /** The percentage used by "percent"; 0 for "flat". */
   readonly limitHeadroomPercent: number;
 
+  /** New mark work also wakes an idle P to become an idle mark worker (1.26, Green Tea). */
+  readonly enlistIdleWorkers: boolean;
+
   // ---- Sweeper (mgcsweep.go) ----
 
   /** Spans the background sweeper sweeps before it yields the processor. */
@@ -109,7 +113,7 @@ export interface VersionRules {
   readonly specialFinalizerBytes: number;
   /** 0 where runtime.AddCleanup does not exist. */
   readonly specialCleanupBytes: number;
-  /** 0 where the weak package does not exist. */
+  /** Weak pointers: the weak package from 1.24, the unique package alone in 1.23; 0 before. */
   readonly specialWeakHandleBytes: number;
   /** Per-P span queue and pointer buffers of the Green Tea marker exist. */
   readonly greenTeaQueues: boolean;
@@ -157,6 +161,7 @@ const go119: VersionRules = {
   triggeredIsComputed: true,
   limitHeadroomRule: "flat",
   limitHeadroomPercent: 0,
+  enlistIdleWorkers: false,
   sweeperYieldSpans: 1,
   sweepBasisUnderflowFixed: false,
   idlePageCacheFlush: false,
@@ -213,6 +218,7 @@ const go121: VersionRules = {
   hugePageAdvice: "none",
   scavtraceFormat: "split",
   mspanStructBytes: 168,
+  gStructBytes: 408,
   scavengeIndexBytesPerChunk: 8,
   scavengeIndexInitialBytes: 0,
 };
@@ -228,6 +234,7 @@ const go122: VersionRules = {
   limitBackgroundScavenge: true,
   mspanStructBytes: 160,
   heapArenaStructBytes: 68_624,
+  gStructBytes: 424,
 };
 
 const go123: VersionRules = {
@@ -235,6 +242,8 @@ const go123: VersionRules = {
   version: "1.23",
   pauseCpuAccounting: "stopping-then-all-procs",
   profileStackDepth: 128,
+  specialWeakHandleBytes: 24,
+  gStructBytes: 432,
 };
 
 const go124: VersionRules = {
@@ -246,6 +255,7 @@ const go124: VersionRules = {
   specialFinalizerBytes: 56,
   specialCleanupBytes: 40,
   specialWeakHandleBytes: 32,
+  gStructBytes: 440,
   profileSampleRule: "subtract-then-compare",
 };
 
@@ -263,6 +273,7 @@ const go126: VersionRules = {
   inlineMarkBitsBytes: 128,
   scavengedSpansAreZero: true,
   randomHeapBase: true,
+  enlistIdleWorkers: true,
   mcacheStructBytes: 2296,
   specialCleanupBytes: 56,
   greenTeaQueues: true,
