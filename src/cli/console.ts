@@ -1,0 +1,64 @@
+/**
+ * Standard output, written so that a failure is noticed: Node reports a closed pipe or a full disk later, as an event.
+ */
+import pc from "picocolors";
+import type { Paint } from "../report/terminal.ts";
+import { CliError, EXIT, errorCode, reasonOf } from "./exit.ts";
+
+let failure: Error | undefined;
+
+/** Must be called once, before anything is printed. */
+export function watchStandardStreams(): void {
+  process.stdout.on("error", (error) => {
+    failure ??= error;
+  });
+  // Nowhere left to complain to: what matters is the exit status.
+  process.stderr.on("error", () => {});
+}
+
+/** Prints and waits until the text is out; a CliError when it cannot be. */
+export async function print(text: string): Promise<void> {
+  const error = await new Promise<Error | null | undefined>((resolve) => {
+    process.stdout.write(text, (problem) => resolve(problem));
+  });
+  const problem = error ?? failure;
+  if (problem === undefined || problem === null) return;
+  const closed = errorCode(problem) === "EPIPE";
+  throw new CliError(
+    EXIT.output,
+    closed
+      ? "standard output was closed before everything was printed"
+      : `standard output: cannot be written: ${reasonOf(problem)}`,
+    { cause: problem },
+  );
+}
+
+/** A message for the user on standard error. */
+export function complain(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+export function paintFor(stream: NodeJS.WriteStream): Paint {
+  const env = process.env;
+  // https://no-color.org: any non-empty value.
+  const enabled = env["NO_COLOR"]
+    ? false
+    : env["FORCE_COLOR"] !== undefined && env["FORCE_COLOR"] !== "0"
+      ? true
+      : stream.isTTY === true && env["TERM"] !== "dumb";
+  const { bold, dim, cyan } = pc.createColors(enabled);
+  return { bold, dim, cyan };
+}
+
+/** Columns to fill: the terminal's, COLUMNS where there is none, else 100. */
+export function widthOf(stream: NodeJS.WriteStream): number {
+  const given = Number(process.env["COLUMNS"]);
+  const columns = stream.columns ?? (Number.isInteger(given) && given > 0 ? given : 100);
+  return Math.max(20, Math.min(columns, 160));
+}
+
+/** Whether the locale says that only ASCII shows. No locale at all (containers) is taken as UTF-8. */
+export function onlyAscii(): boolean {
+  const locale = process.env["LC_ALL"] || process.env["LC_CTYPE"] || process.env["LANG"] || "";
+  return locale !== "" && !/utf-?8/i.test(locale);
+}

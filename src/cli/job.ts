@@ -1,0 +1,148 @@
+/**
+ * One variant simulated and written: timeseries.csv, cycles.csv and gctrace.txt while it runs, summary.json at its end.
+ * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
+ */
+import { closeSync, openSync } from "node:fs";
+import { join } from "node:path";
+import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
+import { gctraceLine } from "../report/gctrace.ts";
+import { SeriesSketch } from "../report/sketch.ts";
+import { summaryJson } from "../report/summary.ts";
+import type { FinishedRun, RunDigest } from "../report/terminal.ts";
+import { SampleFormatter } from "../report/timeseries.ts";
+import type { MachineProfile } from "../scenario/profile.ts";
+import type { Scenario } from "../scenario/schema.ts";
+import { type CycleRecord, type RunSink, SAMPLE_COLUMNS, simulate } from "../simulate.ts";
+import { ChunkedWriter, cannotWrite } from "./outputs.ts";
+
+/** What one run is given. Plain data: it crosses to the worker thread. */
+export interface Job {
+  readonly scenario: Scenario;
+  readonly profile?: MachineProfile;
+  readonly checked: boolean;
+  /** An existing folder to write into, and how messages call the place it will end up in. */
+  readonly folder: string;
+  readonly label: string;
+}
+
+export const OUTPUT_FILES = ["timeseries.csv", "cycles.csv", "gctrace.txt", "summary.json"] as const;
+
+/** Cycles are handed to the CSV library this many at a time. */
+const CYCLE_BATCH = 256;
+
+class OutputFile {
+  readonly #fd: number;
+  readonly writer: ChunkedWriter;
+
+  constructor(job: Job, name: (typeof OUTPUT_FILES)[number]) {
+    const label = join(job.label, name);
+    try {
+      this.#fd = openSync(join(job.folder, name), "w");
+    } catch (error) {
+      throw cannotWrite(label, error);
+    }
+    this.writer = new ChunkedWriter(this.#fd, label);
+  }
+
+  close(): void {
+    this.writer.flush();
+    closeSync(this.#fd);
+  }
+}
+
+function writeWhole(job: Job, name: (typeof OUTPUT_FILES)[number], text: string): void {
+  const file = new OutputFile(job, name);
+  file.writer.write(text);
+  file.close();
+}
+
+/** Writes the series to files as they come and keeps the little the terminal summary needs. */
+class FileSink implements RunSink {
+  readonly #timeseries: OutputFile;
+  readonly #cycles: OutputFile;
+  readonly #gctrace: OutputFile;
+  readonly #formatter = new SampleFormatter(SAMPLE_COLUMNS);
+  readonly #stwProcs: number;
+  readonly #batch: CycleRecord[] = [];
+  readonly #pausesNs: number[] = [];
+  readonly #sums = new Float64Array(SAMPLE_COLUMNS.length);
+  readonly #counts = new Float64Array(SAMPLE_COLUMNS.length);
+  readonly #last = new Float64Array(SAMPLE_COLUMNS.length);
+  readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
+
+  constructor(job: Job) {
+    this.#timeseries = new OutputFile(job, "timeseries.csv");
+    this.#cycles = new OutputFile(job, "cycles.csv");
+    this.#gctrace = new OutputFile(job, "gctrace.txt");
+    // work.stwprocs of the runtime: Ps that can run at once while the world is stopped.
+    this.#stwProcs = Math.min(job.scenario.go.GOMAXPROCS, job.scenario.machine.cpus);
+    this.#pictures = ["heap_inuse_bytes", "next_gc_bytes", "rss_bytes"].map((name) => ({
+      column: SAMPLE_COLUMNS.findIndex((column) => column.name === name),
+      sketch: new SeriesSketch(),
+    }));
+    this.#timeseries.writer.write(csvLine(SAMPLE_COLUMNS.map((column) => column.name)));
+    this.#cycles.writer.write(cyclesHeader());
+  }
+
+  sample(row: Float64Array): void {
+    this.#timeseries.writer.write(this.#formatter.line(row));
+    for (let i = 0; i < row.length; i++) {
+      const value = row[i];
+      if (Number.isNaN(value)) continue;
+      this.#sums[i] += value;
+      this.#counts[i]++;
+      this.#last[i] = value;
+    }
+    for (const { column, sketch } of this.#pictures) if (column >= 0) sketch.add(row[column]);
+  }
+
+  cycle(cycle: CycleRecord): void {
+    this.#gctrace.writer.write(`${gctraceLine(cycle, this.#stwProcs)}\n`);
+    this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
+    this.#batch.push({ ...cycle });
+    if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
+  }
+
+  #writeCycles(): void {
+    if (this.#batch.length > 0) this.#cycles.writer.write(cycleLines(this.#batch));
+    this.#batch.length = 0;
+  }
+
+  close(): void {
+    this.#writeCycles();
+    this.#timeseries.close();
+    this.#cycles.close();
+    this.#gctrace.close();
+  }
+
+  digest(): RunDigest {
+    const pauses = Float64Array.from(this.#pausesNs).sort();
+    // Nearest rank: the smallest value that at least this share of the cycles does not exceed.
+    const percentile = (share: number): number =>
+      pauses.length === 0 ? Number.NaN : pauses[Math.max(0, Math.ceil(share * pauses.length) - 1)];
+    const byName = (values: (i: number) => number): Record<string, number> =>
+      Object.fromEntries(SAMPLE_COLUMNS.map((column, i) => [column.name, values(i)]));
+    return {
+      heapInuse: this.#pictures[0].sketch.peaks,
+      goal: this.#pictures[1].sketch.peaks,
+      rss: this.#pictures[2].sketch.peaks,
+      pauses: { p50_ns: percentile(0.5), p99_ns: percentile(0.99), max_ns: percentile(1) },
+      means: byName((i) => this.#sums[i] / this.#counts[i]),
+      last: byName((i) => this.#last[i]),
+    };
+  }
+}
+
+/** Runs the job to its end; throws a CliError when its files cannot be written. */
+export function runJob(job: Job, onProgress: (fractionDone: number) => void): FinishedRun {
+  const sink = new FileSink(job);
+  const summary = simulate(job.scenario, {
+    ...(job.profile === undefined ? {} : { profile: job.profile }),
+    checked: job.checked,
+    sink,
+    onProgress,
+  });
+  sink.close();
+  writeWhole(job, "summary.json", summaryJson(summary));
+  return { summary, digest: sink.digest() };
+}

@@ -1,0 +1,74 @@
+#!/usr/bin/env node
+/** The `gomemsim` command: registers the commands, and turns every failure into a message and an exit status. */
+import yargs from "yargs";
+import { hideBin } from "yargs/helpers";
+import { checkCommand } from "./check.ts";
+import { complain, watchStandardStreams, widthOf } from "./console.ts";
+import { CliError, EXIT, type ExitStatus, exitStatusHelp } from "./exit.ts";
+import { runCommand } from "./run.ts";
+import { packageVersion } from "./version.ts";
+
+const wantsStack = (argv: readonly string[]): boolean =>
+  argv.includes("--verbose") || Boolean(process.env["GOMEMSIM_DEBUG"]);
+
+/** Says what went wrong on standard error; the status tells its class. */
+function explain(error: unknown, argv: readonly string[]): ExitStatus {
+  if (error instanceof CliError) {
+    complain(
+      error.status === EXIT.scenario || error.status === EXIT.outOfBand
+        ? error.message
+        : `gomemsim: ${error.message}`,
+    );
+    if (wantsStack(argv) && error.stack !== undefined) complain(error.stack);
+    return error.status;
+  }
+  // yargs's own complaints: unknown command or option, missing argument.
+  if (error instanceof Error && error.name === "YError") {
+    complain(`gomemsim: ${error.message}\nTry: gomemsim --help`);
+    return EXIT.usage;
+  }
+  complain(`gomemsim: internal error: ${error instanceof Error ? error.message : String(error)}`);
+  if (wantsStack(argv) && error instanceof Error) complain(error.stack ?? "");
+  complain(
+    `This is a fault of gomemsim, not yours. To report it, run the command again with --verbose and send what it prints,\n` +
+      `the scenario file, and: gomemsim ${packageVersion()}, Node ${process.version}, ${process.platform} ${process.arch}`,
+  );
+  return EXIT.bug;
+}
+
+async function main(argv: readonly string[]): Promise<ExitStatus> {
+  watchStandardStreams();
+  try {
+    await yargs([...argv])
+      .scriptName("gomemsim")
+      .usage(
+        "$0 <command>\n\nSimulates the memory of a Go process: workload and settings in, time series out.",
+      )
+      .command(runCommand)
+      .command(checkCommand)
+      .option("verbose", { type: "boolean", default: false, describe: "Stack traces with errors" })
+      .demandCommand(1, "Name a command, e.g. run scenarios/web-api.yaml")
+      .recommendCommands()
+      .strict()
+      .parserConfiguration({
+        "parse-numbers": false,
+        "parse-positional-numbers": false,
+        "dot-notation": false,
+        "boolean-negation": false,
+      })
+      .locale("en")
+      .wrap(Math.min(100, widthOf(process.stdout)))
+      .version(packageVersion())
+      .help()
+      .alias("help", "h")
+      .epilogue(exitStatusHelp())
+      .exitProcess(false)
+      .fail(false)
+      .parseAsync();
+    return EXIT.ok;
+  } catch (error) {
+    return explain(error, argv);
+  }
+}
+
+process.exitCode = await main(hideBin(process.argv));

@@ -1,0 +1,176 @@
+/**
+ * Where a run's files go, so that nothing half-written ever stands under a final name.
+ *
+ * Everything is written to a temporary folder first. When all of it is complete, `commit` renames: the whole folder at
+ * once when the target does not exist yet; else, file by file into the existing folder, so that whatever else the user
+ * keeps there stays. `abort` removes the temporary folder and every parent folder that was made for it.
+ * A run killed outright (SIGKILL, power) leaves only a `*.tmp-*` folder behind, never a partial result.
+ */
+import { randomBytes } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { CliError, EXIT, errorCode, reasonOf } from "./exit.ts";
+
+export function cannotWrite(path: string, error: unknown): CliError {
+  return new CliError(EXIT.output, `${path}: cannot be written: ${reasonOf(error)}`, { cause: error });
+}
+
+/** Write errors become CliErrors that name the user's path; anything else is a bug and passes. */
+function attempt<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof CliError || errorCode(error) === undefined) throw error;
+    throw cannotWrite(path, error);
+  }
+}
+
+export class OutputFolder {
+  /** The final folder, as the user named it. */
+  readonly target: string;
+  /** The folder to write into until `commit`. */
+  readonly temporary: string;
+  readonly #targetExists: boolean;
+  /** Folders made on the way to the target, outermost first. */
+  readonly #madeParents: string[] = [];
+
+  constructor(target: string) {
+    this.target = target;
+    const full = resolve(target);
+    let stat: ReturnType<typeof statSync> | undefined;
+    try {
+      stat = statSync(full, { throwIfNoEntry: false });
+    } catch (error) {
+      throw cannotWrite(target, error);
+    }
+    if (stat !== undefined && !stat.isDirectory()) {
+      throw new CliError(EXIT.output, `${target}: cannot be written: it is a file, and a folder is needed`);
+    }
+    this.#targetExists = stat !== undefined;
+    try {
+      if (!this.#targetExists) this.#makeParents(dirname(full));
+      // Inside an existing target: it may be a mounted volume, and a rename must not leave its file system.
+      const suffix = `.tmp-${randomBytes(6).toString("hex")}`;
+      this.temporary = this.#targetExists ? join(full, `gomemsim${suffix}`) : `${full}${suffix}`;
+      attempt(target, () => mkdirSync(this.temporary));
+    } catch (error) {
+      this.#removeMadeParents();
+      throw error;
+    }
+  }
+
+  #makeParents(folder: string): void {
+    const missing: string[] = [];
+    for (let at = folder; !existsSync(at); at = dirname(at)) missing.unshift(at);
+    attempt(this.target, () => {
+      for (const made of missing) {
+        try {
+          mkdirSync(made);
+          this.#madeParents.push(made);
+        } catch (error) {
+          // Another run made it in the meantime: as good.
+          if (errorCode(error) !== "EEXIST") throw error;
+        }
+      }
+    });
+  }
+
+  #removeMadeParents(): void {
+    for (const made of this.#madeParents.reverse()) {
+      try {
+        rmdirSync(made);
+      } catch {
+        return; // Someone else's file is in there now.
+      }
+    }
+  }
+
+  /** Makes a folder inside the temporary one and returns its path; "" is the temporary folder itself. */
+  folder(name: string): string {
+    const path = join(this.temporary, name);
+    if (name !== "") attempt(join(this.target, name), () => mkdirSync(path, { recursive: true }));
+    return path;
+  }
+
+  commit(): void {
+    attempt(this.target, () => {
+      const target = resolve(this.target);
+      if (!this.#targetExists) {
+        try {
+          renameSync(this.temporary, target);
+          return;
+        } catch (error) {
+          // Another run finished first: put our files over its.
+          const code = errorCode(error);
+          if (code !== "ENOTEMPTY" && code !== "EEXIST") throw error;
+        }
+      }
+      moveInto(this.temporary, target);
+      rmdirSync(this.temporary);
+    });
+  }
+
+  abort(): void {
+    try {
+      rmSync(this.temporary, { recursive: true, force: true, maxRetries: 3 });
+    } catch {
+      // Nothing more can be done, and the failure that led here is the one to report.
+    }
+    this.#removeMadeParents();
+  }
+}
+
+/** Renames every entry of `from` over its namesake in `to`; summary.json last, as the sign that the rest is in place. */
+function moveInto(from: string, to: string): void {
+  const names = readdirSync(from).sort((a, b) => Number(a === "summary.json") - Number(b === "summary.json"));
+  for (const name of names) {
+    const source = join(from, name);
+    const destination = join(to, name);
+    if (statSync(source).isDirectory() && existsSync(destination)) {
+      moveInto(source, destination);
+      rmdirSync(source);
+    } else {
+      renameSync(source, destination);
+    }
+  }
+}
+
+const CHUNK_CHARS = 1 << 16;
+
+/**
+ * Text written to a descriptor in chunks, synchronously: the simulation waits for the disk, so memory stays at one
+ * chunk however long the series is, and a full disk is an exception at once.
+ */
+export class ChunkedWriter {
+  readonly #fd: number;
+  readonly #label: string;
+  #pending = "";
+
+  /** `label` is the final path, which is what a message must name. */
+  constructor(fd: number, label: string) {
+    this.#fd = fd;
+    this.#label = label;
+  }
+
+  write(text: string): void {
+    this.#pending += text;
+    if (this.#pending.length >= CHUNK_CHARS) this.flush();
+  }
+
+  flush(): void {
+    const bytes = Buffer.from(this.#pending, "utf8");
+    this.#pending = "";
+    attempt(this.#label, () => {
+      for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done);
+    });
+  }
+}

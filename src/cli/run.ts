@@ -1,0 +1,128 @@
+/**
+ * `gomemsim run FILE`: simulates a scenario and its variants, writes their files, prints a summary.
+ *
+ * The scenario itself goes to the output folder, each variant to a folder of its name in there; all of it appears at
+ * once at the end, or nothing does.
+ */
+import { join } from "node:path";
+import type { CommandModule } from "yargs";
+import { terminalSummary } from "../report/terminal.ts";
+import type { Scenario } from "../scenario/schema.ts";
+import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
+import { CliError, EXIT } from "./exit.ts";
+import { type Job, OUTPUT_FILES } from "./job.ts";
+import { once, SCENARIO_OPTIONS, scenarioPositional, toList } from "./options.ts";
+import { OutputFolder } from "./outputs.ts";
+import { runJobs } from "./pool.ts";
+import { readProfile } from "./profile.ts";
+import { progressFor } from "./progress.ts";
+import { readScenarios } from "./scenarios.ts";
+
+interface RunArguments {
+  readonly file: string;
+  readonly out: string | undefined;
+  readonly seed: string | undefined;
+  readonly set: readonly string[];
+  readonly profile: string | undefined;
+  readonly quiet: boolean;
+  readonly checked: boolean;
+}
+
+const SIGNALS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hangup } as const;
+
+/** Turns the first of the signals into an abort, so that the way out is the same as after a failure. */
+function abortOnSignals(): { readonly signal: AbortSignal; release(): void } {
+  const controller = new AbortController();
+  const handlers = (Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]).map((name) => {
+    const handler = (): void =>
+      controller.abort(
+        new CliError(
+          SIGNALS[name],
+          `${name === "SIGINT" ? "interrupted" : `stopped by ${name}`}; nothing was written`,
+        ),
+      );
+    process.on(name, handler);
+    return { name, handler };
+  });
+  return {
+    signal: controller.signal,
+    release: () => {
+      for (const { name, handler } of handlers) process.off(name, handler);
+    },
+  };
+}
+
+const jobName = (scenario: Scenario): string =>
+  scenario.variant === "" ? scenario.name : `${scenario.name}/${scenario.variant}`;
+
+async function run(args: RunArguments): Promise<void> {
+  const scenarios = readScenarios(args.file, args.set, args.seed);
+  const profile = args.profile === undefined ? undefined : readProfile(args.profile);
+  const abort = abortOnSignals();
+  const folder = new OutputFolder(args.out ?? join("out", scenarios[0].name));
+  const progress = progressFor(scenarios.map(jobName), args.quiet);
+  try {
+    const jobs = scenarios.map(
+      (scenario): Job => ({
+        scenario,
+        ...(profile === undefined ? {} : { profile }),
+        checked: args.checked,
+        folder: folder.folder(scenario.variant),
+        label: join(folder.target, scenario.variant),
+      }),
+    );
+    const finished = await runJobs(jobs, progress, abort.signal);
+    progress.stop();
+    abort.signal.throwIfAborted();
+    folder.commit();
+    if (args.quiet) return;
+    const written = jobs.map((job) => `wrote ${job.label}: ${OUTPUT_FILES.join(", ")}`);
+    const options = { width: widthOf(process.stdout), paint: paintFor(process.stdout), ascii: onlyAscii() };
+    try {
+      await print(terminalSummary(finished, written, options));
+    } catch (error) {
+      // The files are the result, and they are there: say so before failing.
+      if (error instanceof CliError) complain(written.join("\n"));
+      throw error;
+    }
+  } catch (error) {
+    progress.stop();
+    folder.abort();
+    throw error;
+  } finally {
+    abort.release();
+  }
+}
+
+export const runCommand: CommandModule<object, RunArguments> = {
+  command: "run <file>",
+  describe: "Simulate a scenario and its variants, and write their series",
+  builder: (yargs) =>
+    scenarioPositional(yargs)
+      .option("out", {
+        type: "string",
+        nargs: 1,
+        coerce: once("out"),
+        describe: "Folder to write to (default: out/NAME); variants go to folders in it",
+      })
+      .option("seed", { ...SCENARIO_OPTIONS.seed, coerce: once("seed") })
+      .option("set", { ...SCENARIO_OPTIONS.set, coerce: toList("set") })
+      .option("profile", {
+        type: "string",
+        nargs: 1,
+        coerce: once("profile"),
+        describe: "Machine profile (JSON, from `gomemsim calibrate`) instead of the shipped one",
+      })
+      .option("quiet", {
+        alias: "q",
+        type: "boolean",
+        default: false,
+        describe: "Print nothing but errors",
+      })
+      .option("checked", {
+        type: "boolean",
+        default: false,
+        describe: "Check the model's accounting identities all along (slow)",
+      }),
+  handler: run,
+};

@@ -1,0 +1,38 @@
+/**
+ * summary.json: what was run and what came out, in one object. It opens with the versions and the seed, then the
+ * headline figures, then everything needed to run it again (resolved scenario, machine profile).
+ *
+ * Holds no wall-clock time, host name or path: the same scenario, profile and seed give the same bytes anywhere.
+ */
+import type { RunSummary } from "../simulate.ts";
+import { plainNumber, unitOf } from "./format.ts";
+
+/** Raised when a key changes its meaning or goes; new keys do not raise it. */
+export const SUMMARY_FORMAT = 1;
+
+/** JSON knows no not-a-number: a figure without a value is null. Reals are rounded as in the CSV files. */
+function roundedFigures(figures: Readonly<Record<string, number>>): Record<string, number | null> {
+  const rounded: Record<string, number | null> = {};
+  for (const [name, value] of Object.entries(figures)) {
+    const text = plainNumber(value, unitOf(name));
+    rounded[name] = text === "" ? null : Number(text);
+  }
+  return rounded;
+}
+
+export function summaryJson(run: RunSummary): string {
+  const { versions, seed, figures, scenario, profile, ...rest } = run;
+  const ordered = {
+    format: SUMMARY_FORMAT,
+    versions,
+    name: scenario.name,
+    variant: scenario.variant,
+    seed,
+    profile: profile.name,
+    figures: roundedFigures(figures),
+    ...rest,
+    scenario,
+    machine_profile: profile,
+  };
+  return `${JSON.stringify(ordered, null, 2)}\n`;
+}

@@ -1,0 +1,81 @@
+/** Made-up records for the report tests: plausible, and nothing more. */
+import type { FinishedRun } from "../../src/report/terminal.ts";
+import profile from "../../src/scenario/default-profile.json" with { type: "json" };
+import { machineProfile } from "../../src/scenario/profile.ts";
+import type { Scenario } from "../../src/scenario/schema.ts";
+import type { CycleRecord, RunSummary } from "../../src/simulate.ts";
+
+export function cycle(changes: Partial<CycleRecord> = {}): CycleRecord {
+  return {
+    gc: 1,
+    start_seconds: 1,
+    heap_start_bytes: 4e6,
+    heap_end_bytes: 4.2e6,
+    heap_marked_bytes: 2e6,
+    goal_bytes: 4 * 2 ** 20,
+    trigger_bytes: 3_997_696,
+    stacks_bytes: 20_000,
+    globals_bytes: 100_000,
+    stw1_ns: 20_000,
+    concurrent_ns: 800_000,
+    stw2_ns: 30_000,
+    assist_cpu_ns: 90_000,
+    background_cpu_ns: 100_000,
+    idle_cpu_ns: 200_000,
+    procs: 2,
+    forced: false,
+    reason: "heap",
+    gc_cpu_percent: 1.9,
+    ...changes,
+  };
+}
+
+export function scenario(variant = ""): Scenario {
+  return {
+    name: "made-up",
+    description: "",
+    variant,
+    duration: 60e9,
+    seed: 7,
+    sample_interval: 1e8,
+    go: { version: "1.26", GOGC: 100, GOMAXPROCS: 2 },
+    machine: { cpus: 2 },
+    workload: [],
+    phases: [],
+    interventions: [],
+  };
+}
+
+export const FIGURES = {
+  gc_count: 123,
+  gc_cpu_seconds: 2.4,
+  assist_cpu_seconds: 0.012,
+  pause_total_ns: 12_345_678,
+  heap_inuse_mean_bytes: 80 * 2 ** 20,
+  heap_inuse_peak_bytes: 93.14 * 2 ** 20,
+  goal_peak_bytes: 100 * 2 ** 20,
+  rss_peak_bytes: 120 * 2 ** 20,
+  mallocs: 45_678_901,
+};
+
+export function finished(variant = "", figures: Record<string, number> = FIGURES): FinishedRun {
+  const summary = {
+    scenario: scenario(variant),
+    profile: machineProfile.parse(profile),
+    seed: 7,
+    versions: { gomemsim: "1.2.3", model: "m4" },
+    figures,
+  } as unknown as RunSummary;
+  const wave = Array.from({ length: 100 }, (_, i) => 40e6 + (i % 10) * 5e6);
+  return {
+    summary,
+    digest: {
+      heapInuse: wave,
+      goal: wave.map(() => 104e6),
+      rss: wave.map((v) => v + 2e7),
+      pauses: { p50_ns: 50_000, p99_ns: 81_000, max_ns: 99_000 },
+      means: { heap_alloc_bytes: 75e6, heap_inuse_bytes: 84e6, heap_idle_bytes: 16e6, heap_sys_bytes: 100e6 },
+      last: {},
+    },
+  };
+}

@@ -1,0 +1,119 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { fmtNSAsMS, gctraceLine, itoaDiv } from "../../src/report/gctrace.ts";
+import type { CycleRecord } from "../../src/simulate.ts";
+import { cycle } from "./fixtures.ts";
+
+/** A duration as gctrace can print it: nothing looser, so "0.1" or "10.0" would fail. */
+const MS = String.raw`(?:0|0\.00[1-9]|0\.0[1-9]\d|0\.[1-9]\d|[1-9]\.\d|[1-9]\d+)`;
+const NUMBER = String.raw`(?:0|[1-9]\d*)`;
+const LINE = new RegExp(
+  String.raw`^gc [1-9]\d* @${NUMBER}\.\d{3}s ${NUMBER}%: ${MS}\+${MS}\+${MS} ms clock, ` +
+    String.raw`${MS}\+${MS}/${MS}/${MS}\+${MS} ms cpu, ${NUMBER}->${NUMBER}->${NUMBER} MB, ${NUMBER} MB goal, ` +
+    String.raw`${NUMBER} MB stacks, ${NUMBER} MB globals, [1-9]\d* P(?: \(forced\))?$`,
+);
+
+describe("gctrace", () => {
+  it("prints durations as Go does", () => {
+    // Printed by Go 1.26's own fmtNSAsMS.
+    const vectors: [number, string][] = [
+      [0, "0"],
+      [1, "0"],
+      [999, "0"],
+      [1000, "0.001"],
+      [1999, "0.001"],
+      [9999, "0.009"],
+      [10000, "0.010"],
+      [45678, "0.045"],
+      [99999, "0.099"],
+      [100000, "0.10"],
+      [100999, "0.10"],
+      [123456, "0.12"],
+      [999999, "0.99"],
+      [1000000, "1.0"],
+      [1094999, "1.0"],
+      [1999999, "1.9"],
+      [9999999, "9.9"],
+      [10000000, "10"],
+      [10999999, "10"],
+      [123456789, "123"],
+      [9999999999, "9999"],
+      [4611686018427, "4611686"],
+    ];
+    for (const [ns, text] of vectors) expect(fmtNSAsMS(ns), String(ns)).toBe(text);
+  });
+
+  it("divides by powers of ten as Go does", () => {
+    // Printed by Go 1.26's own itoaDiv.
+    const vectors: [number, number, string][] = [
+      [0, 3, "0.000"],
+      [1, 3, "0.001"],
+      [12, 1, "1.2"],
+      [12, 3, "0.012"],
+      [123, 2, "1.23"],
+      [123, 3, "0.123"],
+      [1234, 0, "1234"],
+      [1234, 3, "1.234"],
+      [99999, 2, "999.99"],
+      [1234567890, 3, "1234567.890"],
+    ];
+    for (const [value, decimals, text] of vectors) expect(itoaDiv(value, decimals)).toBe(text);
+  });
+
+  const real = readFileSync(new URL("../golden/gctrace-go1.26.txt", import.meta.url), "utf8")
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"));
+
+  it("has a grammar that every real line satisfies", () => {
+    expect(real.length).toBeGreaterThan(40);
+    for (const line of real) expect(line).toMatch(LINE);
+  });
+
+  it("prints lines of that grammar, for any cycle", () => {
+    for (let i = 0; i < 200; i++) {
+      const ns = Math.floor(1.31 ** i) % 1e12;
+      const line = gctraceLine(
+        cycle({
+          gc: i + 1,
+          start_seconds: i * 0.7301,
+          stw1_ns: ns,
+          concurrent_ns: ns * 3,
+          forced: i % 2 === 0,
+        }),
+        2,
+      );
+      expect(line).toMatch(LINE);
+    }
+  });
+
+  it("prints a real line back from its numbers, to the character", () => {
+    // The golden's first and a forced line, with nanoseconds that print as they did.
+    const first = cycle({
+      gc: 1,
+      start_seconds: 0.004,
+      gc_cpu_percent: 3.7,
+      stw1_ns: 50_500,
+      concurrent_ns: 930_000,
+      stw2_ns: 39_600,
+      assist_cpu_ns: 110_000,
+      background_cpu_ns: 73_100,
+      idle_cpu_ns: 680_000,
+      heap_start_bytes: 3_997_696,
+      heap_end_bytes: 4 * 2 ** 20,
+      heap_marked_bytes: 1.5 * 2 ** 20,
+      goal_bytes: 4 * 2 ** 20,
+    });
+    expect(gctraceLine(first, 2)).toBe(real[0]);
+    const forced = cycle({ gc: 7, procs: 8, forced: true, assist_cpu_ns: 0 });
+    expect(gctraceLine(forced, 4)).toMatch(/ cpu, .* 8 P \(forced\)$/);
+    expect(gctraceLine(forced, 4)).toContain("0.080+0/0.10/");
+  });
+
+  it("cuts a time that floats have blurred at the right millisecond", () => {
+    const line = (start_seconds: CycleRecord["start_seconds"]): string =>
+      gctraceLine(cycle({ start_seconds }), 1);
+    expect(line(0.1 + 0.2)).toContain("@0.300s");
+    expect(line(1.001)).toContain("@1.001s");
+    expect(line(4.0349999)).toContain("@4.034s");
+  });
+});

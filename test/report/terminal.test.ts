@@ -1,0 +1,74 @@
+import { describe, expect, it } from "vitest";
+import { SeriesSketch, sparkline } from "../../src/report/sketch.ts";
+import { NO_PAINT, terminalSummary } from "../../src/report/terminal.ts";
+import { FIGURES, finished } from "./fixtures.ts";
+
+const longest = (text: string): number => Math.max(...text.split("\n").map((line) => [...line].length));
+
+describe("series sketch", () => {
+  it("keeps the peaks of any number of samples in bounded space", () => {
+    const sketch = new SeriesSketch(64);
+    for (let i = 0; i < 100_000; i++) sketch.add(i === 77_777 ? 1e6 : i % 100);
+    expect(sketch.peaks.length).toBeLessThanOrEqual(64);
+    expect(sketch.peaks.length).toBeGreaterThan(30);
+    expect(Math.max(...sketch.peaks)).toBe(1e6);
+    const at = sketch.peaks.indexOf(1e6) / sketch.peaks.length;
+    expect(at).toBeGreaterThan(0.6);
+    expect(at).toBeLessThan(0.9);
+  });
+
+  it("draws from nothing to the top", () => {
+    expect(sparkline([0, 1, 2, 3, 4, 5, 6, 7, 8], 9, 8)).toBe("▁▁▂▃▄▅▆▇█");
+    expect(sparkline([1, 9, 1, 1], 2, 9)).toBe("█▁");
+    expect(sparkline([0, 0], 2, 0)).toBe("▁▁");
+    expect(sparkline([0, 8], 2, 8, true)).toBe("_#");
+  });
+});
+
+describe("terminal summary", () => {
+  it("names versions, seed and profile, and shows the headline figures", () => {
+    const text = terminalSummary([finished()], ["wrote out/made-up"], { width: 100, paint: NO_PAINT });
+    for (const part of ["gomemsim 1.2.3", "model m4", "seed 7", "profile ", "GOGC=100", "wrote out/made-up"])
+      expect(text).toContain(part);
+    expect(text).toMatch(/GC cycles +123\n/);
+    expect(text).toMatch(/GC CPU, of all CPU +2\.00 %\n/);
+    expect(text).toMatch(/pause p50 +50\.0 µs\n/);
+    expect(text).toMatch(/HeapInuse, peak +93\.1 MiB\n/);
+    expect(text).toMatch(/fragmentation: in spans +10\.7 %\n/);
+    expect(text).toMatch(/RSS +[▁▂▃▄▅▆▇█]+ {2}peak 120 MiB\n/);
+    expect(text).not.toContain("Service");
+    expect(text).not.toMatch(/undefined|NaN/);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there
+    expect(text).not.toMatch(/\u001b/);
+  });
+
+  it("shows latency where a service has it", () => {
+    const run = finished("", { ...FIGURES, latency_p50_ns: 1.2e6, latency_p99_ns: 7.7e6 });
+    const text = terminalSummary([run], [], { width: 100, paint: NO_PAINT });
+    expect(text).toMatch(/Service\n +latency p50 +1\.20 ms\n +latency p99 +7\.70 ms\n/);
+  });
+
+  it("puts variants side by side, in more tables when they do not fit, and stays within the width", () => {
+    const runs = [
+      finished(),
+      ...Array.from({ length: 7 }, (_, i) => finished(`variant-number-${i}`, { gc_count: i })),
+    ];
+    for (const width of [200, 120, 80, 60, 48]) {
+      const text = terminalSummary(runs, [], { width, paint: NO_PAINT });
+      expect(longest(text), `width ${width}`).toBeLessThanOrEqual(width);
+      expect(text.match(/GC cycles /g)?.length).toBeGreaterThanOrEqual(1);
+      for (let i = 0; i < 7; i++) expect(text).toContain(`variant-number-${i}`);
+    }
+  });
+
+  it("becomes plain lines when very narrow", () => {
+    const text = terminalSummary([finished(), finished("other")], [], { width: 30, paint: NO_PAINT });
+    expect(longest(text)).toBeLessThanOrEqual(36);
+    expect(text).toContain("[other]\nGarbage collector\n  GC cycles: 123\n");
+  });
+
+  it("keeps to ASCII where asked", () => {
+    const text = terminalSummary([finished()], [], { width: 100, paint: NO_PAINT, ascii: true });
+    expect([...text].every((char) => char.charCodeAt(0) < 128)).toBe(true);
+  });
+});
