@@ -753,38 +753,45 @@ export class PageAlloc {
     }
   }
 
-  /** mergeSummaries: recomputes entry i of a region's level l from its eight children; true if it changed. */
+  /**
+   * mergeSummaries: recomputes entry i of a region's level l from its eight children; true if it changed.
+   *
+   * The start grows only while everything so far is free; runs join across the borders of children; the end
+   * starts anew at each child that is not wholly free. Two loops, as chunks keep their summaries packed.
+   */
   #merge(l: number, slot: number, i: number): boolean {
     const inner = this.#inner;
     const childPages = 1 << levelLogPages[l + 1];
-    const isLeaf = l === lastInnerLevel;
-    const at = isLeaf
-      ? (slot << logRegionChunks) | (i << summaryLevelBits)
-      : (slot * regionNodes + levelFirstNode[l + 1] + (i << summaryLevelBits)) * nodeWords;
     let start = 0;
     let most = 0;
     let end = 0;
-    for (let j = 0; j < blockEntries; j++) {
-      let si: number;
-      let mi: number;
-      let ei: number;
-      if (isLeaf) {
-        const sum = this.#leaf[at + j];
-        si = sumStart(sum);
-        mi = sumMax(sum);
-        ei = sumEnd(sum);
-      } else {
-        const node = at + j * nodeWords;
-        si = inner[node];
-        mi = inner[node + 1];
-        ei = inner[node + 2];
+    let soFar = 0;
+    if (l === lastInnerLevel) {
+      const leaves = this.#leaf;
+      const first = (slot << logRegionChunks) | (i << summaryLevelBits);
+      for (let k = first; k < first + blockEntries; k++) {
+        const sum = leaves[k];
+        const si = sumStart(sum);
+        const mi = sumMax(sum);
+        const ei = sumEnd(sum);
+        if (start === soFar) start += si;
+        soFar += childPages;
+        if (end + si > most) most = end + si;
+        if (mi > most) most = mi;
+        end = ei === childPages ? end + childPages : ei;
       }
-      // The start grows only while everything so far is free; runs join across the border; the end starts
-      // anew unless the child is wholly free.
-      if (start === j * childPages) start += si;
-      if (end + si > most) most = end + si;
-      if (mi > most) most = mi;
-      end = ei === childPages ? end + childPages : ei;
+    } else {
+      const first = (slot * regionNodes + levelFirstNode[l + 1] + (i << summaryLevelBits)) * nodeWords;
+      for (let k = first; k < first + blockEntries * nodeWords; k += nodeWords) {
+        const si = inner[k];
+        const mi = inner[k + 1];
+        const ei = inner[k + 2];
+        if (start === soFar) start += si;
+        soFar += childPages;
+        if (end + si > most) most = end + si;
+        if (mi > most) most = mi;
+        end = ei === childPages ? end + childPages : ei;
+      }
     }
     const node = (slot * regionNodes + levelFirstNode[l] + i) * nodeWords;
     if (inner[node] === start && inner[node + 1] === most && inner[node + 2] === end) return false;
