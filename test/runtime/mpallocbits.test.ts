@@ -106,6 +106,13 @@ test("random bitmaps, answered by the real runtime", () => {
   }
 });
 
+test("the longest run inside a word beats one that is a page shorter at a word's border", () => {
+  const bits = new Int32Array(16).fill(-1);
+  bits[3] = 0x8000_0001 | 0; // 30 free pages between two in use
+  bits[6] = -1 << 29; // 29 free pages at the start of a word
+  expect(sumOf(bits, 0)).toEqual([0, 30, 0]);
+});
+
 test("a bitmap built of runs is summarised and searched as a walk over its bits says", () => {
   const runs = fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 200 });
   fc.assert(
