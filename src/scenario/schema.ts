@@ -10,107 +10,56 @@
  * what has died and then allocates what has come due. Both sides do exactly that.
  */
 import { z } from "zod";
-import { bytes, bytesPerSecond, durationNs, ratePerSecond } from "./units.ts";
+import { countDist, type Dist, durationDist, readDist, sizeDist } from "./dist.ts";
+import { isMapping, list, nearest, type Report, shown, spelled, tick } from "./faults.ts";
+import { bytes, bytesPerSecond, durationNs, parseBytes, ratePerSecond, readDurationNs } from "./units.ts";
 
-/** Where a random quantity comes from; `value` units are those of the field (bytes, nanoseconds or a count). */
-export type Dist =
-  | { readonly kind: "constant"; readonly value: number }
-  | { readonly kind: "uniform"; readonly min: number; readonly max: number }
-  | { readonly kind: "exponential"; readonly mean: number }
-  | { readonly kind: "lognormal"; readonly median: number; readonly sigma: number }
-  | { readonly kind: "weibull"; readonly scale: number; readonly shape: number }
-  | { readonly kind: "pareto"; readonly min: number; readonly shape: number; readonly max: number }
-  | {
-      readonly kind: "histogram";
-      readonly bins: readonly { readonly min: number; readonly max: number; readonly weight: number }[];
-    }
-  | { readonly kind: "mixture"; readonly parts: readonly { readonly weight: number; readonly dist: Dist }[] };
-
-type Quantity = z.ZodType<number, string | number>;
-
-/**
- * A distribution over a quantity. A bare value is a constant:
- * `64`, `{uniform: [16, 512]}`, `{exponential: 100ms}`, `{lognormal: {median: 256, sigma: 1.2}}`,
- * `{weibull: {scale: 1s, shape: 0.7}}`, `{pareto: {min: 64, shape: 1.3, max: 1MiB}}`,
- * `{histogram: [[16, 32, 70], [32, 4KiB, 30]]}` (from, to, weight), `{mixture: [{weight: 9, of: 64}, {weight: 1, of: 32KiB}]}`.
- */
-function dist(quantity: Quantity): z.ZodType<Dist, unknown> {
-  const shape = z.number().positive();
-  const self: z.ZodType<Dist, unknown> = z.lazy(() =>
-    z.union([
-      quantity.transform((value): Dist => ({ kind: "constant", value })),
-      z
-        .strictObject({ constant: quantity })
-        .transform((d): Dist => ({ kind: "constant", value: d.constant })),
-      z
-        .strictObject({ uniform: z.tuple([quantity, quantity]) })
-        .refine((d) => d.uniform[0] <= d.uniform[1], {
-          message: "uniform needs [low, high] with low <= high",
-        })
-        .transform((d): Dist => ({ kind: "uniform", min: d.uniform[0], max: d.uniform[1] })),
-      z
-        .strictObject({ exponential: quantity })
-        .transform((d): Dist => ({ kind: "exponential", mean: d.exponential })),
-      z
-        .strictObject({ lognormal: z.strictObject({ median: quantity, sigma: z.number().min(0).max(5) }) })
-        .transform((d): Dist => ({ kind: "lognormal", ...d.lognormal })),
-      z
-        .strictObject({ weibull: z.strictObject({ scale: quantity, shape: shape }) })
-        .transform((d): Dist => ({ kind: "weibull", ...d.weibull })),
-      z
-        .strictObject({ pareto: z.strictObject({ min: quantity, shape: shape, max: quantity }) })
-        .refine((d) => d.pareto.min > 0 && d.pareto.min < d.pareto.max, {
-          message: "pareto needs 0 < min < max",
-        })
-        .transform((d): Dist => ({ kind: "pareto", ...d.pareto })),
-      z
-        .strictObject({ histogram: z.array(z.tuple([quantity, quantity, z.number().positive()])).min(1) })
-        .transform(
-          (d): Dist => ({
-            kind: "histogram",
-            bins: d.histogram.map(([min, max, weight]) => ({ min, max, weight })),
-          }),
-        ),
-      z
-        .strictObject({
-          mixture: z.array(z.strictObject({ weight: z.number().positive(), of: self })).min(1),
-        })
-        .transform(
-          (d): Dist => ({ kind: "mixture", parts: d.mixture.map((p) => ({ weight: p.weight, dist: p.of })) }),
-        ),
-    ]),
-  );
-  return self;
-}
-
-const sizeDist = dist(bytes);
-const durationDist = dist(durationNs);
-const countDist = dist(z.number().min(0) as Quantity);
+export type { Dist } from "./dist.ts";
 
 /** The part of an object that holds pointers, which the collector must scan: it is the object's first bytes. */
 export type PointerPart =
   | { readonly kind: "fraction"; readonly fraction: number }
   | { readonly kind: "bytes"; readonly bytes: number };
 
-const pointers: z.ZodType<PointerPart, unknown> = z.union([
-  z
-    .number()
-    .min(0)
-    .max(1)
-    .transform((fraction): PointerPart => ({ kind: "fraction", fraction })),
-  z.string().transform((value, ctx): PointerPart => {
-    const percent = /^(\d+(?:\.\d+)?)%$/.exec(value);
+const POINTER_BYTES = 8;
+
+const pointers = spelled<PointerPart>(
+  {
+    id: "Pointers",
+    description:
+      "The part of the object that holds pointers, its first bytes: a share (0 to 1, 50%) or a size (16B). 0 is noscan.",
+    anyOf: [
+      { type: "number", minimum: 0, maximum: 1 },
+      { type: "string", pattern: "^\\d+(\\.\\d+)?\\s*(%|B|KiB|MiB|GiB|TiB)$" },
+    ],
+  },
+  (value, report) => {
+    const expected = 'a share of the object (0 to 1, "50%") or a size ("16B")';
+    if (typeof value === "number") {
+      if (value >= 0 && value <= 1) return { kind: "fraction", fraction: value };
+      report(
+        `expected ${expected}, got ${value}`,
+        value > 1 && value <= 100
+          ? `did you mean "${value}%"?`
+          : value % POINTER_BYTES === 0 && value > 0
+            ? `did you mean "${value}B"?`
+            : undefined,
+      );
+      return undefined;
+    }
+    const text = typeof value === "string" ? value.trim() : "";
+    const percent = /^(\d+(?:\.\d+)?)\s*%$/.exec(text);
     if (percent !== null && Number(percent[1]) <= 100)
       return { kind: "fraction", fraction: Number(percent[1]) / 100 };
-    const parsed = bytes.safeParse(value);
-    if (parsed.success) return { kind: "bytes", bytes: parsed.data };
-    ctx.addIssue({
-      code: "custom",
-      message: `expected a share of the object (0 to 1, "50%") or bytes ("16B"), got "${value}"`,
-    });
-    return z.NEVER;
-  }),
-]);
+    const size = parseBytes(text.slice(0, 100));
+    if (size === undefined || size > Number.MAX_SAFE_INTEGER)
+      report(`expected ${expected}, got ${shown(value)}`);
+    else if (size % POINTER_BYTES !== 0)
+      report(`a pointer is ${POINTER_BYTES} bytes: ${size}B is not a whole number of them`);
+    else return { kind: "bytes", bytes: size };
+    return undefined;
+  },
+);
 
 /** How long an object lives: with its owner (request, cache entry, goroutine), forever, or for a time drawn at birth. */
 export type Lifetime =
@@ -118,279 +67,422 @@ export type Lifetime =
   | { readonly until: "forever" }
   | { readonly until: "time"; readonly dist: Dist };
 
-const timedLifetime = durationDist.transform((d): Lifetime => ({ until: "time", dist: d }));
-const foreverLifetime = z.literal("forever").transform((): Lifetime => ({ until: "forever" }));
-const ownerLifetime = z
-  .enum(["owner", "request", "entry", "goroutine"])
-  .transform((): Lifetime => ({ until: "owner" }));
+/** The owners an object may live with, as the file calls them; `owner` is any of them. */
+const OWNER_WORDS = ["owner", "request", "item", "entry", "goroutine"] as const;
+type OwnerWord = (typeof OWNER_WORDS)[number];
+
+const withArticle = (word: string) => `${/^[aeiou]/.test(word) ? "an" : "a"} ${word}`;
+
+/** `owners`: the words for the owner that are right here; empty where an object belongs to nobody. */
+function lifetime(id: string, owners: readonly OwnerWord[], what: string): z.ZodType<Lifetime, unknown> {
+  const read = (value: unknown, report: Report): Lifetime | undefined => {
+    if (typeof value !== "string" || /^\s*-?\s*\d/.test(value)) {
+      const drawn = readDist(readDurationNs, value, report);
+      return drawn && { until: "time", dist: drawn };
+    }
+    if (value === "forever") return { until: "forever" };
+    if (owners.some((word) => word === value)) return { until: "owner" };
+    const words = [...owners, "forever"];
+    if (OWNER_WORDS.some((word) => word === value))
+      report(
+        owners.length === 0
+          ? `${what} belongs to no ${value === "owner" ? "owner" : value}, so it cannot live until that ends`
+          : `the owner here is ${withArticle(owners[0])}, not ${withArticle(value)}`,
+        owners.length === 0
+          ? 'give a duration ("100ms", {exponential: 1s}) or `forever`; objects of a service, batch, cache or goroutines have owners'
+          : `did you mean ${tick(owners[0])}?`,
+      );
+    else {
+      const near = nearest(value, words);
+      report(
+        `expected a duration or ${list(words.map(tick), "or")}, got ${shown(value)}`,
+        near && `did you mean ${tick(near)}?`,
+      );
+    }
+    return undefined;
+  };
+  return spelled(
+    {
+      id,
+      description: `How long ${what} lives: ${owners.length === 0 ? "" : `\`${owners[0]}\` (with its owner), `}\`forever\`, or a duration drawn at its birth.`,
+      anyOf: [{ enum: [...owners, "forever"] }, { $ref: "#/$defs/DurationDist" }],
+    },
+    read,
+  );
+}
 
 const name = z
   .string()
-  .regex(/^[a-zA-Z][a-zA-Z0-9_-]*$/, "a name is letters, digits, - and _, starting with a letter");
+  .regex(/^[a-zA-Z][a-zA-Z0-9_-]*$/, "a name is letters, digits, - and _, starting with a letter")
+  .max(64);
 
-/** Objects an owner (a request, a work item, a cache entry, a goroutine) allocates. */
-const objectGroup = z.strictObject({
-  name: name
-    .optional()
-    .meta({ description: "Shown in per-source figures. Default: the owner's name and the position." }),
-  count: countDist.default({ kind: "constant", value: 1 }).meta({ description: "How many per owner." }),
-  size: sizeDist.meta({ description: "Requested bytes of one object." }),
-  pointers: pointers
-    .default({ kind: "fraction", fraction: 0 })
-    .meta({ description: "Share (0..1, 50%) or bytes (16B) holding pointers; 0 is noscan." }),
-  lifetime: z
-    .union([ownerLifetime, foreverLifetime, timedLifetime])
-    .default({ until: "owner" })
-    .meta({
-      description:
-        "`request`/`entry`/`goroutine` (with the owner), `forever`, or a duration distribution from birth.",
-    }),
-  allocator: z.enum(["heap", "pool", "arena"]).default("heap").meta({
-    description:
-      "`heap`: new. `pool`: taken from a sync.Pool of this group and put back when the owner ends. `arena`: bump-allocated from the owner's arena block (64-byte aligned; `arena_block` sets its size), objects over 1 KiB or past its end fall back to the pool.",
-  }),
+/** Says something about a key, after its default: the outermost type is the one JSON Schema describes. */
+const describe = <T extends z.ZodType>(type: T, description: string): T => type.meta({ description }) as T;
+
+/** Refinements look at a mapping even when some of its values are wrong, so that all faults are told at once. */
+const onMapping = (payload: { value: unknown }) => isMapping(payload.value);
+
+const exactlyOne = (a: string, b: string) => ({
+  message: `give exactly one of \`${a}\` and \`${b}\``,
+  path: [a],
+  when: onMapping,
 });
 
+const hasExactlyOne = (a: unknown, b: unknown) => (a === undefined) !== (b === undefined);
+
+/** Objects an owner (a request, a work item, a cache entry, a goroutine) allocates. */
+const objectGroupOf = (owner: OwnerWord, words: readonly OwnerWord[]) =>
+  z
+    .strictObject({
+      name: describe(
+        name.optional(),
+        "Shown in per-source figures. Default: the owner's name and the position.",
+      ),
+      count: describe(countDist.prefault(1), `How many per ${owner}.`),
+      size: describe(sizeDist, "Requested bytes of one object."),
+      pointers: pointers.prefault(0),
+      lifetime: lifetime(`${owner}ObjectLifetime`, words, "an object").prefault(owner),
+      allocator: describe(
+        z.enum(["heap", "pool", "arena"]).default("heap"),
+        "`heap`: new. `pool`: taken from a sync.Pool of this group and put back when the owner ends. `arena`: bump-allocated from the owner's arena block (64-byte aligned; `arena_block` sets its size), objects over 1 KiB or past its end fall back to the pool.",
+      ),
+    })
+    .refine(
+      (g) => g.allocator === "heap" || g.lifetime?.until === undefined || g.lifetime.until === "owner",
+      {
+        message: `objects from a pool or an arena go back when their owner ends: \`lifetime\` must be \`${owner}\``,
+        path: ["lifetime"],
+        when: onMapping,
+      },
+    );
+
+const requestObjects = objectGroupOf("request", ["request", "owner"]);
+const itemObjects = objectGroupOf("item", ["item", "request", "owner"]);
+const entryObjects = objectGroupOf("entry", ["entry", "owner"]);
+const goroutineObjects = objectGroupOf("goroutine", ["goroutine", "owner"]);
+
 const common = {
-  name,
-  start: durationNs.default(0).meta({ description: "When it begins." }),
-  stop: durationNs.optional().meta({ description: "When it ends. Default: the end of the run." }),
+  name: describe(name, "How phases, variants and per-source figures call it."),
+  start: describe(durationNs.prefault(0), "When it begins."),
+  stop: describe(durationNs.optional(), "When it ends. Default: the end of the run."),
 };
+
+const tickOf = (text: string, what: string) => describe(durationNs.prefault(text), what);
+const arenaBlock = describe(
+  bytes.prefault("64KiB"),
+  "Bytes of an owner's arena block, where a group's allocator is `arena`.",
+);
+const stackDepth = (of: string) => describe(sizeDist.prefault(0), `Stack bytes ${of} need at the deepest.`);
 
 const stream = z
   .strictObject({
     kind: z.literal("stream"),
     ...common,
-    rate: ratePerSecond.optional().meta({ description: "Objects per second." }),
-    byte_rate: bytesPerSecond
-      .optional()
-      .meta({ description: "Requested bytes per second; give this or `rate`." }),
-    size: sizeDist,
-    pointers: pointers.default({ kind: "fraction", fraction: 0 }),
-    lifetime: z.union([foreverLifetime, timedLifetime]),
-    tick: durationNs
-      .default(1e6)
-      .meta({
-        description: "How often the stream's goroutine wakes to drop the dead and allocate what is due.",
-      }),
-    goroutines: z.int().min(1).max(10_000).default(1).meta({ description: "Goroutines sharing the rate." }),
+    rate: describe(ratePerSecond.optional(), "Objects per second."),
+    byte_rate: describe(bytesPerSecond.optional(), "Requested bytes per second; give this or `rate`."),
+    size: describe(sizeDist, "Requested bytes of one object."),
+    pointers: pointers.prefault(0),
+    lifetime: lifetime("StreamLifetime", [], "a stream's object"),
+    tick: tickOf("1ms", "How often the stream's goroutine wakes to drop the dead and allocate what is due."),
+    goroutines: describe(z.int().min(1).max(10_000).default(1), "Goroutines sharing the rate."),
   })
-  .refine((s) => (s.rate === undefined) !== (s.byte_rate === undefined), {
-    message: "give exactly one of `rate` and `byte_rate`",
-    path: ["rate"],
-  })
-  .refine((s) => s.tick > 0, { message: "tick must be longer than 0", path: ["tick"] });
+  .refine((s) => hasExactlyOne(s.rate, s.byte_rate), exactlyOne("rate", "byte_rate"))
+  .meta({
+    title: "stream",
+    description: "Objects allocated at a rate, each living for a time drawn at its birth.",
+  });
 
 const leak = z
   .strictObject({
     kind: z.literal("leak"),
     ...common,
-    rate: ratePerSecond.optional(),
-    byte_rate: bytesPerSecond.optional(),
-    size: sizeDist,
-    pointers: pointers.default({ kind: "fraction", fraction: 0 }),
-    tick: durationNs.default(1e6),
+    rate: describe(ratePerSecond.optional(), "Objects per second."),
+    byte_rate: describe(bytesPerSecond.optional(), "Requested bytes per second; give this or `rate`."),
+    size: describe(sizeDist, "Requested bytes of one object."),
+    pointers: pointers.prefault(0),
+    tick: tickOf("1ms", "How often the leak's goroutine wakes to allocate what is due."),
   })
-  .refine((s) => (s.rate === undefined) !== (s.byte_rate === undefined), {
-    message: "give exactly one of `rate` and `byte_rate`",
-    path: ["rate"],
-  });
+  .refine((s) => hasExactlyOne(s.rate, s.byte_rate), exactlyOne("rate", "byte_rate"))
+  .meta({ title: "leak", description: "Objects allocated at a rate and never let go." });
 
-const arrivals = z.strictObject({
-  process: z
-    .enum(["poisson", "constant"])
-    .default("poisson")
-    .meta({ description: "Gaps between requests: exponential or all equal." }),
-  rate: ratePerSecond.meta({ description: "Requests per second before any shape below." }),
-  ramp: z
-    .strictObject({ to: ratePerSecond, from: durationNs.default(0), over: durationNs })
-    .optional()
-    .meta({ description: "The rate moves linearly to `to`, beginning at `from`, taking `over`." }),
-  steps: z
-    .array(z.strictObject({ at: durationNs, rate: ratePerSecond }))
-    .optional()
-    .meta({ description: "The rate jumps to `rate` at each time." }),
-  diurnal: z
-    .strictObject({ period: durationNs, amplitude: z.number().min(0).max(1), peak_at: durationNs.default(0) })
-    .optional()
-    .meta({ description: "Multiplies by 1 + amplitude * cos(2π (t - peak_at) / period)." }),
-  bursts: z
-    .strictObject({
-      every: durationNs,
-      length: durationNs,
-      factor: z.number().min(0),
-      first: durationNs.optional(),
-    })
-    .optional()
-    .meta({ description: "Multiplies by `factor` for `length` every `every`." }),
-});
+const arrivals = z
+  .strictObject({
+    process: describe(
+      z.enum(["poisson", "constant"]).default("poisson"),
+      "Gaps between requests: exponential or all equal.",
+    ),
+    rate: describe(ratePerSecond, "Requests per second before any shape below."),
+    ramp: describe(
+      z.strictObject({ to: ratePerSecond, from: durationNs.prefault(0), over: durationNs }).optional(),
+      "The rate moves linearly to `to`, beginning at `from`, taking `over`.",
+    ),
+    steps: describe(
+      z
+        .array(z.strictObject({ at: durationNs, rate: ratePerSecond }))
+        .max(10_000)
+        .optional(),
+      "The rate jumps to `rate` at each time.",
+    ),
+    diurnal: describe(
+      z
+        .strictObject({
+          period: durationNs,
+          amplitude: z.number().min(0).max(1),
+          peak_at: durationNs.prefault(0),
+        })
+        .optional(),
+      "Multiplies by 1 + amplitude * cos(2π (t - peak_at) / period).",
+    ),
+    bursts: describe(
+      z
+        .strictObject({
+          every: durationNs,
+          length: durationNs,
+          factor: z.number().min(0).max(1e6),
+          first: durationNs.optional(),
+        })
+        .optional(),
+      "Multiplies by `factor` for `length` every `every`, beginning at `first` (default: after one `every`).",
+    ),
+  })
+  .meta({ description: "When requests come (an open loop: they do not wait for earlier ones)." });
 
-const service = z.strictObject({
-  kind: z.literal("service"),
-  ...common,
-  arrivals,
-  cpu: durationDist
-    .default({ kind: "constant", value: 0 })
-    .meta({
-      description: "CPU time a request computes, beside its allocations; half before the wait, half after.",
-    }),
-  io: durationDist
-    .default({ kind: "constant", value: 0 })
-    .meta({ description: "Time a request waits without a P, in its middle." }),
-  stack: sizeDist
-    .default({ kind: "constant", value: 0 })
-    .meta({ description: "Stack bytes the handler's frames need at the deepest." }),
-  objects: z.array(objectGroup).default([]),
-  arena_block: bytes
-    .default(64 * 1024)
-    .meta({ description: "Bytes of an owner's arena block, where a group's allocator is `arena`." }),
-  concurrency: z
-    .int()
-    .min(1)
-    .optional()
-    .meta({ description: "Requests served at once; others queue. Default: no bound." }),
-});
+const service = z
+  .strictObject({
+    kind: z.literal("service"),
+    ...common,
+    arrivals,
+    cpu: describe(
+      durationDist.prefault(0),
+      "CPU time a request computes, beside its allocations; half before the wait, half after.",
+    ),
+    io: describe(durationDist.prefault(0), "Time a request waits without a P, in its middle."),
+    stack: stackDepth("the handler's frames"),
+    objects: describe(z.array(requestObjects).max(1000).default([]), "What a request allocates."),
+    arena_block: arenaBlock,
+    concurrency: describe(
+      z.int().min(1).optional(),
+      "Requests served at once; others queue. Default: no bound.",
+    ),
+  })
+  .meta({ title: "service", description: "Requests that arrive, each served by a goroutine of its own." });
 
-const batch = z.strictObject({
-  kind: z.literal("batch"),
-  ...common,
-  workers: z
-    .int()
-    .min(1)
-    .max(100_000)
-    .default(1)
-    .meta({ description: "Goroutines, each doing one item after another." }),
-  cpu: durationDist.default({ kind: "constant", value: 0 }),
-  io: durationDist.default({ kind: "constant", value: 0 }),
-  pause: durationDist
-    .default({ kind: "constant", value: 0 })
-    .meta({ description: "Idle time between two items of a worker." }),
-  stack: sizeDist.default({ kind: "constant", value: 0 }),
-  objects: z.array(objectGroup).default([]),
-  arena_block: bytes.default(64 * 1024),
-  items: z
-    .int()
-    .min(1)
-    .optional()
-    .meta({ description: "Items to do in all; the workers then end. Default: no end." }),
-});
+const batch = z
+  .strictObject({
+    kind: z.literal("batch"),
+    ...common,
+    workers: describe(
+      z.int().min(1).max(100_000).default(1),
+      "Goroutines, each doing one item after another.",
+    ),
+    cpu: describe(
+      durationDist.prefault(0),
+      "CPU time an item computes, beside its allocations; half before the wait, half after.",
+    ),
+    io: describe(durationDist.prefault(0), "Time an item waits without a P, in its middle."),
+    pause: describe(durationDist.prefault(0), "Idle time between two items of a worker."),
+    stack: stackDepth("a worker's frames"),
+    objects: describe(z.array(itemObjects).max(1000).default([]), "What an item allocates."),
+    arena_block: arenaBlock,
+    items: describe(z.int().min(1).optional(), "Items to do in all; the workers then end. Default: no end."),
+  })
+  .meta({ title: "batch", description: "Workers in a closed loop, one item after another." });
 
 const cache = z
   .strictObject({
     kind: z.literal("cache"),
     ...common,
-    requests: ratePerSecond.meta({ description: "Look-ups per second; a miss inserts the entry." }),
-    keys: z.int().min(1).max(50_000_000).meta({ description: "Distinct keys asked for." }),
-    skew: z
-      .number()
-      .min(0)
-      .max(3)
-      .default(0)
-      .meta({ description: "Zipf exponent of key popularity; 0 is uniform." }),
-    max_entries: z.int().min(1).optional(),
-    max_bytes: bytes
-      .optional()
-      .meta({ description: "Bound on the sum of requested bytes; give this or `max_entries`." }),
-    ttl: durationDist.optional().meta({ description: "Entries older than this are dropped." }),
-    replacement: z.enum(["lru", "random"]).default("lru"),
-    objects: z
-      .array(objectGroup)
-      .min(1)
-      .meta({
-        description:
-          "What one entry is made of; `lifetime: entry` (default) lives while the entry is cached.",
-      }),
-    prefill: z.boolean().default(false).meta({ description: "Fill to the bound at the start." }),
-    tick: durationNs.default(1e6),
+    requests: describe(ratePerSecond, "Look-ups per second; a miss inserts the entry."),
+    keys: describe(z.int().min(1).max(50_000_000), "Distinct keys asked for."),
+    skew: describe(z.number().min(0).max(3).default(0), "Zipf exponent of key popularity; 0 is uniform."),
+    max_entries: describe(z.int().min(1).optional(), "Bound on entries; give this or `max_bytes`."),
+    max_bytes: describe(bytes.optional(), "Bound on the sum of requested bytes; give this or `max_entries`."),
+    ttl: describe(durationDist.optional(), "Entries older than this are dropped. Default: none are."),
+    replacement: describe(z.enum(["lru", "random"]).default("lru"), "Which entry makes room."),
+    objects: describe(
+      z.array(entryObjects).min(1).max(1000),
+      "What one entry is made of; `lifetime: entry` (default) lives while the entry is cached.",
+    ),
+    prefill: describe(z.boolean().default(false), "Fill to the bound at the start."),
+    tick: tickOf("1ms", "How often the cache's goroutine wakes to do the look-ups that are due."),
   })
-  .refine((c) => (c.max_entries === undefined) !== (c.max_bytes === undefined), {
-    message: "give exactly one of `max_entries` and `max_bytes`",
-    path: ["max_entries"],
-  });
+  .refine((c) => hasExactlyOne(c.max_entries, c.max_bytes), exactlyOne("max_entries", "max_bytes"))
+  .meta({ title: "cache", description: "Entries that live until they are evicted, expire or the run ends." });
 
-const goroutines = z.strictObject({
-  kind: z.literal("goroutines"),
-  ...common,
-  count: z
-    .int()
-    .min(0)
-    .max(2_000_000)
-    .meta({ description: "Goroutines alive, each parked most of the time." }),
-  stack: sizeDist
-    .default({ kind: "constant", value: 0 })
-    .meta({ description: "Stack bytes each one's frames need." }),
-  lifetime: z
-    .union([foreverLifetime, timedLifetime])
-    .default({ until: "forever" })
-    .meta({ description: "A goroutine that ends is replaced." }),
-  objects: z
-    .array(objectGroup)
-    .default([])
-    .meta({ description: "What each holds while it lives (`lifetime: goroutine`)." }),
-  tick: durationNs.default(10e6),
-});
+const goroutines = z
+  .strictObject({
+    kind: z.literal("goroutines"),
+    ...common,
+    count: describe(z.int().min(0).max(2_000_000), "Goroutines alive, each parked most of the time."),
+    stack: stackDepth("each one's frames"),
+    lifetime: describe(
+      lifetime("GoroutineLifetime", [], "a goroutine").prefault("forever"),
+      "How long a goroutine lives; one that ends is replaced.",
+    ),
+    objects: describe(
+      z.array(goroutineObjects).max(1000).default([]),
+      "What each holds while it lives (`lifetime: goroutine`).",
+    ),
+    tick: tickOf("10ms", "How often the manager wakes to end and replace goroutines that are due."),
+  })
+  .meta({ title: "goroutines", description: "A population of parked goroutines." });
 
 /** One source of allocation. */
 export const workloadEntry = z.discriminatedUnion("kind", [stream, leak, service, batch, cache, goroutines]);
 
+export const WORKLOAD_KINDS = ["stream", "leak", "service", "batch", "cache", "goroutines"] as const;
+
+/**
+ * What a phase cannot change: an entry's identity and the machinery that is built once, at its start.
+ * Everything else (rates, sizes, lifetimes, counts, bounds, objects) holds from the phase on.
+ */
+export const FIXED_IN_PHASES: readonly string[] = [
+  "name",
+  "kind",
+  "start",
+  "stop",
+  "tick",
+  "goroutines",
+  "workers",
+  "items",
+  "keys",
+  "skew",
+  "replacement",
+  "prefill",
+];
+
 export const GO_VERSIONS = ["1.19", "1.20", "1.21", "1.22", "1.23", "1.24", "1.25", "1.26"] as const;
 
-const goSettings = z.strictObject({
-  version: z
-    .enum(GO_VERSIONS)
-    .default("1.26")
-    .meta({ description: "The Go release whose runtime is modelled." }),
-  GOGC: z
-    .union([
-      z.literal("off"),
-      z.literal(false).transform(() => "off" as const),
-      z.int().min(0).max(1_000_000),
-    ])
-    .default(100),
-  GOMAXPROCS: z.int().min(1).max(1024).optional().meta({ description: "Default: machine.cpus." }),
-});
+const isGoVersion = (text: string): text is GoVersion => GO_VERSIONS.some((v) => v === text);
 
-const machine = z.strictObject({
-  cpus: z.int().min(1).max(1024).default(2).meta({ description: "CPUs the process may use." }),
-});
+const goVersion = spelled<GoVersion>(
+  {
+    id: "GoVersion",
+    description: "The Go release whose runtime is modelled.",
+    // A number is what YAML makes of an unquoted 1.26 (and of 1.20, which it calls 1.2).
+    anyOf: [{ enum: [...GO_VERSIONS] }, { type: "number", enum: GO_VERSIONS.map(Number) }],
+  },
+  (value, report) => {
+    const spelling = typeof value === "number" ? GO_VERSIONS.find((v) => Number(v) === value) : String(value);
+    if (spelling !== undefined && isGoVersion(spelling)) return spelling;
+    const release = typeof value === "string" ? /^(?:go)?(1\.\d\d)(?:\.\d+)?$/.exec(value)?.[1] : undefined;
+    report(
+      `expected a Go release from ${GO_VERSIONS[0]} to ${GO_VERSIONS[GO_VERSIONS.length - 1]}, got ${shown(value)}`,
+      release !== undefined && isGoVersion(release)
+        ? `did you mean "${release}"? the model knows minor releases only`
+        : undefined,
+    );
+    return undefined;
+  },
+);
+
+const MAX_GOGC = 1_000_000;
+
+const gogc = spelled<number | "off">(
+  {
+    id: "GOGC",
+    description: "Heap growth in percent that starts a collection, or `off`.",
+    anyOf: [{ const: "off" }, { const: false }, { type: "integer", minimum: 0, maximum: MAX_GOGC }],
+  },
+  (value, report) => {
+    // YAML 1.1 reads `off` as false, and some editors rewrite it so.
+    if (value === "off" || value === false) return "off";
+    if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= MAX_GOGC) return value;
+    let hint: string | undefined;
+    if (typeof value === "number" && value < 0) hint = "to turn the collector off write `GOGC: off`";
+    else if (typeof value === "string" && /^\d+\s*%?$/.test(value.trim()))
+      hint = `did you mean ${Number.parseInt(value, 10)}, a plain number?`;
+    else if (typeof value === "string" && nearest(value, ["off"]) !== undefined) hint = "did you mean `off`?";
+    report(`expected a whole number from 0 to ${MAX_GOGC} or \`off\`, got ${shown(value)}`, hint);
+    return undefined;
+  },
+);
+
+const goSettings = z
+  .strictObject({
+    version: goVersion.prefault("1.26"),
+    GOGC: gogc.prefault(100),
+    GOMAXPROCS: describe(
+      z.int().min(1).max(1024).optional(),
+      "Ps: goroutines that run at once. Default: machine.cpus.",
+    ),
+  })
+  .meta({ description: "The Go runtime's settings, under their own names." });
+
+const machine = z
+  .strictObject({
+    cpus: describe(z.int().min(1).max(1024).default(2), "CPUs the process may use."),
+  })
+  .meta({ description: "What the process runs on." });
 
 /** Makes the runtime do something at a time. */
 const intervention = z.strictObject({
-  at: durationNs,
-  do: z.enum(["gc"]).meta({ description: "`gc`: runtime.GC()." }),
-  every: durationNs.optional().meta({ description: "Repeat with this period." }),
+  at: describe(durationNs, "When."),
+  do: describe(z.enum(["gc"]), "`gc`: runtime.GC()."),
+  every: describe(durationNs.optional(), "Repeat with this period."),
 });
+
+const settings = describe(
+  z.record(z.string(), z.unknown()),
+  "Paths into the scenario and their values: `workload.NAME.field`, `go.GOGC`. A value of null goes back to the default.",
+);
 
 /** From `at` on, the named settings hold: paths into the scenario, `workload.NAME.field`. */
 const phase = z.strictObject({
-  at: durationNs,
-  name: z.string().optional(),
-  set: z.record(z.string(), z.unknown()),
+  at: describe(durationNs, "When the settings change. Objects already alive keep their lifetimes."),
+  name: describe(z.string().max(200).optional(), "Shown in the report."),
+  set: settings,
 });
 
-const variant = z.strictObject({ name, set: z.record(z.string(), z.unknown()) });
+const variant = z.strictObject({ name, set: settings });
 
-export const scenarioFile = z.strictObject({
-  name,
-  description: z.string().default(""),
-  duration: durationNs.meta({ description: "Virtual time to run." }),
-  seed: z.union([z.int(), z.string()]).default(1),
-  sample_interval: durationNs
-    .default(100e6)
-    .meta({ description: "Time between two rows of timeseries.csv." }),
-  go: goSettings.prefault({}),
-  machine: machine.prefault({}),
-  workload: z.array(workloadEntry).min(1),
-  phases: z.array(phase).default([]),
-  interventions: z.array(intervention).default([]),
-  variants: z
-    .array(variant)
-    .default([])
-    .meta({ description: "Named overrides (`set`) that run side by side with the scenario itself." }),
-});
+/** The name of the scenario itself among its variants. */
+export const BASE_VARIANT = "base";
+
+const seed = spelled<number | string>(
+  {
+    id: "Seed",
+    description: "Any whole number or text; the same seed gives the same run.",
+    type: ["integer", "string"],
+  },
+  (value, report) => {
+    if (typeof value === "number" && Number.isSafeInteger(value)) return value;
+    if (typeof value === "string" && value.length > 0 && value.length <= 200) return value;
+    report(`expected a whole number or a short text, got ${shown(value)}`);
+    return undefined;
+  },
+);
+
+export const scenarioFile = z
+  .strictObject({
+    name: describe(name, "Names the output folder."),
+    description: describe(z.string().max(10_000).default(""), "One or two sentences for the report."),
+    duration: describe(durationNs, "Virtual time to run."),
+    seed: seed.prefault(1),
+    sample_interval: describe(durationNs.prefault("100ms"), "Time between two rows of timeseries.csv."),
+    go: goSettings.prefault({}),
+    machine: machine.prefault({}),
+    workload: describe(z.array(workloadEntry).min(1).max(1000), "The sources of allocation, all at once."),
+    phases: describe(
+      z.array(phase).max(1000).default([]),
+      "Changes of the workload during the run, in order of time.",
+    ),
+    interventions: describe(
+      z.array(intervention).max(1000).default([]),
+      "Things the program makes the runtime do.",
+    ),
+    variants: describe(
+      z.array(variant).max(100).default([]),
+      "Named overrides (`set`) that run side by side with the scenario itself.",
+    ),
+  })
+  .meta({
+    title: "gomemsim scenario",
+    description: "One Go process: what it allocates, its settings, its machine and how long to watch.",
+  });
 
 export type ScenarioFile = z.output<typeof scenarioFile>;
-export type ObjectGroup = z.output<typeof objectGroup>;
+export type ObjectGroup = z.output<typeof requestObjects>;
 export type WorkloadEntry = z.output<typeof workloadEntry>;
 export type Stream = z.output<typeof stream>;
 export type Leak = z.output<typeof leak>;

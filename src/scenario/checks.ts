@@ -1,0 +1,268 @@
+/**
+ * What no single setting can be blamed for: settings that contradict each other, or ask for more than a run can be.
+ *
+ * These look at whatever could be read, so that they are told together with the faults of the settings themselves.
+ */
+import { type Dist, isZero, meanOf } from "./dist.ts";
+import { type Fault, isMapping, tick } from "./faults.ts";
+import type { ObjectGroup, WorkloadEntry } from "./schema.ts";
+
+/** A timeseries longer than this is no longer a table anyone reads. */
+const MAX_ROWS = 10_000_000;
+/** A simulator at tens of millions of objects per second would take days for more. */
+const MAX_OBJECTS = 1e12;
+/** Go stops a goroutine whose stack passes this (runtime.SetMaxStack's default on 64-bit systems). */
+const MAX_STACK_BYTES = 1e9;
+/** The smallest arena block in which a 64-byte aligned object fits. */
+const MIN_ARENA_BLOCK_BYTES = 64;
+
+export interface Readable {
+  readonly duration: number | undefined;
+  readonly sampleInterval: number | undefined;
+  readonly workload: readonly (WorkloadEntry | undefined)[];
+  readonly interventions: readonly {
+    readonly at?: number | undefined;
+    readonly every?: number | undefined;
+  }[];
+  readonly phases: readonly { readonly at?: number | undefined; readonly set?: unknown }[];
+  readonly variants: readonly { readonly set?: unknown }[];
+  readonly raw: Readonly<Record<string, unknown>>;
+}
+
+type Tell = (path: readonly (string | number)[], message: string, hint?: string) => void;
+
+const seconds = (ns: number) => `${Number((ns / 1e9).toPrecision(6))}s`;
+
+/**
+ * `asWritten`: the file itself. When a variant or `--set duration=...` shortens the run, what lies behind the new end is
+ * simply never reached; in the file it is a mistake.
+ */
+export function check(scenario: Readable, asWritten: boolean): Fault[] {
+  const faults: Fault[] = [];
+  const tell: Tell = (path, message, hint) => {
+    faults.push(hint === undefined ? { path, message } : { path, message, hint });
+  };
+  const { duration, sampleInterval, raw } = scenario;
+  if (duration === 0) tell(["duration"], "a run of no duration shows nothing");
+  if (sampleInterval === 0) tell(["sample_interval"], "must be longer than 0");
+  if (duration !== undefined && duration > 0 && sampleInterval !== undefined && sampleInterval > 0) {
+    const rows = duration / sampleInterval;
+    if (rows < 1)
+      tell(["sample_interval"], `is longer than the run (${seconds(duration)}): there would be no samples`);
+    else if (rows > MAX_ROWS)
+      tell(
+        ["sample_interval"],
+        `would give ${Math.ceil(rows).toLocaleString("en-US")} samples`,
+        `at most ${MAX_ROWS.toLocaleString("en-US")} are taken`,
+      );
+  }
+  unique(raw["workload"], ["workload"], "workload entry", tell);
+  scenario.workload.forEach((entry, i) => {
+    if (entry === undefined) return;
+    faults.push(...checkEntry(entry, ["workload", i], duration, 0, asWritten));
+  });
+  unique(raw["variants"], ["variants"], "variant", tell, ["base"]);
+  scenario.variants.forEach((variant, i) => {
+    if (isMapping(variant.set) && Object.keys(variant.set).length === 0)
+      tell(["variants", i, "set"], "sets nothing: it would equal the scenario itself");
+  });
+
+  let latest = 0;
+  scenario.phases.forEach((phase, i) => {
+    if (isMapping(phase.set) && Object.keys(phase.set).length === 0)
+      tell(["phases", i, "set"], "sets nothing");
+    if (phase.at === undefined) return;
+    if (phase.at < latest)
+      tell(
+        ["phases", i, "at"],
+        `comes before the phase above it (${seconds(latest)})`,
+        "phases go in order of time",
+      );
+    if (asWritten && duration !== undefined && phase.at >= duration)
+      tell(["phases", i, "at"], `is not before the end of the run (${seconds(duration)})`);
+    latest = Math.max(latest, phase.at);
+  });
+  scenario.interventions.forEach((intervention, i) => {
+    if (asWritten && duration !== undefined && intervention.at !== undefined && intervention.at >= duration)
+      tell(["interventions", i, "at"], `is not before the end of the run (${seconds(duration)})`);
+    if (intervention.every === 0) tell(["interventions", i, "every"], "must be longer than 0");
+  });
+  return faults;
+}
+
+/** Names that would be confused, also by file systems that ignore case. */
+function unique(items: unknown, path: readonly string[], what: string, tell: Tell, reserved: string[] = []) {
+  if (!Array.isArray(items)) return;
+  const seen = new Map<string, string>();
+  items.forEach((item: unknown, i) => {
+    const name = isMapping(item) ? item["name"] : undefined;
+    if (typeof name !== "string") return;
+    const key = name.toLowerCase();
+    const other = seen.get(key);
+    if (reserved.includes(key))
+      tell([...path, i, "name"], `${tick(name)} is the name of the scenario without a ${what}`);
+    else if (other === name)
+      tell([...path, i, "name"], `a second ${what} called ${tick(name)}`, "names are unique");
+    else if (other !== undefined)
+      tell(
+        [...path, i, "name"],
+        `differs from ${tick(other)} by case only`,
+        "some file systems cannot tell them apart",
+      );
+    else seen.set(key, name);
+  });
+}
+
+/** One entry, as it is from `from` on. */
+export function checkEntry(
+  entry: WorkloadEntry,
+  at: readonly (string | number)[],
+  duration: number | undefined,
+  from: number,
+  asWritten: boolean,
+): Fault[] {
+  const faults: Fault[] = [];
+  const tell: Tell = (path, message, hint) => {
+    faults.push({ path: [...at, ...path], message, ...(hint === undefined ? {} : { hint }) });
+  };
+  const end = Math.min(entry.stop ?? Number.POSITIVE_INFINITY, duration ?? Number.POSITIVE_INFINITY);
+  if (asWritten && duration !== undefined && duration > 0 && entry.start >= duration)
+    tell(["start"], `is not before the end of the run (${seconds(duration)})`);
+  if (entry.stop !== undefined && entry.stop <= entry.start)
+    tell(["stop"], `is not after its start (${seconds(entry.start)})`);
+  const activeSeconds = Number.isFinite(end) ? Math.max(0, end - Math.max(entry.start, from)) / 1e9 : 0;
+
+  let objects = 0;
+  let rateKey = "rate";
+  switch (entry.kind) {
+    case "stream":
+    case "leak": {
+      checkTick(entry.tick, duration, asWritten, tell);
+      checkSize(entry.size, entry.pointers, [], tell);
+      rateKey = entry.rate === undefined ? "byte_rate" : "rate";
+      const perSecond = entry.rate ?? (entry.byte_rate ?? 0) / Math.max(1, meanOf(entry.size));
+      objects = perSecond * activeSeconds;
+      break;
+    }
+    case "service": {
+      checkArrivals(entry.arrivals, tell);
+      checkOwner(entry, tell);
+      rateKey = "arrivals";
+      objects = peakRate(entry.arrivals) * activeSeconds * (1 + perOwner(entry.objects));
+      break;
+    }
+    case "batch": {
+      checkOwner(entry, tell);
+      if (entry.objects.length === 0 && isZero(entry.cpu) && isZero(entry.io) && isZero(entry.pause))
+        tell(
+          ["cpu"],
+          "an item that computes, waits for and allocates nothing takes no time",
+          "give cpu, io, pause or objects",
+        );
+      rateKey = "items";
+      objects = (entry.items ?? 0) * perOwner(entry.objects);
+      break;
+    }
+    case "cache": {
+      checkTick(entry.tick, duration, asWritten, tell);
+      checkGroups(entry.objects, tell);
+      if (entry.ttl !== undefined && isZero(entry.ttl))
+        tell(["ttl"], "must be longer than 0", "leave it out for no expiry");
+      const entryBytes = entry.objects.reduce((sum, g) => sum + meanOf(g.count) * meanOf(g.size), 0);
+      if (entry.max_bytes !== undefined && entry.max_bytes < entryBytes)
+        tell(["max_bytes"], `no entry fits: one has about ${Math.round(entryBytes)} bytes`);
+      rateKey = "requests";
+      objects = entry.requests * activeSeconds * perOwner(entry.objects);
+      break;
+    }
+    case "goroutines": {
+      checkTick(entry.tick, duration, asWritten, tell);
+      checkGroups(entry.objects, tell);
+      checkStack(entry.stack, tell);
+      if (entry.lifetime.until === "time" && isZero(entry.lifetime.dist))
+        tell(["lifetime"], "a goroutine must live longer than 0", "leave it out for goroutines that stay");
+      rateKey = "count";
+      const mean = entry.lifetime.until === "time" ? meanOf(entry.lifetime.dist) : Number.POSITIVE_INFINITY;
+      const generations = 1 + (activeSeconds * 1e9) / Math.max(mean, entry.tick);
+      objects = entry.count * generations * (1 + perOwner(entry.objects));
+      break;
+    }
+  }
+  if (objects > MAX_OBJECTS)
+    tell(
+      [rateKey],
+      `would allocate about ${objects.toExponential(0)} objects in this run`,
+      `at most ${MAX_OBJECTS.toExponential(0)} can be simulated`,
+    );
+  return faults;
+}
+
+const perOwner = (groups: readonly ObjectGroup[]) => groups.reduce((sum, g) => sum + meanOf(g.count), 0);
+
+function checkTick(tickNs: number, duration: number | undefined, asWritten: boolean, tell: Tell) {
+  if (tickNs === 0) tell(["tick"], "must be longer than 0");
+  else if (asWritten && duration !== undefined && duration > 0 && tickNs > duration)
+    tell(["tick"], `is longer than the run (${seconds(duration)}): nothing would happen`);
+}
+
+function checkSize(
+  size: Dist,
+  pointers: ObjectGroup["pointers"],
+  at: readonly (string | number)[],
+  tell: Tell,
+) {
+  if (isZero(size)) tell([...at, "size"], "an object of 0 bytes is not an allocation in Go");
+  else if (pointers.kind === "bytes" && size.kind === "constant" && pointers.bytes > size.value)
+    tell(
+      [...at, "pointers"],
+      `the pointer part (${pointers.bytes}B) is larger than the object (${size.value}B)`,
+    );
+}
+
+function checkGroups(groups: readonly ObjectGroup[], tell: Tell) {
+  unique(groups, ["objects"], "group", tell);
+  groups.forEach((group, i) => {
+    checkSize(group.size, group.pointers, ["objects", i], tell);
+  });
+}
+
+function checkStack(stack: Dist, tell: Tell) {
+  if (stack.kind === "constant" && stack.value > MAX_STACK_BYTES)
+    tell(["stack"], "Go ends the program when a stack passes 1 GB");
+}
+
+function checkOwner(
+  entry: { readonly objects: readonly ObjectGroup[]; readonly stack: Dist; readonly arena_block: number },
+  tell: Tell,
+) {
+  checkGroups(entry.objects, tell);
+  checkStack(entry.stack, tell);
+  if (entry.arena_block < MIN_ARENA_BLOCK_BYTES)
+    tell(["arena_block"], `must be at least ${MIN_ARENA_BLOCK_BYTES} bytes`);
+}
+
+type Arrivals = Extract<WorkloadEntry, { kind: "service" }>["arrivals"];
+
+function checkArrivals(a: Arrivals, tell: Tell) {
+  const at = (...path: (string | number)[]) => ["arrivals", ...path];
+  if (a.ramp !== undefined && a.steps !== undefined)
+    tell(at("steps"), "`ramp` and `steps` both set the rate", "give one of them");
+  if (a.ramp?.over === 0) tell(at("ramp", "over"), "must be longer than 0", "for a jump use `steps`");
+  a.steps?.forEach((step, i) => {
+    const before = a.steps?.[i - 1];
+    if (before !== undefined && step.at <= before.at)
+      tell(at("steps", i, "at"), `is not after the step above it (${seconds(before.at)})`);
+  });
+  if (a.diurnal?.period === 0) tell(at("diurnal", "period"), "must be longer than 0");
+  if (a.bursts !== undefined) {
+    if (a.bursts.every === 0) tell(at("bursts", "every"), "must be longer than 0");
+    if (a.bursts.length === 0) tell(at("bursts", "length"), "must be longer than 0");
+    else if (a.bursts.length > a.bursts.every && a.bursts.every > 0)
+      tell(at("bursts", "length"), `is longer than the time between bursts (${seconds(a.bursts.every)})`);
+  }
+}
+
+const peakRate = (a: Arrivals) =>
+  Math.max(a.rate, a.ramp?.to ?? 0, ...(a.steps ?? []).map((step) => step.rate)) *
+  (1 + (a.diurnal?.amplitude ?? 0)) *
+  Math.max(1, a.bursts?.factor ?? 1);
