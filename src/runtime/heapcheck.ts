@@ -1,0 +1,155 @@
+/**
+ * The heap's identities, checked from scratch: every counter against the spans and slots it summarises.
+ *
+ * Not a mechanism of Go, though readmemstats_m checks the same statistics in its own tests. Costs a pass over all
+ * slots: for tests and checked runs.
+ */
+import type { Heap } from "./mheap.ts";
+import { kindMixed, spanDead, spanInUse, spanManual } from "./mspan.ts";
+import { numSizeClasses, numSpanClasses, pageSize } from "./sizeclasses.ts";
+
+function same(what: string, is: number, should: number): void {
+  if (is !== should) throw new Error(`heap invariant: ${what} is ${is}, should be ${should}`);
+}
+
+export function checkHeapInvariants(h: Heap): void {
+  const spans = h.spans;
+  const sg = h.sweepgen;
+  const cached = new Uint8Array(spans.count);
+  for (let i = 0; i < h.caches.alloc.length; i++) {
+    const s = h.caches.alloc[i];
+    if (s < 0) continue;
+    same(`caches holding span ${s}`, cached[s]++, 0);
+    same(`span class of cached span ${s}`, spans.spc[s], i % numSpanClasses);
+  }
+  let inUsePages = 0;
+  let arenaInUsePages = 0;
+  let quarantinedPages = 0;
+  let manualPages = 0;
+  const classObjects = new Float64Array(numSizeClasses);
+  const notCredited = new Float64Array(numSizeClasses);
+  let largeBytes = 0;
+  let markedBytes = 0;
+  let listed = 0;
+  for (let s = 0; s < spans.count; s++) {
+    if (spans.state[s] === spanDead) continue;
+    if (spans.state[s] === spanManual) {
+      manualPages += spans.npages[s];
+      continue;
+    }
+    same(`state of span ${s}`, spans.state[s], spanInUse);
+    if (spans.userArena[s] === 0) inUsePages += spans.npages[s];
+    else if (spans.userArena[s] === 1) arenaInUsePages += spans.npages[s];
+    else quarantinedPages += spans.npages[s];
+    checkSlots(h, s);
+    const generation = spans.sweepgen[s] - sg;
+    const isCached = cached[s] !== 0;
+    if (isCached ? generation !== 3 && generation !== 1 : generation !== 0 && generation !== -2) {
+      throw new Error(`heap invariant: span ${s} has sweepgen ${generation} relative to the heap's`);
+    }
+    if (!isCached) listed++;
+    markedBytes += spans.marked[s] * spans.elemsize[s];
+    const c = spans.spc[s] >> 1;
+    if (spans.userArena[s] !== 2) classObjects[c] += spans.allocCount[s];
+    if (c === 0 && spans.userArena[s] !== 2) largeBytes += spans.allocCount[s] * spans.elemsize[s];
+    if (isCached) notCredited[c] += spans.allocCount[s] - spans.allocCountBeforeCache[s];
+  }
+  const st = h.stats;
+  same("HeapInuse", st.heapInUse, (inUsePages + arenaInUsePages) * pageSize);
+  same("pagesInUse", h.pagesInUse, inUsePages + arenaInUsePages + quarantinedPages);
+  same("stacks and work buffers", st.inStacks + st.inWorkBufs, manualPages * pageSize);
+  for (let c = 1; c < numSizeClasses; c++) {
+    same(
+      `objects of class ${c}`,
+      st.smallAllocCount[c] - st.smallFreeCount[c] + notCredited[c],
+      classObjects[c],
+    );
+  }
+  same("large objects", st.largeAllocCount - st.largeFreeCount, classObjects[0]);
+  same("bytes of large objects", st.largeAlloc - st.largeFree, largeBytes);
+  same("totalAlloc - totalFree", st.totalAlloc - st.totalFree, st.heapAlloc);
+  if (h.marking) same("bytesMarked", h.bytesMarked, markedBytes);
+  same("spans in lists", countListed(h, cached), listed);
+  checkPages(h, inUsePages + manualPages);
+}
+
+/** A span's slots agree with its counts: allocated slots below freeIndex, survivors above, nothing else. */
+function checkSlots(h: Heap, s: number): void {
+  const spans = h.spans;
+  const seg = spans.slotSeg[s];
+  const death = h.slots.death[seg];
+  const off = spans.slotOff[s];
+  const swept = spans.sweptTick[s];
+  let occupied = 0;
+  let survivors = 0;
+  for (let i = 0; i < spans.nelems[s]; i++) {
+    const v = death[off + i];
+    if (v < 0 || v > swept) occupied++;
+    else if (i < spans.freeIndex[s]) {
+      throw new Error(`heap invariant: slot ${i} of span ${s} is below freeIndex, yet free (${v})`);
+    }
+    if (v < 0 || v > h.lastMarkTick) survivors++;
+    if (v < 0 && spans.hasOwned[s] === 0) throw new Error(`heap invariant: span ${s} hides an owned object`);
+    if ((v < 0 || v > swept) && v > spans.maxDeath[s]) {
+      throw new Error(
+        `heap invariant: slot ${i} of span ${s} dies at ${v}, after the span's ${spans.maxDeath[s]}`,
+      );
+    }
+  }
+  same(`occupied slots of span ${s}`, occupied, spans.allocCount[s]);
+  const unswept = spans.sweepgen[s] === h.sweepgen - 2 || spans.sweepgen[s] === h.sweepgen + 1;
+  if (h.marking || unswept) same(`marked slots of span ${s}`, spans.marked[s], survivors);
+  else same(`marks of swept span ${s}`, spans.marked[s], 0);
+  if (spans.allocCount[s] > 0 && spans.userArena[s] === 0) {
+    const k = spans.kind[s];
+    if (k !== kindMixed) same(`span class of span ${s}'s kind ${k}`, h.kinds.spc[k], spans.spc[s]);
+  }
+}
+
+/** Every span not cached is in exactly one list that fits its state, or waits there as already swept elsewhere. */
+function countListed(h: Heap, cached: Uint8Array): number {
+  const spans = h.spans;
+  const seen = new Uint8Array(spans.count);
+  let n = 0;
+  for (let spc = 0; spc < numSpanClasses; spc++) {
+    const c = h.central[spc];
+    const partial = c.partialSwept(h.sweepgen);
+    const full = c.fullSwept(h.sweepgen);
+    for (const set of [partial, full]) {
+      for (let i = 0; i < set.size; i++) {
+        const s = set.at(i);
+        if (cached[s] !== 0 || spans.sweepgen[s] !== h.sweepgen || seen[s] !== 0) {
+          throw new Error(`heap invariant: span ${s} is wrongly in a swept list of class ${spc}`);
+        }
+        const hasFree = spans.allocCount[s] < spans.nelems[s];
+        if (hasFree !== (set === partial)) throw new Error(`heap invariant: span ${s} is in the wrong list`);
+        seen[s] = 1;
+        n++;
+      }
+    }
+    for (const set of [c.partialUnswept(h.sweepgen), c.fullUnswept(h.sweepgen)]) {
+      for (let i = 0; i < set.size; i++) {
+        const s = set.at(i);
+        if (spans.state[s] !== spanInUse || spans.sweepgen[s] !== h.sweepgen - 2 || seen[s] !== 0) continue;
+        seen[s] = 1;
+        n++;
+      }
+    }
+  }
+  return n;
+}
+
+/** Pages: in use + stacks + work buffers + idle = mapped, and the allocator's own bitmaps agree. */
+function checkPages(h: Heap, spanPages: number): void {
+  const st = h.stats;
+  let cachedPages = 0;
+  let cachedScavBytes = 0;
+  for (let p = 0; p < h.procs; p++) {
+    cachedPages += h.pageCacheOf(p).freePages();
+    cachedScavBytes += h.pageCacheOf(p).scavengedBytes();
+  }
+  const idlePages = (st.heapFree + st.heapReleased) / pageSize;
+  same("idle pages", h.pages.freePages() + cachedPages + h.paddingPages, idlePages);
+  same("released bytes", h.pages.scavengedBytes() + cachedScavBytes, st.heapReleased);
+  same("mapped pages", spanPages + idlePages, h.pages.totalPages);
+}

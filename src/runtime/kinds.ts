@@ -1,0 +1,98 @@
+/**
+ * Kinds: the distinct sorts of object a run allocates, numbered, with everything the allocator derives from
+ * source, size and pointers worked out once. A slot of the heap refers to its object's kind by a 16-bit number.
+ *
+ * Not a mechanism of Go: it stands in for the type a Go allocation carries. Sizes drawn from a wide distribution
+ * should be quantised by the caller (an element size is all that most of the heap sees) to stay under 65 535 kinds.
+ */
+import { objectLayout } from "./msize.ts";
+import type { VersionRules } from "./version.ts";
+
+const maxKinds = 65_535;
+
+export class KindTable {
+  readonly rules: VersionRules;
+  count = 0;
+  /** Which part of the workload allocates this kind: the caller's number. */
+  source = new Int32Array(64);
+  /** Requested bytes. */
+  size = new Float64Array(64);
+  /** Bytes of pointers at the object's start, as requested. */
+  ptrBytes = new Float64Array(64);
+  spc = new Int32Array(64);
+  /** Bytes the object takes in the heap. */
+  elemsize = new Float64Array(64);
+  /** 1 if it goes through the tiny allocator. */
+  tiny = new Uint8Array(64);
+  /** Pages of a large object; 0 for small ones. */
+  largePages = new Int32Array(64);
+  /** Scan work of marking one object, bytes. */
+  scanBytes = new Float64Array(64);
+  /** Bytes one allocation adds to heapScan. */
+  scanAllocBytes = new Float64Array(64);
+  /** Objects of the kind allocated since the start, tiny ones included. Written by malloc. */
+  allocated = new Float64Array(64);
+  readonly #byKey = new Map<string, number>();
+
+  constructor(rules: VersionRules) {
+    this.rules = rules;
+  }
+
+  /** The number of the kind, made on first use. `size` > 0; pointers are rounded down to whole words. */
+  add(source: number, size: number, ptrBytes: number): number {
+    if (!(size > 0) || !Number.isInteger(size)) {
+      throw new RangeError(`an object needs a whole, positive size: ${size}`);
+    }
+    const words = Math.min(ptrBytes, size) - (Math.min(ptrBytes, size) % 8);
+    const key = `${source}/${size}/${words}`;
+    const known = this.#byKey.get(key);
+    if (known !== undefined) return known;
+    if (this.count === maxKinds) throw new RangeError(`more than ${maxKinds} kinds of object`);
+    if (this.count === this.source.length) this.#grow();
+    const k = this.count++;
+    const layout = objectLayout(this.rules, size, words);
+    this.source[k] = source;
+    this.size[k] = size;
+    this.ptrBytes[k] = words;
+    this.spc[k] = layout.spc;
+    this.elemsize[k] = layout.elemsize;
+    this.tiny[k] = layout.tiny ? 1 : 0;
+    this.largePages[k] = layout.largePages;
+    this.scanBytes[k] = layout.scanBytes;
+    this.scanAllocBytes[k] = layout.scanAllocBytes;
+    this.#byKey.set(key, k);
+    return k;
+  }
+
+  #grow(): void {
+    const n = this.source.length * 2;
+    this.source = grownInt32(this.source, n);
+    this.size = grownFloat64(this.size, n);
+    this.ptrBytes = grownFloat64(this.ptrBytes, n);
+    this.spc = grownInt32(this.spc, n);
+    this.elemsize = grownFloat64(this.elemsize, n);
+    this.tiny = grownUint8(this.tiny, n);
+    this.largePages = grownInt32(this.largePages, n);
+    this.scanBytes = grownFloat64(this.scanBytes, n);
+    this.scanAllocBytes = grownFloat64(this.scanAllocBytes, n);
+    this.allocated = grownFloat64(this.allocated, n);
+  }
+}
+
+export function grownInt32(a: Int32Array, n: number): Int32Array<ArrayBuffer> {
+  const b = new Int32Array(n);
+  b.set(a);
+  return b;
+}
+
+export function grownFloat64(a: Float64Array, n: number): Float64Array<ArrayBuffer> {
+  const b = new Float64Array(n);
+  b.set(a);
+  return b;
+}
+
+export function grownUint8(a: Uint8Array, n: number): Uint8Array<ArrayBuffer> {
+  const b = new Uint8Array(n);
+  b.set(a);
+  return b;
+}

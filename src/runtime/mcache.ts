@@ -1,0 +1,119 @@
+/**
+ * mcache: the spans a P allocates from without asking anyone.
+ *
+ * Models mcache.go of Go 1.26: one span per span class and P, the current tiny block, and what is flushed when.
+ * heapLive moves only here: a refill books the whole span but for the objects already in it (tail waste and
+ * in-span metadata included), a flush takes back the slots not used, a large object books its pages.
+ *
+ * The stack cache, part of Go's mcache, belongs to stack.ts.
+ */
+import { cacheSpan, uncacheSpan } from "./mcentral.ts";
+import type { Heap } from "./mheap.ts";
+import { numSpanClasses, tinySpanClass } from "./sizeclasses.ts";
+
+/** The mcaches of all Ps. */
+export class Mcaches {
+  readonly count: number;
+  /** Cached span by P * numSpanClasses + span class; -1 for none (Go's emptymspan). */
+  readonly alloc: Int32Array;
+  /** Bytes of scannable heap allocated since last handed to the pacer. */
+  readonly scanAlloc: Float64Array;
+  /** Current tiny block: its span (-1 for none), slot and bytes used. */
+  readonly tinySpan: Int32Array;
+  readonly tinyIndex: Int32Array;
+  readonly tinyOffset: Int32Array;
+  /** Tiny objects packed since last credited. */
+  readonly tinyAllocs: Float64Array;
+  /** sweepgen of the last flush. */
+  readonly flushGen: Int32Array;
+
+  constructor(count: number) {
+    this.count = count;
+    this.alloc = new Int32Array(count * numSpanClasses).fill(-1);
+    this.scanAlloc = new Float64Array(count);
+    this.tinySpan = new Int32Array(count).fill(-1);
+    this.tinyIndex = new Int32Array(count);
+    this.tinyOffset = new Int32Array(count);
+    this.tinyAllocs = new Float64Array(count);
+    this.flushGen = new Int32Array(count);
+  }
+}
+
+/** mcache.refill: replaces P's full span of the class by one with a free slot. */
+export function refill(h: Heap, p: number, spc: number): void {
+  const caches = h.caches;
+  const spans = h.spans;
+  const slot = p * numSpanClasses + spc;
+  const old = caches.alloc[slot];
+  h.work.refills++;
+  if (old >= 0) {
+    if (spans.allocCount[old] !== spans.nelems[old]) throw new Error("refill of a span with free space");
+    if (spans.sweepgen[old] !== h.sweepgen + 3) throw new Error(`bad sweepgen in refill of span ${old}`);
+    caches.alloc[slot] = -1;
+    const used = spans.allocCount[old] - spans.allocCountBeforeCache[old];
+    spans.allocCountBeforeCache[old] = 0;
+    uncacheSpan(h, old, p);
+    h.stats.smallAllocCount[spc >> 1] += used;
+    h.stats.totalAlloc += used * spans.elemsize[old];
+    if (spc === tinySpanClass) {
+      h.stats.tinyAllocCount += caches.tinyAllocs[p];
+      caches.tinyAllocs[p] = 0;
+    }
+  }
+  const s = cacheSpan(h, spc, p);
+  spans.sweepgen[s] = h.sweepgen + 3;
+  spans.allocCountBeforeCache[s] = spans.allocCount[s];
+  caches.alloc[slot] = s;
+  const scanAlloc = caches.scanAlloc[p];
+  caches.scanAlloc[p] = 0;
+  h.accounting.update(spans.npages[s] * h.pageSize - spans.allocCount[s] * spans.elemsize[s], scanAlloc);
+}
+
+/** mcache.allocLarge: a span for one large object, on the swept list at once. */
+export function allocLargeSpan(h: Heap, p: number, npages: number, spc: number): number {
+  h.deductSweepCredit(npages * h.pageSize, npages, p);
+  const s = h.alloc(npages, spc, p);
+  const nbytes = npages * h.pageSize;
+  h.stats.largeAlloc += nbytes;
+  h.stats.largeAllocCount++;
+  h.stats.totalAlloc += nbytes;
+  h.accounting.update(nbytes, 0);
+  h.central[spc].fullSwept(h.sweepgen).push(s);
+  return s;
+}
+
+/** mcache.releaseAll: every span goes back, the tiny block is dropped, all that was pending is credited. */
+export function releaseAll(h: Heap, p: number): void {
+  const caches = h.caches;
+  const spans = h.spans;
+  const scanAlloc = caches.scanAlloc[p];
+  caches.scanAlloc[p] = 0;
+  let dHeapLive = 0;
+  for (let spc = 0; spc < numSpanClasses; spc++) {
+    const s = caches.alloc[p * numSpanClasses + spc];
+    if (s < 0) continue;
+    const used = spans.allocCount[s] - spans.allocCountBeforeCache[s];
+    spans.allocCountBeforeCache[s] = 0;
+    h.stats.smallAllocCount[spc >> 1] += used;
+    h.stats.totalAlloc += used * spans.elemsize[s];
+    if (spans.sweepgen[s] !== h.sweepgen + 1) {
+      dHeapLive -= (spans.nelems[s] - spans.allocCount[s]) * spans.elemsize[s];
+    }
+    caches.alloc[p * numSpanClasses + spc] = -1;
+    uncacheSpan(h, s, p);
+  }
+  caches.tinySpan[p] = -1;
+  caches.tinyOffset[p] = 0;
+  h.stats.tinyAllocCount += caches.tinyAllocs[p];
+  caches.tinyAllocs[p] = 0;
+  h.accounting.update(dHeapLive, scanAlloc);
+}
+
+/** mcache.prepareForSweep: flushes the cache once per cycle, before the P allocates again. */
+export function prepareForSweep(h: Heap, p: number): void {
+  const gen = h.caches.flushGen[p];
+  if (gen === h.sweepgen) return;
+  if (gen !== h.sweepgen - 2) throw new Error(`bad flushGen ${gen} of P ${p} at sweepgen ${h.sweepgen}`);
+  releaseAll(h, p);
+  h.caches.flushGen[p] = h.sweepgen;
+}

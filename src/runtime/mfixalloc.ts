@@ -1,0 +1,189 @@
+/**
+ * Memory of the runtime's own structures: fixed-size allocators, persistent chunks and bitmap arenas.
+ *
+ * Models mfixalloc.go, persistentalloc of malloc.go and gcBitsArenas of mheap.go (Go 1.26; same rules from 1.19).
+ * What the process pays for metadata comes in chunks, is counted under one of five statistics and never goes back:
+ *
+ *   mspan_sys, mcache_sys   16 KiB chunks of mspan and mcache structures
+ *   gcMiscSys               heapArena structures, page summaries, span sets, mark and allocation bits
+ *   other_sys               what persistent chunks (256 KiB) have not handed out yet, the allspans array, the rest
+ *   buckhash_sys            profile buckets (counted by the profiler)
+ *
+ * Only sizes are kept: no structure has an address. Becoming resident is reported through `MetadataMemory`.
+ *
+ * Simplifies: every P has its own persistent chunk, but memory taken by code running without a P (start-up, sysmon)
+ * is drawn from one global chunk only until the Ps exist.
+ */
+
+export const statMSpan = 0;
+export const statMCache = 1;
+export const statGCMisc = 2;
+export const statOther = 3;
+export const statBuckHash = 4;
+/** Memory the OS gives to threads' stacks (g0), the part of StackSys outside the heap. */
+export const statOSStacks = 5;
+export const numSysStats = 6;
+
+const sysStatNames = ["mspan", "mcache", "gc metadata", "other", "profile buckets", "os stacks"] as const;
+
+/** The kernel's side of metadata: mapped (counted) and touched (resident). A part of the Os interface. */
+export interface MetadataMemory {
+  metaMap(name: string, nbytes: number): void;
+  metaTouch(name: string, nbytes: number): number;
+}
+
+/** memstats' sysMemStats, and the mapping behind them. */
+export class SysStats {
+  /** Bytes by statistic. All of it is mapped and ready. */
+  readonly bytes = new Float64Array(numSysStats);
+  readonly #os: MetadataMemory | undefined;
+
+  constructor(os: MetadataMemory | undefined) {
+    this.#os = os;
+  }
+
+  /** sysAlloc: maps memory for a statistic. */
+  map(stat: number, nbytes: number): void {
+    this.bytes[stat] += nbytes;
+    if (this.#os !== undefined) this.#os.metaMap(sysStatNames[stat], nbytes);
+  }
+
+  /** First use of mapped memory. */
+  touch(stat: number, nbytes: number): void {
+    if (this.#os !== undefined) this.#os.metaTouch(sysStatNames[stat], nbytes);
+  }
+
+  get total(): number {
+    let n = 0;
+    for (let i = 0; i < numSysStats; i++) n += this.bytes[i];
+    return n;
+  }
+}
+
+const persistentChunkBytes = 256 * 1024;
+/** Blocks of at least this size get a mapping of their own. */
+const persistentMaxBlockBytes = 64 * 1024;
+
+/** persistentalloc: memory that is never freed, cut from one chunk per P. */
+export class PersistentAlloc {
+  readonly #sys: SysStats;
+  /** Bytes used of each P's chunk, by P + 1; 0 for the chunk used without a P; -1 while there is no chunk. */
+  #off = new Float64Array(1).fill(-1);
+
+  constructor(sys: SysStats) {
+    this.#sys = sys;
+  }
+
+  alloc(nbytes: number, align: number, stat: number, p: number): void {
+    if (nbytes >= persistentMaxBlockBytes) {
+      this.#sys.map(stat, nbytes);
+      this.#sys.touch(stat, nbytes);
+      return;
+    }
+    const i = p + 1;
+    if (i >= this.#off.length) {
+      const off = new Float64Array(i + 8).fill(-1);
+      off.set(this.#off);
+      this.#off = off;
+    }
+    let off = Math.ceil(this.#off[i] / align) * align;
+    if (this.#off[i] < 0 || off + nbytes > persistentChunkBytes) {
+      this.#sys.map(statOther, persistentChunkBytes);
+      // The first word of a chunk links it to the list of all chunks.
+      off = align > 8 ? align : 8;
+    }
+    this.#off[i] = off + nbytes;
+    this.#sys.touch(statOther, nbytes);
+    if (stat !== statOther) {
+      this.#sys.bytes[stat] += nbytes;
+      this.#sys.bytes[statOther] -= nbytes;
+    }
+  }
+}
+
+const fixAllocChunkBytes = 16 * 1024;
+
+/** fixalloc: a free list of structures of one size. */
+export class FixAlloc {
+  /** Bytes of one structure. */
+  readonly size: number;
+  /** Bytes in use now, structures waiting in per-P caches included. */
+  inuse = 0;
+  readonly #chunkBytes: number;
+  #chunkLeft = 0;
+  #freeCount = 0;
+  readonly #stat: number;
+  readonly #persistent: PersistentAlloc;
+
+  constructor(size: number, stat: number, persistent: PersistentAlloc) {
+    this.size = size;
+    this.#chunkBytes = Math.floor(fixAllocChunkBytes / size) * size;
+    this.#stat = stat;
+    this.#persistent = persistent;
+  }
+
+  /** Returns true if the structure is a new one rather than one freed before. */
+  alloc(p: number): boolean {
+    this.inuse += this.size;
+    if (this.#freeCount > 0) {
+      this.#freeCount--;
+      return false;
+    }
+    if (this.#chunkLeft < this.size) {
+      this.#persistent.alloc(this.#chunkBytes, 8, this.#stat, p);
+      this.#chunkLeft = this.#chunkBytes;
+    }
+    this.#chunkLeft -= this.size;
+    return true;
+  }
+
+  free(): void {
+    this.inuse -= this.size;
+    this.#freeCount++;
+  }
+}
+
+const gcBitsChunkBytes = 64 * 1024;
+const gcBitsUsableBytes = gcBitsChunkBytes - 16;
+
+/**
+ * gcBitsArenas: mark and allocation bits of spans, cut from 64 KiB blocks that are dropped two cycles later,
+ * all at once, and used again. Every sweep of a span takes fresh mark bits.
+ */
+export class GcBits {
+  readonly #sys: SysStats;
+  #free = 0;
+  /** Blocks of the generation being filled, of the current one and the previous one. */
+  #next = 0;
+  #current = 0;
+  #previous = 0;
+  /** Bytes used of the newest block of `next`. */
+  #used = gcBitsUsableBytes;
+
+  constructor(sys: SysStats) {
+    this.#sys = sys;
+  }
+
+  /** newMarkBits / newAllocBits: bits for nelems objects, in whole 64-bit words. */
+  alloc(nelems: number): void {
+    const nbytes = ((nelems + 63) >>> 6) * 8;
+    if (this.#next === 0 || this.#used + nbytes > gcBitsUsableBytes) {
+      if (this.#free > 0) this.#free--;
+      else {
+        this.#sys.map(statGCMisc, gcBitsChunkBytes);
+        this.#sys.touch(statGCMisc, gcBitsChunkBytes);
+      }
+      this.#next++;
+      this.#used = 0;
+    }
+    this.#used += nbytes;
+  }
+
+  /** nextMarkBitArenaEpoch, at sweep termination. */
+  nextEpoch(): void {
+    this.#free += this.#previous;
+    this.#previous = this.#current;
+    this.#current = this.#next;
+    this.#next = 0;
+  }
+}

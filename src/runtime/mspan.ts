@@ -1,0 +1,182 @@
+/**
+ * Spans as a structure of arrays, and the slots their objects live in.
+ *
+ * Models mspan of mheap.go (Go 1.26) and, in place of its alloc and mark bitmaps, one 32-bit word per object slot
+ * that says when the object in it dies:
+ *
+ *    v > 0   dies at tick v (`forever` = 0x7fffffff)
+ *    v < 0   belongs to owner ~v and lives until OwnerTable says that owner ended
+ *    v = 0   nothing was ever there
+ *
+ * A slot is free for allocation iff 0 <= v <= sweptTick, the start of the mark the span was last swept for: a dead
+ * object that no mark has seen, or whose span is not swept, still occupies its slot. As unsigned numbers owners
+ * compare above every tick, so the test is one comparison: (v >>> 0) <= sweptTick. A mark gives the slots of owners
+ * it finds dead its own tick as death, so that only its sweep frees them.
+ *
+ * A span's slots are contiguous in one segment of 2^20 slots, taken from a free list per span length, so storage
+ * never moves and costs 4 bytes a slot, plus 2 where objects of several kinds share spans. Slots are handed on
+ * without clearing: whatever a dead span left behind is no later than the last mark, and a new span starts with
+ * that mark as its sweptTick. Hence a span without survivors is freed without touching its slots.
+ *
+ * `maxDeath` bounds the deaths in a span from above (survivors of a mark keep the bound valid); a span with no
+ * owned objects whose bound is not after a mark's start has no survivors.
+ */
+import { grownFloat64, grownInt32, grownUint8 } from "./kinds.ts";
+
+export const spanDead = 0;
+/** mSpanInUse: holds garbage-collected objects. */
+export const spanInUse = 1;
+/** mSpanManual: stacks and GC work buffers. */
+export const spanManual = 2;
+
+/** `kind` of a span without objects, and of one whose objects are of several kinds. */
+export const kindNone = -2;
+export const kindMixed = -1;
+
+const logSegmentSlots = 20;
+const segmentSlots = 1 << logSegmentSlots;
+
+/** Storage for the slots of all spans. */
+export class SlotStore {
+  /** Death words, by segment. */
+  readonly death: Int32Array[] = [];
+  /** Kinds, by segment; undefined while every span of the segment is of one kind. */
+  readonly kind: (Uint16Array | undefined)[] = [];
+  /** Free blocks by length in slots: global slot numbers, as stacks. */
+  readonly #free: (Float64Array | undefined)[] = new Array(1025);
+  readonly #freeCount = new Int32Array(1025);
+  /** Slots of the last segment handed out. */
+  #used = segmentSlots;
+
+  /** A block of n <= 1024 contiguous slots: segment << 20 | offset, as a number. */
+  alloc(n: number): number {
+    const count = this.#freeCount[n];
+    if (count > 0) {
+      this.#freeCount[n] = count - 1;
+      return (this.#free[n] as Float64Array)[count - 1];
+    }
+    if (this.#used + n > segmentSlots) {
+      this.death.push(new Int32Array(segmentSlots));
+      this.kind.push(undefined);
+      this.#used = 0;
+    }
+    const at = (this.death.length - 1) * segmentSlots + this.#used;
+    this.#used += n;
+    return at;
+  }
+
+  free(seg: number, off: number, n: number): void {
+    const count = this.#freeCount[n];
+    let stack = this.#free[n];
+    if (stack === undefined) this.#free[n] = stack = new Float64Array(16);
+    else if (count === stack.length) this.#free[n] = stack = grownFloat64(stack, count * 2);
+    stack[count] = seg * segmentSlots + off;
+    this.#freeCount[n] = count + 1;
+  }
+
+  /** The kinds of a segment, made on first use. */
+  kindsOf(seg: number): Uint16Array {
+    let kinds = this.kind[seg];
+    if (kinds === undefined) this.kind[seg] = kinds = new Uint16Array(segmentSlots);
+    return kinds;
+  }
+
+  /** Bytes of memory the simulator itself holds for slots. */
+  get memoryBytes(): number {
+    let n = this.death.length * segmentSlots * 4;
+    for (const k of this.kind) if (k !== undefined) n += segmentSlots * 2;
+    return n;
+  }
+}
+
+export function segmentOf(at: number): number {
+  return Math.floor(at / segmentSlots);
+}
+
+export function offsetOf(at: number): number {
+  return at % segmentSlots;
+}
+
+/** Fields of all spans, by span number. Numbers of dead spans are used again. */
+export class SpanTable {
+  /** Number of span numbers ever used: loops run over [0, count). */
+  count = 0;
+  #capacity = 1024;
+  #freeIds = new Int32Array(1024);
+  #freeCount = 0;
+
+  /** First page. */
+  base = new Int32Array(1024);
+  npages = new Int32Array(1024);
+  /** Span class; meaningless for manual spans. */
+  spc = new Uint8Array(1024);
+  state = new Uint8Array(1024);
+  /** needzero: the memory may be dirty, so objects are cleared when allocated. */
+  needzero = new Uint8Array(1024);
+  /** 1 for a user arena chunk (arena.go). */
+  userArena = new Uint8Array(1024);
+  /** Some slot may hold an owner. Cleared by a mark that finds none. */
+  hasOwned = new Uint8Array(1024);
+  /** Relative to the heap's sweepgen: -2 needs sweeping, 0 swept, +1 cached and stale, +3 cached. */
+  sweepgen = new Int32Array(1024);
+  nelems = new Int32Array(1024);
+  /** Bytes of an element; for a large object its whole pages. */
+  elemsize = new Float64Array(1024);
+  /** Slots below are allocated; the search for a free one starts here. */
+  freeIndex = new Int32Array(1024);
+  allocCount = new Int32Array(1024);
+  /** allocCount when the span entered its mcache: what was used since is credited when it leaves. */
+  allocCountBeforeCache = new Int32Array(1024);
+  /** Objects marked in the current or last mark, those allocated black included. Sweeping resets it. */
+  marked = new Int32Array(1024);
+  /** Slots with a death no later than this are free. Written by allocation and sweep. */
+  sweptTick = new Int32Array(1024);
+  /** Upper bound of the death ticks in the span; owned objects do not count. */
+  maxDeath = new Int32Array(1024);
+  /** Kind of all its objects, or kindNone, or kindMixed (then the slots' own kinds hold). */
+  kind = new Int32Array(1024);
+  /** Slots [0, touched) lie on resident OS pages. */
+  touched = new Int32Array(1024);
+  slotSeg = new Int32Array(1024);
+  slotOff = new Int32Array(1024);
+
+  /** A span number; the caller fills in the fields. */
+  alloc(): number {
+    if (this.#freeCount > 0) return this.#freeIds[--this.#freeCount];
+    if (this.count === this.#capacity) this.#grow();
+    return this.count++;
+  }
+
+  free(s: number): void {
+    this.state[s] = spanDead;
+    if (this.#freeCount === this.#freeIds.length) {
+      this.#freeIds = grownInt32(this.#freeIds, this.#freeCount * 2);
+    }
+    this.#freeIds[this.#freeCount++] = s;
+  }
+
+  #grow(): void {
+    const n = this.#capacity * 2;
+    this.#capacity = n;
+    this.base = grownInt32(this.base, n);
+    this.npages = grownInt32(this.npages, n);
+    this.spc = grownUint8(this.spc, n);
+    this.state = grownUint8(this.state, n);
+    this.needzero = grownUint8(this.needzero, n);
+    this.userArena = grownUint8(this.userArena, n);
+    this.hasOwned = grownUint8(this.hasOwned, n);
+    this.sweepgen = grownInt32(this.sweepgen, n);
+    this.nelems = grownInt32(this.nelems, n);
+    this.elemsize = grownFloat64(this.elemsize, n);
+    this.freeIndex = grownInt32(this.freeIndex, n);
+    this.allocCount = grownInt32(this.allocCount, n);
+    this.allocCountBeforeCache = grownInt32(this.allocCountBeforeCache, n);
+    this.marked = grownInt32(this.marked, n);
+    this.sweptTick = grownInt32(this.sweptTick, n);
+    this.maxDeath = grownInt32(this.maxDeath, n);
+    this.kind = grownInt32(this.kind, n);
+    this.touched = grownInt32(this.touched, n);
+    this.slotSeg = grownInt32(this.slotSeg, n);
+    this.slotOff = grownInt32(this.slotOff, n);
+  }
+}
