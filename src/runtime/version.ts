@@ -82,8 +82,10 @@ export interface VersionRules {
 
   /** Spans the background sweeper sweeps before it yields the processor. */
   readonly sweeperYieldSpans: number;
-  /** 1.21 fixed deductSweepCredit for heapLive below the sweep basis (1.19, 1.20: the difference wraps). */
-  readonly sweepBasisUnderflowFixed: boolean;
+  /** It yields only when no P is idle (1.20), or every time. */
+  readonly sweeperYieldsOnlyIfBusy: boolean;
+  // deductSweepCredit for heapLive below the sweep basis: its wrapping difference was fixed in 1.21 and in patch
+  // releases before (1.19.8 and 1.20.14 have the fix), so it is no rule here.
 
   // ---- Page heap and scavenger (mpagealloc.go, mgcscavenge.go) ----
 
@@ -163,7 +165,7 @@ const go119: VersionRules = {
   limitHeadroomPercent: 0,
   enlistIdleWorkers: false,
   sweeperYieldSpans: 1,
-  sweepBasisUnderflowFixed: false,
+  sweeperYieldsOnlyIfBusy: false,
   idlePageCacheFlush: false,
   scavengeDensityRule: false,
   scavengeHonoursPageIndex: false,
@@ -199,6 +201,7 @@ const go120: VersionRules = {
   consMarkRule: "mean2",
   triggeredIsComputed: false,
   sweeperYieldSpans: 10,
+  sweeperYieldsOnlyIfBusy: true,
   scavengeHonoursPageIndex: true,
   mspanStructBytes: 160,
   heapArenaStructBytes: 1_133_584,
@@ -211,7 +214,6 @@ const go121: VersionRules = {
   consMarkRule: "max5",
   limitHeadroomRule: "percent",
   limitHeadroomPercent: 3,
-  sweepBasisUnderflowFixed: true,
   idlePageCacheFlush: true,
   scavengeDensityRule: true,
   // 1.21.4 and later; 1.21.0 advised per chunk, 1.21.1..1.21.3 collapsed chunks.
