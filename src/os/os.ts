@@ -1,0 +1,54 @@
+/**
+ * The operating system as the runtime sees it: the calls of Go 1.26's mem.go and the memory accesses behind them.
+ *
+ * Page states follow mem.go's transitions, with the kernel's half added (which of the ready pages have a frame):
+ *
+ *     reserved --sysMap--> released --sysUsed--> ready --touch--> resident
+ *        ^                    ^                    |                 |
+ *        |                    +----------- sysUnused ----------------+
+ *        +------------------------ sysFault (from any) --------------+
+ *
+ * "released" is Go's Prepared: mapped, but not in use by the heap and without a frame. Only "resident" pages are in RSS.
+ *
+ * Heap addresses are byte offsets from the heap's first arena, as everywhere in runtime/. Everything the runtime maps
+ * outside its arenas (span records, bitmaps, the profiler's table, a workload's own mmap) has no address here: such a
+ * *metadata region* has a name, a mapped size and a touched size.
+ */
+
+/** The kernel's page, 4 KiB on linux/amd64; half of the runtime's 8 KiB page. */
+export const OS_PAGE_BYTES = 4096;
+
+export const PAGE_RESERVED = 0;
+export const PAGE_RELEASED = 1;
+export const PAGE_READY = 2;
+export const PAGE_RESIDENT = 3;
+export type PageState =
+  | typeof PAGE_RESERVED
+  | typeof PAGE_RELEASED
+  | typeof PAGE_READY
+  | typeof PAGE_RESIDENT;
+
+export interface Os {
+  /** Takes `nbytes` of address space. Costs no memory and is in none of Go's statistics. */
+  sysReserve(nbytes: number): void;
+  /** Reserved to released. Ranges of this and the next four calls are whole OS pages. */
+  sysMap(startByte: number, nbytes: number): void;
+  /** Released to ready; pages that are ready or resident already stay as they are. */
+  sysUsed(startByte: number, nbytes: number): void;
+  /** Ready and resident to released: MADV_DONTNEED. Returns the resident bytes given back. */
+  sysUnused(startByte: number, nbytes: number): number;
+  /** Back to reserved, from any state; the contents are gone (a freed user arena chunk). Returns the resident bytes given back. */
+  sysFault(startByte: number, nbytes: number): number;
+  /** A write to every byte of [startByte, endByte): its pages become resident. Returns the new page faults. */
+  touch(startByte: number, endByte: number): number;
+  /** Whether every page that holds a byte of [startByte, endByte) is resident. */
+  isResident(startByte: number, endByte: number): boolean;
+  /** Grows the mapping of a metadata region, creating it at first use. */
+  metaMap(name: string, nbytes: number): void;
+  /** The next `nbytes` of a metadata region are written for the first time. Returns the new page faults. */
+  metaTouch(name: string, nbytes: number): number;
+  /** Resident set size: heap, metadata and baseline. */
+  residentBytes(): number;
+  /** Minor page faults since the process started. */
+  readonly faults: number;
+}
