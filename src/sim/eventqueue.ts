@@ -89,7 +89,25 @@ export class EventQueue {
     this.#args[slot] = arg;
     this.#states[slot] = PENDING;
     this.size++;
-    this.#siftUp(this.#heapLength++, timeNs, priority * SEQUENCE_LIMIT + this.#sequence++, slot);
+    const tie = priority * SEQUENCE_LIMIT + this.#sequence++;
+    // Up from the end of the heap, past every parent that comes later. Here and not in a method of its own: numbers
+    // beyond 31 bits are boxed when passed to one that is not inlined.
+    const times = this.#heapTime;
+    const ties = this.#heapTie;
+    const slots = this.#heapSlot;
+    let at = this.#heapLength++;
+    while (at > 0) {
+      const parent = (at - 1) >> 2;
+      const parentTime = times[parent];
+      if (parentTime < timeNs || (parentTime === timeNs && ties[parent] < tie)) break;
+      times[at] = parentTime;
+      ties[at] = ties[parent];
+      slots[at] = slots[parent];
+      at = parent;
+    }
+    times[at] = timeNs;
+    ties[at] = tie;
+    slots[at] = slot;
     return (this.#generations[slot] << SLOT_BITS) | slot;
   }
 
@@ -145,35 +163,18 @@ export class EventQueue {
 
   #removeFirst(): void {
     const last = --this.#heapLength;
-    if (last > 0) this.#siftDown(0, this.#heapTime[last], this.#heapTie[last], this.#heapSlot[last]);
+    if (last > 0) this.#siftDown(0, last);
   }
 
-  /** Places an entry at `index` or, while it comes before the parent there, above it. */
-  #siftUp(index: number, time: number, tie: number, slot: number): void {
-    const times = this.#heapTime;
-    const ties = this.#heapTie;
-    const slots = this.#heapSlot;
-    let at = index;
-    while (at > 0) {
-      const parent = (at - 1) >> 2;
-      const parentTime = times[parent];
-      if (parentTime < time || (parentTime === time && ties[parent] < tie)) break;
-      times[at] = parentTime;
-      ties[at] = ties[parent];
-      slots[at] = slots[parent];
-      at = parent;
-    }
-    times[at] = time;
-    ties[at] = tie;
-    slots[at] = slot;
-  }
-
-  /** Places an entry at `index` or, while one of the four children there comes before it, below. */
-  #siftDown(index: number, time: number, tie: number, slot: number): void {
+  /** Places the entry found at `from` at `index` or, while one of the four children there comes before it, below. */
+  #siftDown(index: number, from: number): void {
     const times = this.#heapTime;
     const ties = this.#heapTie;
     const slots = this.#heapSlot;
     const length = this.#heapLength;
+    const time = times[from];
+    const tie = ties[from];
+    const slot = slots[from];
     let at = index;
     for (;;) {
       const first = at * 4 + 1;
@@ -213,7 +214,7 @@ export class EventQueue {
       } else this.#release(slots[i]);
     }
     this.#heapLength = kept;
-    for (let i = (kept - 2) >> 2; i >= 0; i--) this.#siftDown(i, times[i], ties[i], slots[i]);
+    for (let i = (kept - 2) >> 2; i >= 0; i--) this.#siftDown(i, i);
   }
 
   #grow(): void {
