@@ -84,8 +84,11 @@ export interface VersionRules {
   readonly sweeperYieldSpans: number;
   /** It yields only when no P is idle (1.20), or every time. */
   readonly sweeperYieldsOnlyIfBusy: boolean;
-  // deductSweepCredit for heapLive below the sweep basis: its wrapping difference was fixed in 1.21 and in patch
-  // releases before (1.19.8 and 1.20.14 have the fix), so it is no rule here.
+  /**
+   * deductSweepCredit is right for heapLive below the sweep basis. The first releases of 1.19 and 1.20 let the
+   * difference wrap; the patch releases modelled (1.19.8, 1.20.14) have the fix of 1.21.
+   */
+  readonly sweepBasisUnderflowFixed: boolean;
 
   // ---- Page heap and scavenger (mpagealloc.go, mgcscavenge.go) ----
 
@@ -166,6 +169,7 @@ const go119: VersionRules = {
   enlistIdleWorkers: false,
   sweeperYieldSpans: 1,
   sweeperYieldsOnlyIfBusy: false,
+  sweepBasisUnderflowFixed: true,
   idlePageCacheFlush: false,
   scavengeDensityRule: false,
   scavengeHonoursPageIndex: false,
