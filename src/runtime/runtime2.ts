@@ -26,7 +26,8 @@ import {
   type StackAllocator,
 } from "./stack.ts";
 
-/** A g's bytes up to its last pointer in Go 1.26, which scanning it costs; version.ts has its size. */
+/** sizeof(g) in Go 1.26 (version.ts has every release's), and its bytes up to the last pointer, which scanning it costs. */
+export const G_BYTES = 456;
 export const G_PTR_BYTES = 400;
 
 /** What newproc1 and gostartcall leave on a fresh stack: four reserved words and goexit's return address. */

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Memory } from "../../src/os/memory.ts";
 import {
+  G_BYTES,
   G_PTR_BYTES,
   Goroutines,
   NEW_STACK_USED_BYTES,
@@ -354,6 +355,7 @@ interface GoldenCase {
   runs: Record<string, Moment>[];
 }
 const golden = JSON.parse(readFileSync(new URL("../golden/stacks-1.26.json", import.meta.url), "utf8")) as {
+  provenance: { sizes: Record<string, [size: number, ptrBytes: number]> };
   cases: GoldenCase[];
 };
 
@@ -422,7 +424,8 @@ function replay(c: GoldenCase) {
 describe("real Go 1.26 (test/golden/stacks-1.26.json)", () => {
   it("has a g and a sudog of the sizes assumed", () => {
     const { sizes } = golden.provenance;
-    expect(sizes["runtime.g"]).toEqual([rulesFor("1.26").gStructBytes, G_PTR_BYTES]);
+    expect(sizes["runtime.g"]).toEqual([G_BYTES, G_PTR_BYTES]);
+    expect(rulesFor("1.26").gStructBytes).toBe(G_BYTES);
     expect(sizes["runtime.sudog"][0]).toBe(rulesFor("1.26").sudogStructBytes);
   });
 
