@@ -1,0 +1,68 @@
+/**
+ * What actions cost in CPU nanoseconds: the plain-number form of a machine profile that the runtime model reads.
+ *
+ * The runtime's source says what happens, never how long it takes; these numbers are measured on a machine
+ * (see the machine profile) and are the only place where time enters the model.
+ */
+
+/** A cost that depends on how much memory is walked: points [x, y], linear in log2 x, flat outside. */
+export type CostCurve = readonly (readonly [number, number])[];
+
+export interface RuntimeCosts {
+  /** mcache.refill from a swept span; a span from the page heap costs `spanAllocNs` more. */
+  readonly refillNs: number;
+  readonly spanAllocNs: number;
+  readonly largeNs: number;
+  readonly tinyNs: number;
+  readonly zeroNsPerByte: number;
+  readonly faultNs: number;
+  readonly sweepSpanNs: number;
+  readonly mallocNoscanNs: CostCurve;
+  readonly mallocScanNs: CostCurve;
+  /** Marking one object, against live heap bytes. */
+  readonly markNoscanObjectNs: CostCurve;
+  readonly markScanObjectNs: CostCurve;
+  readonly scanNsPerByte: CostCurve;
+  readonly stackScanNsPerByte: number;
+  readonly markGoroutineNs: number;
+  readonly globalsScanNsPerByte: number;
+  /** Fixed CPU of a cycle's concurrent phase. */
+  readonly cycleNs: number;
+  readonly goroutineStartNs: number;
+  readonly goroutineSwitchNs: number;
+  readonly timerSlackNs: number;
+  readonly stackCopyNsPerByte: number;
+  /** The program's own writing of a new object: per pointer word, and per OS page. */
+  readonly initPointerWordNs: number;
+  readonly initPageNs: number;
+  /** The program's bookkeeping per object it allocates (the oracle's, when it is simulated). */
+  readonly objectNs: number;
+}
+
+/** Linear interpolation in log2 x on a cost curve, flat outside. */
+export function curveAt(curve: CostCurve, x: number): number {
+  if (x <= curve[0][0]) return curve[0][1];
+  for (let i = 1; i < curve.length; i++) {
+    if (x > curve[i][0]) continue;
+    const [x0, y0] = curve[i - 1];
+    const [x1, y1] = curve[i];
+    // log2 by its linear approximation between powers of two: deterministic everywhere, and exact at them.
+    const position = (log2Linear(x) - log2Linear(x0)) / (log2Linear(x1) - log2Linear(x0));
+    return y0 + (y1 - y0) * position;
+  }
+  return curve[curve.length - 1][1];
+}
+
+function log2Linear(x: number): number {
+  let exponent = 0;
+  let mantissa = x;
+  while (mantissa >= 2) {
+    mantissa /= 2;
+    exponent++;
+  }
+  while (mantissa < 1) {
+    mantissa *= 2;
+    exponent--;
+  }
+  return exponent + mantissa - 1;
+}

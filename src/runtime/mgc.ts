@@ -1,0 +1,507 @@
+/**
+ * The garbage collection cycle: sweep termination, concurrent mark with workers and assists, mark termination, sweep.
+ *
+ * Models mgc.go and the worker and assist parts of mgcmark.go of Go 1.26 (gcStart, gcMarkDone, gcMarkTermination,
+ * gcBgMarkWorker, gcAssistAlloc, bgsweep, forcegchelper).
+ *
+ * What a mark must do is known when it starts: the survivors are the slots that die later (see mgcmark.ts), and their
+ * scannable bytes plus stacks and globals are the work W, in the pacer's units. The machine profile says how many CPU
+ * nanoseconds that work costs. Marking then is progress along those nanoseconds: each worker or assist on a P adds one
+ * nanosecond per nanosecond, the rate changes as workers come and go, and the end is predicted again at each change.
+ *
+ * Simplified: work is uniform, so an assist's share of time is its share of work; roots are counted first, as they are
+ * scanned first; the ragged barrier before mark termination is part of the fixed cost of a cycle; write barriers cost
+ * nothing. An object unreachable only after the mark began survives it (snapshot at the beginning), which is exact
+ * for references held in the heap and pessimistic for those held only on a stack not scanned yet.
+ */
+import { curveAt, type RuntimeCosts } from "./costs.ts";
+import {
+  type GcController,
+  gcControllerCommit,
+  type PacingFollowers,
+  type WorkerMode,
+  workerDedicated,
+  workerFractional,
+  workerIdle,
+} from "./mgcpacer.ts";
+import type { Heap } from "./mheap.ts";
+import {
+  AFTER_PARK,
+  AFTER_RUN,
+  AFTER_YIELD,
+  G,
+  type MarkScheduling,
+  P_DEDICATED,
+  P_FRACTIONAL,
+  P_IDLE,
+  P_IDLE_WORKER,
+  PRIORITY_WORLD,
+  type Scheduler,
+} from "./proc.ts";
+import type { Goroutines } from "./runtime2.ts";
+import type { StackAllocator } from "./stack.ts";
+
+export type GcReason = "heap" | "periodic" | "explicit";
+
+/** gcOverAssistWork: the least work an assist does at once, to amortize its cost. */
+const GC_OVER_ASSIST_WORK = 64 << 10;
+/** idleCheckThreshold: scan work between two looks of an idle or fractional worker at what else there is to do. */
+const IDLE_CHECK_THRESHOLD = 100_000;
+/** forcegcperiod: a cycle is due at least this often. */
+const FORCE_GC_PERIOD_NS = 120e9;
+/** bgsweep yields after this many spans. */
+const SWEEP_BATCH_SPANS = 10;
+
+/** One completed cycle; byte figures are what gctrace prints before rounding to MiB. */
+export interface CycleRecord {
+  readonly gc: number;
+  readonly start_seconds: number;
+  readonly heap_start_bytes: number;
+  readonly heap_end_bytes: number;
+  readonly heap_marked_bytes: number;
+  readonly goal_bytes: number;
+  readonly trigger_bytes: number;
+  readonly stacks_bytes: number;
+  readonly globals_bytes: number;
+  readonly stw1_ns: number;
+  readonly concurrent_ns: number;
+  readonly stw2_ns: number;
+  readonly assist_cpu_ns: number;
+  readonly background_cpu_ns: number;
+  readonly idle_cpu_ns: number;
+  readonly procs: number;
+  readonly forced: boolean;
+  readonly reason: GcReason;
+  readonly gc_cpu_percent: number;
+}
+
+/** What the rest of the program does when the world is stopped for a cycle's start (sync.Pool's clean-up). */
+export type StwHook = (nowNs: number) => void;
+
+function workerMode(state: number): WorkerMode {
+  return state === P_DEDICATED ? workerDedicated : state === P_FRACTIONAL ? workerFractional : workerIdle;
+}
+
+export interface GcOptions {
+  readonly sched: Scheduler;
+  readonly heap: Heap;
+  readonly pacer: GcController;
+  readonly goroutines: Goroutines;
+  readonly stacks: StackAllocator;
+  readonly costs: RuntimeCosts;
+  readonly globalsBytes: number;
+  readonly tickNs: number;
+  /** Length of the next stop: 0 sweep termination, 1 mark termination. */
+  readonly stwNs: (which: 0 | 1) => number;
+  readonly onCycle: (cycle: CycleRecord) => void;
+  /** Called with the world stopped, before marking. */
+  readonly clearPools: StwHook;
+}
+
+/** The background sweeper: ten spans, then it yields if anything else wants the P. */
+class BgSweep extends G {
+  readonly #heap: Heap;
+  readonly #sweepNs: () => number;
+
+  constructor(heap: Heap, takeWorkNs: () => number) {
+    super();
+    this.#heap = heap;
+    this.#sweepNs = takeWorkNs;
+  }
+
+  step(): number {
+    let swept = 0;
+    while (swept < SWEEP_BATCH_SPANS && this.#heap.sweepone() >= 0) swept++;
+    this.after = swept < SWEEP_BATCH_SPANS ? AFTER_PARK : AFTER_YIELD;
+    this.wakeAtNs = Infinity;
+    return this.#sweepNs();
+  }
+}
+
+/** The goroutine sysmon wakes when no cycle has run for two minutes. */
+class ForceGcHelper extends G {
+  readonly #want: () => void;
+
+  constructor(want: () => void) {
+    super();
+    this.#want = want;
+  }
+
+  step(): number {
+    this.#want();
+    this.after = AFTER_PARK;
+    this.wakeAtNs = Infinity;
+    return 0;
+  }
+}
+
+export class Gc implements MarkScheduling, PacingFollowers {
+  marking = false;
+  /** A cycle is between its start and the end of mark termination. */
+  running = false;
+  numGC = 0;
+  pauseTotalNs = 0;
+  /** Cumulative GC CPU, by /cpu/classes/gc; updated at the end of each cycle, as the runtime does. */
+  assistNs = 0;
+  dedicatedNs = 0;
+  fractionalNs = 0;
+  idleNs = 0;
+  pauseCpuNs = 0;
+  gcCpuFraction = 0;
+  idleCheckNs = 100_000;
+
+  readonly #o: GcOptions;
+  readonly #bgsweep: BgSweep;
+  readonly #forcegc: ForceGcHelper;
+  readonly #markDoneCallback: number;
+  readonly #periodicCallback: number;
+  #markDoneHandle = -1;
+  #periodicHandle = -1;
+  #nextReason: GcReason = "heap";
+  #waiters: G[] = [];
+
+  // Progress of the mark, in CPU nanoseconds.
+  #totalNs = 0;
+  #doneNs = 0;
+  #advancedNs = 0;
+  #workers = 0;
+  #assists = 0;
+  #workPerNs = 0;
+  #heapWork = 0;
+  #stackWork = 0;
+  readonly #workerStartNs: Float64Array;
+
+  // The cycle under way.
+  #reason: GcReason = "heap";
+  #stwStartNs = 0;
+  #markStartNs = 0;
+  #markEndNs = 0;
+  #stw1Ns = 0;
+  #stw2Ns = 0;
+  #heap0 = 0;
+  #triggerBytes = 0;
+
+  constructor(options: GcOptions) {
+    this.#o = options;
+    this.#workerStartNs = new Float64Array(options.sched.nprocs);
+    this.#bgsweep = new BgSweep(options.heap, () => this.takeSweepNs());
+    this.#forcegc = new ForceGcHelper(() => this.want("periodic"));
+    options.sched.adopt(this.#bgsweep);
+    options.sched.adopt(this.#forcegc);
+    this.#markDoneCallback = options.sched.register((now) => this.#markDone(now));
+    this.#periodicCallback = options.sched.register(() => {
+      this.#periodicHandle = -1;
+      options.sched.ready(this.#forcegc);
+    });
+  }
+
+  /** CPU of the sweeping done since the last call, from the heap's work counters. */
+  takeSweepNs: () => number = () => 0;
+
+  /** Follows the pacer's decisions (gcPaceSweeper). */
+  paceSweeper(trigger: number): void {
+    this.#o.heap.commitCycle(trigger);
+  }
+
+  /** The background scavenger's goals: not modelled yet, nothing is released in the background. */
+  paceScavenger(): void {}
+
+  /** Asks for a cycle from inside a goroutine's step. */
+  want(reason: GcReason): void {
+    this.#nextReason = reason;
+    this.#o.sched.gcWanted = true;
+  }
+
+  /** Makes `g` runnable when the cycle under way, or the next one, has ended. */
+  waitForCycle(g: G): void {
+    this.#waiters.push(g);
+  }
+
+  /** gcTrigger.test for the heap. */
+  heapAtTrigger(): boolean {
+    return !this.running && this.#o.pacer.shouldTrigger();
+  }
+
+  triggered(g: G, p: number, nowNs: number): boolean {
+    const reason = this.#nextReason;
+    this.#nextReason = "heap";
+    if (this.running) return false;
+    if (reason === "heap" && !this.heapAtTrigger()) return false;
+    const { heap, sched, pacer } = this.#o;
+    // Pick up what is left to sweep; proportional sweeping has normally left nothing.
+    while (heap.sweepone() >= 0);
+    g.pendingNs += this.takeSweepNs();
+    if (reason === "heap" && !this.heapAtTrigger()) return false;
+
+    this.running = true;
+    this.#reason = reason;
+    this.#heap0 = pacer.heapLive;
+    this.#stwStartNs = nowNs;
+    this.#stw1Ns = this.#o.stwNs(0);
+    sched.stopTheWorld(this.#stw1Ns, p, (now) => this.#startMark(now));
+    return true;
+  }
+
+  #startMark(nowNs: number): void {
+    const { heap, pacer, stacks, goroutines, costs, sched } = this.#o;
+    this.#o.clearPools(nowNs);
+    this.#triggerBytes = this.#reason === "heap" ? pacer.trigger() : pacer.heapLive;
+    pacer.startCycle(this.#stwStartNs, sched.nprocs, this.#reason === "periodic");
+    const totals = heap.startMark(Math.floor(nowNs / this.#o.tickNs));
+    stacks.setGCPhase(true);
+    goroutines.startScan();
+    goroutines.markrootFreeGStacks(0);
+    const stackBytes = goroutines.scanStacks(0);
+    const live = totals.bytes;
+    const ns =
+      costs.cycleNs +
+      (totals.objects - totals.scanObjects) * curveAt(costs.markNoscanObjectNs, live) +
+      totals.scanObjects * curveAt(costs.markScanObjectNs, live) +
+      totals.scanBytes * curveAt(costs.scanNsPerByte, live) +
+      stackBytes * costs.stackScanNsPerByte +
+      goroutines.scannedStacks * costs.markGoroutineNs +
+      this.#o.globalsBytes * costs.globalsScanNsPerByte;
+    this.#heapWork = totals.scanBytes;
+    this.#stackWork = stackBytes;
+    const work = this.#heapWork + this.#stackWork + this.#o.globalsBytes;
+    this.#totalNs = ns;
+    this.#doneNs = 0;
+    this.#advancedNs = nowNs;
+    this.#workers = 0;
+    this.#assists = 0;
+    this.#workPerNs = work / ns;
+    this.idleCheckNs = Math.max(1000, IDLE_CHECK_THRESHOLD / this.#workPerNs);
+    this.#markStartNs = nowNs;
+    this.marking = true;
+    pacer.blackenEnabled = true;
+    pacer.revise();
+  }
+
+  /** Brings the mark's progress, and the pacer's view of it, up to `nowNs`. */
+  advance(nowNs: number): void {
+    const dt = nowNs - this.#advancedNs;
+    if (dt <= 0) return;
+    this.#advancedNs = nowNs;
+    const pacer = this.#o.pacer;
+    const speed = this.#speed();
+    const byWorkers = Math.min(this.#workers * speed * dt, this.#totalNs - this.#doneNs);
+    const byAssists = Math.min(this.#assists * speed * dt, this.#totalNs - this.#doneNs - byWorkers);
+    this.#doneNs += byWorkers + byAssists;
+    pacer.bgScanCredit += Math.trunc(byWorkers * this.#workPerNs);
+    this.#report(Math.trunc(this.#doneNs * this.#workPerNs));
+  }
+
+  /** Splits the work done so far into globals, stacks and heap, in the order they are scanned. */
+  #report(work: number): void {
+    const pacer = this.#o.pacer;
+    const globals = Math.min(work, this.#o.globalsBytes);
+    const stack = Math.min(work - globals, this.#stackWork);
+    pacer.globalsScanWork = globals;
+    pacer.stackScanWork = stack;
+    pacer.heapScanWork = Math.min(work - globals - stack, this.#heapWork);
+  }
+
+  /** Ps beyond the CPUs share them. */
+  #speed(): number {
+    const { cpus, nprocs } = this.#o.sched;
+    return nprocs > cpus ? cpus / nprocs : 1;
+  }
+
+  #predict(nowNs: number): void {
+    const sched = this.#o.sched;
+    if (this.#markDoneHandle >= 0) sched.queue.cancel(this.#markDoneHandle);
+    this.#markDoneHandle = -1;
+    const rate = (this.#workers + this.#assists) * this.#speed();
+    if (rate <= 0) return;
+    const end = nowNs + (this.#totalNs - this.#doneNs) / rate;
+    this.#markDoneHandle = sched.fire(end, PRIORITY_WORLD, this.#markDoneCallback);
+  }
+
+  workerDue(p: number, nowNs: number): number {
+    const pacer = this.#o.pacer;
+    if (!pacer.needGCWorker() || this.#doneNs >= this.#totalNs) return P_IDLE;
+    const mode = pacer.assignGCWorker(p, nowNs);
+    return mode === workerDedicated ? P_DEDICATED : mode === workerFractional ? P_FRACTIONAL : P_IDLE;
+  }
+
+  addIdleWorker(): boolean {
+    return this.#o.pacer.addIdleMarkWorker();
+  }
+
+  workerStarted(p: number, _mode: number, nowNs: number): void {
+    this.advance(nowNs);
+    this.#workers++;
+    this.#workerStartNs[p] = nowNs;
+    this.#predict(nowNs);
+  }
+
+  workerStopped(p: number, mode: number, nowNs: number): void {
+    this.advance(nowNs);
+    this.#workers--;
+    this.#o.pacer.markWorkerStop(p, workerMode(mode), Math.round(nowNs - this.#workerStartNs[p]));
+    if (this.marking) this.#predict(nowNs);
+  }
+
+  workerExitNs(p: number, mode: number, nowNs: number): number {
+    if (mode === P_IDLE_WORKER && this.#o.sched.runnable > 0) return nowNs + this.idleCheckNs;
+    if (mode !== P_FRACTIONAL) return Infinity;
+    // The worker looks only once per idleCheckThreshold of scan work.
+    const exit = this.#o.pacer.fractionalWorkerExitTime(p, nowNs);
+    return nowNs + Math.max(1, Math.ceil((exit - nowNs) / this.idleCheckNs)) * this.idleCheckNs;
+  }
+
+  assist(g: G, p: number, nowNs: number): number {
+    this.advance(nowNs);
+    const pacer = this.#o.pacer;
+    let debtBytes = -g.gcAssistBytes;
+    let scanWork = Math.trunc(pacer.assistWorkPerByte * debtBytes);
+    if (scanWork < GC_OVER_ASSIST_WORK) {
+      scanWork = GC_OVER_ASSIST_WORK;
+      debtBytes = Math.trunc(pacer.assistBytesPerWork * scanWork);
+    }
+    if (pacer.bgScanCredit > 0) {
+      let stolen = scanWork;
+      if (pacer.bgScanCredit < scanWork) {
+        stolen = pacer.bgScanCredit;
+        g.gcAssistBytes += 1 + Math.trunc(pacer.assistBytesPerWork * stolen);
+      } else {
+        g.gcAssistBytes += debtBytes;
+      }
+      pacer.bgScanCredit -= stolen;
+      scanWork -= stolen;
+      if (scanWork === 0) return 0;
+    }
+    const left = this.#totalNs - this.#doneNs;
+    if (left <= 0) {
+      g.gcAssistBytes = 0;
+      return 0;
+    }
+    this.#assists++;
+    this.#workerStartNs[p] = nowNs;
+    this.#predict(nowNs);
+    return Math.min(scanWork / this.#workPerNs, left) / this.#speed();
+  }
+
+  assistDone(g: G, p: number, nowNs: number): void {
+    this.advance(nowNs);
+    this.#assists--;
+    const pacer = this.#o.pacer;
+    const ns = nowNs - this.#workerStartNs[p];
+    pacer.addAssistTime(p, Math.round(ns));
+    g.gcAssistBytes += 1 + Math.trunc(pacer.assistBytesPerWork * ns * this.#speed() * this.#workPerNs);
+    if (this.marking) this.#predict(nowNs);
+    else g.gcAssistBytes = 0;
+  }
+
+  #markDone(nowNs: number): void {
+    this.#markDoneHandle = -1;
+    this.advance(nowNs);
+    const { sched, pacer, stacks } = this.#o;
+    this.#report(this.#heapWork + this.#stackWork + this.#o.globalsBytes);
+    this.#markEndNs = nowNs;
+    this.#stw2Ns = this.#o.stwNs(1);
+    this.marking = false;
+    pacer.blackenEnabled = false;
+    stacks.setGCPhase(false);
+    sched.stopTheWorld(this.#stw2Ns, -1, (now) => this.#markTermination(now));
+  }
+
+  #markTermination(nowNs: number): void {
+    const { heap, pacer, stacks, goroutines, sched } = this.#o;
+    const heap1 = pacer.heapLive;
+    pacer.endCycle(this.#markEndNs, sched.nprocs);
+    goroutines.gcComputeStartingStackSize();
+    const bytesMarked = heap.finishMark();
+    pacer.resetLive(bytesMarked);
+    gcControllerCommit(pacer, heap.isSweepDone(), false, this);
+    this.numGC++;
+    const pauseNs = this.#stw1Ns + this.#stw2Ns;
+    this.pauseTotalNs += pauseNs;
+    this.assistNs += pacer.assistTime;
+    this.dedicatedNs += pacer.dedicatedMarkTime;
+    this.fractionalNs += pacer.fractionalMarkTime;
+    this.idleNs += pacer.idleMarkTime;
+    this.pauseCpuNs += pauseNs * sched.nprocs;
+    this.gcCpuFraction =
+      (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) / (nowNs * sched.nprocs);
+    stacks.freeStackSpans();
+    for (let p = 0; p < sched.nprocs; p++) {
+      heap.prepareForSweep(p);
+      stacks.stackcacheClear(p);
+    }
+    this.#o.onCycle({
+      gc: this.numGC,
+      start_seconds: this.#stwStartNs / 1e9,
+      heap_start_bytes: this.#heap0,
+      heap_end_bytes: heap1,
+      heap_marked_bytes: bytesMarked,
+      goal_bytes: pacer.lastHeapGoal,
+      trigger_bytes: this.#triggerBytes,
+      stacks_bytes: this.#stackWork,
+      globals_bytes: this.#o.globalsBytes,
+      stw1_ns: this.#stw1Ns,
+      concurrent_ns: this.#markEndNs - this.#markStartNs,
+      stw2_ns: this.#stw2Ns,
+      assist_cpu_ns: pacer.assistTime,
+      background_cpu_ns: pacer.dedicatedMarkTime + pacer.fractionalMarkTime,
+      idle_cpu_ns: pacer.idleMarkTime,
+      procs: sched.nprocs,
+      forced: this.#reason === "explicit",
+      reason: this.#reason,
+      gc_cpu_percent: this.gcCpuFraction * 100,
+    });
+    this.running = false;
+    sched.ready(this.#bgsweep);
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const g of waiters) sched.ready(g);
+    if (this.#periodicHandle >= 0) sched.queue.cancel(this.#periodicHandle);
+    this.#periodicHandle =
+      pacer.gcPercent >= 0
+        ? sched.fire(nowNs + FORCE_GC_PERIOD_NS, PRIORITY_WORLD, this.#periodicCallback)
+        : -1;
+  }
+}
+
+/** runtime.GC(): waits for a cycle under way, runs one of its own, and sweeps everything itself. */
+export class ExplicitGc extends G {
+  readonly #gc: Gc;
+  readonly #heap: Heap;
+  #stage = 0;
+
+  constructor(gc: Gc, heap: Heap) {
+    super();
+    this.#gc = gc;
+    this.#heap = heap;
+  }
+
+  step(): number {
+    this.wakeAtNs = Infinity;
+    switch (this.#stage) {
+      case 0:
+        if (this.#gc.running) {
+          this.#gc.waitForCycle(this);
+          this.after = AFTER_PARK;
+          return 0;
+        }
+        this.#stage = 1;
+        this.#gc.want("explicit");
+        this.#gc.waitForCycle(this);
+        this.after = AFTER_PARK;
+        return 0;
+      case 1: {
+        let swept = 0;
+        while (swept < 100 && this.#heap.sweepone() >= 0) swept++;
+        if (swept < 100) {
+          this.#stage = 0;
+          this.after = AFTER_PARK;
+        } else {
+          this.after = AFTER_RUN;
+        }
+        return this.#gc.takeSweepNs();
+      }
+      default:
+        throw new Error("unreachable stage of runtime.GC");
+    }
+  }
+}

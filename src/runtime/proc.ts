@@ -1,0 +1,478 @@
+/**
+ * The scheduler: Ps, runnable goroutines, timers and stopping the world.
+ *
+ * Models proc.go of Go 1.26 as far as memory behaviour depends on it: which P runs what and when decides which mcache
+ * is used, whether an idle P marks, how a mark worker's share is spent and how long a goroutine waits. The order in
+ * which a P looks for work is findRunnable's: mark worker due (dedicated, fractional), then runnable goroutines, then
+ * idle marking.
+ *
+ * A goroutine runs in *slices*: `G.step` does everything the slice does to memory at the slice's start and returns the
+ * CPU time it takes. Slices are short (about 20 µs while allocating), so effects of different Ps interleave at that grain.
+ *
+ * Simplified: one FIFO of runnable goroutines instead of local queues with stealing; Ms are not modelled; wake-up latency
+ * of a parked M is one constant; when GOMAXPROCS exceeds the CPUs, slices stretch by running Ps / CPUs at their start.
+ * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
+ */
+import { EventQueue } from "../sim/eventqueue.ts";
+
+/** What a goroutine does once the CPU time of its last step is spent. */
+export const AFTER_RUN = 0;
+export const AFTER_PARK = 1;
+export const AFTER_EXIT = 2;
+export const AFTER_YIELD = 3;
+
+/** States of a P. */
+export const P_IDLE = 0;
+export const P_RUNNING = 1;
+export const P_ASSIST = 2;
+export const P_DEDICATED = 3;
+export const P_FRACTIONAL = 4;
+export const P_IDLE_WORKER = 5;
+export const P_STOPPED = 6;
+
+/** sysmon asks a goroutine that has run this long to yield (proc.go forcePreemptNS). */
+const FORCE_PREEMPT_NS = 10e6;
+
+const EV_SLICE = 0;
+const EV_WAKE = 1;
+const EV_WORKER = 2;
+const EV_CALL = 3;
+const EV_START_THE_WORLD = 4;
+
+/** Priorities among events of one instant: the world's state first, then Ps, then timers, observers last. */
+export const PRIORITY_WORLD = 0;
+export const PRIORITY_P = 1;
+export const PRIORITY_TIMER = 2;
+export const PRIORITY_OBSERVER = 3;
+
+/** A goroutine as the scheduler sees it; the workload's tasks and the runtime's own goroutines extend it. */
+export abstract class G {
+  /** Index in the scheduler's table; -1 before the first `ready`. */
+  id = -1;
+  /** Allocation credit during marking, in bytes; negative is debt to be paid by assisting (g.gcAssistBytes). */
+  gcAssistBytes = 0;
+  /** CPU nanoseconds of the last step not yet spent. */
+  pendingNs = 0;
+  after = AFTER_RUN;
+  /** Virtual time at which it last got a P. */
+  runStartNs = 0;
+  /** With AFTER_PARK: when its timer makes it runnable again; Infinity if somebody else will. */
+  wakeAtNs = Infinity;
+  /** With AFTER_PARK: sleeps this long from the moment it parks; -1 for none. */
+  sleepNs = -1;
+  /** Neither running nor runnable. */
+  parked = true;
+  /** Made runnable before it got to park. */
+  #woken = false;
+
+  /** @internal Scheduler only: records a wake-up of a goroutine that has not parked yet. */
+  markWoken(): void {
+    this.#woken = true;
+  }
+
+  /** @internal Scheduler only. */
+  takeWoken(): boolean {
+    const woken = this.#woken;
+    this.#woken = false;
+    return woken;
+  }
+
+  /**
+   * Does the next piece of work on P `p`, all of whose memory effects happen now, sets `after`,
+   * and returns the CPU nanoseconds it takes (>= 0).
+   */
+  abstract step(p: number, nowNs: number): number;
+}
+
+/** What the scheduler asks of the collector. */
+export interface MarkScheduling {
+  /** Is the concurrent mark phase on (gcBlackenEnabled)? */
+  readonly marking: boolean;
+  /** Which worker P `p` must run before any goroutine: P_DEDICATED, P_FRACTIONAL, or P_IDLE for none. */
+  workerDue(p: number, nowNs: number): number;
+  /** May this otherwise idle P mark (addIdleMarkWorker)? */
+  addIdleWorker(): boolean;
+  workerStarted(p: number, mode: number, nowNs: number): void;
+  workerStopped(p: number, mode: number, nowNs: number): void;
+  /** When a fractional worker started now on `p` will find it has used its share; Infinity for the others. */
+  workerExitNs(p: number, mode: number, nowNs: number): number;
+  /** Time between two looks of an idle worker at whether other work waits (idleCheckThreshold). */
+  readonly idleCheckNs: number;
+  /** A goroutine in debt: starts paying. Returns the nanoseconds of assist to run now (0: debt settled). */
+  assist(g: G, p: number, nowNs: number): number;
+  /** Its assist time is over. */
+  assistDone(g: G, p: number, nowNs: number): void;
+  /** A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. */
+  triggered(g: G, p: number, nowNs: number): boolean;
+}
+
+export class Scheduler {
+  nowNs = 0;
+  readonly queue = new EventQueue();
+  readonly nprocs: number;
+  readonly cpus: number;
+  readonly pState: Uint8Array;
+  /** CPU nanoseconds spent running goroutines, over all Ps. */
+  mutatorNs = 0;
+  /** Set by a step that saw the GC trigger; consumed when that step's slice begins. */
+  gcWanted = false;
+
+  readonly #pG: (G | null)[];
+  readonly #pEndNs: Float64Array;
+  readonly #pEvent: Int32Array;
+  readonly #idle: number[] = [];
+  readonly #runq: (G | null)[] = [];
+  #runqHead = 0;
+  readonly #gs: (G | null)[] = [];
+  readonly #freeIds: number[] = [];
+  readonly #calls: ((nowNs: number) => void)[] = [];
+  #gc: MarkScheduling | null = null;
+  #worldStopped = false;
+  #stwOwner = -1;
+  #afterStart: ((nowNs: number) => void) | null = null;
+  #running = 0;
+  readonly #wakeNs: number;
+  readonly #switchNs: number;
+
+  /** `wakeNs`: delay until a parked M runs on a woken P; `switchNs`: CPU of one goroutine switch. */
+  constructor(nprocs: number, cpus: number, wakeNs: number, switchNs: number) {
+    this.nprocs = nprocs;
+    this.cpus = cpus;
+    this.#wakeNs = wakeNs;
+    this.#switchNs = switchNs;
+    this.pState = new Uint8Array(nprocs).fill(P_IDLE);
+    this.#pG = new Array<G | null>(nprocs).fill(null);
+    this.#pEndNs = new Float64Array(nprocs);
+    this.#pEvent = new Int32Array(nprocs).fill(-1);
+    for (let p = nprocs - 1; p >= 0; p--) this.#idle.push(p);
+  }
+
+  attach(gc: MarkScheduling): void {
+    this.#gc = gc;
+  }
+
+  /** Number of goroutines waiting for a P. */
+  get runnable(): number {
+    return this.#runq.length - this.#runqHead;
+  }
+
+  get hasIdleP(): boolean {
+    return this.#idle.length > 0;
+  }
+
+  /** Calls `fn` at `atNs` (not before now). Observers see every effect of that instant. */
+  call(atNs: number, priority: number, fn: (nowNs: number) => void): void {
+    this.#calls.push(fn);
+    this.queue.push(Math.max(atNs, this.nowNs), priority, EV_CALL, this.#calls.length - 1);
+  }
+
+  /** Registers a callback once, to be fired many times with `fire`. */
+  register(fn: (nowNs: number) => void): number {
+    this.#calls.push(fn);
+    return this.#calls.length - 1;
+  }
+
+  /** Fires a registered callback at `atNs`; returns a handle for `queue.cancel`. */
+  fire(atNs: number, priority: number, callback: number): number {
+    return this.queue.push(Math.max(atNs, this.nowNs), priority, EV_CALL, callback);
+  }
+
+  /** Gives `g` an identity, so that it can sleep and be made runnable. */
+  adopt(g: G): void {
+    if (g.id >= 0) return;
+    const id = this.#freeIds.pop() ?? this.#gs.length;
+    g.id = id;
+    this.#gs[id] = g;
+  }
+
+  /** Makes `g` runnable now; if it is about to park, it will not. */
+  ready(g: G): void {
+    this.adopt(g);
+    if (!g.parked) {
+      g.markWoken();
+      return;
+    }
+    g.parked = false;
+    this.#runq.push(g);
+    this.#wakep();
+  }
+
+  /** Makes `g` runnable at `atNs`: time.Sleep, timers, I/O completion. */
+  readyAt(g: G, atNs: number): void {
+    this.adopt(g);
+    this.queue.push(Math.max(atNs, this.nowNs), PRIORITY_TIMER, EV_WAKE, g.id);
+  }
+
+  /** Runs events up to and including `untilNs`. */
+  run(untilNs: number): void {
+    const queue = this.queue;
+    while (queue.peekTime() <= untilNs && queue.pop()) {
+      this.nowNs = queue.timeNs;
+      const arg = queue.arg;
+      switch (queue.kind) {
+        case EV_SLICE:
+          this.#sliceEnded(arg);
+          break;
+        case EV_WAKE:
+          this.ready(this.#gs[arg]!);
+          break;
+        case EV_WORKER:
+          this.#pEvent[arg] = -1;
+          this.#workerYields(arg);
+          break;
+        case EV_CALL:
+          this.#calls[arg](this.nowNs);
+          break;
+        case EV_START_THE_WORLD:
+          this.#startTheWorld();
+          break;
+      }
+    }
+    this.nowNs = Math.max(this.nowNs, untilNs);
+  }
+
+  /**
+   * Stops every P for `durationNs`, then calls `then` and restarts the world.
+   * `ownerP` is the P whose goroutine stops the world: it goes on without rescheduling (-1: none).
+   */
+  stopTheWorld(durationNs: number, ownerP: number, then: (nowNs: number) => void): void {
+    const now = this.nowNs;
+    this.#worldStopped = true;
+    this.#stwOwner = ownerP;
+    this.#afterStart = then;
+    for (let p = 0; p < this.nprocs; p++) {
+      const state = this.pState[p];
+      if (state === P_RUNNING) {
+        const g = this.#pG[p]!;
+        const left = this.#pEndNs[p] - now;
+        if (left > 0) {
+          g.pendingNs += left;
+          this.mutatorNs -= left;
+        }
+        this.#cancelP(p);
+        if (p !== ownerP) {
+          this.#pG[p] = null;
+          this.#runq.push(g);
+        }
+      } else if (state === P_ASSIST || state >= P_DEDICATED) {
+        this.stopWorker(p);
+        if (state === P_ASSIST) {
+          const g = this.#pG[p]!;
+          this.#pG[p] = null;
+          this.#runq.push(g);
+        }
+      }
+      this.pState[p] = P_STOPPED;
+    }
+    this.#idle.length = 0;
+    this.#running = 0;
+    this.queue.push(now + durationNs, PRIORITY_WORLD, EV_START_THE_WORLD, 0);
+  }
+
+  get worldStopped(): boolean {
+    return this.#worldStopped;
+  }
+
+  #startTheWorld(): void {
+    const then = this.#afterStart!;
+    const owner = this.#stwOwner;
+    this.#afterStart = null;
+    then(this.nowNs);
+    this.#worldStopped = false;
+    if (owner >= 0 && this.#pG[owner] !== null) {
+      this.pState[owner] = P_RUNNING;
+      this.#running++;
+      this.#slice(owner);
+    }
+    for (let p = this.nprocs - 1; p >= 0; p--) {
+      if (this.pState[p] !== P_STOPPED) continue;
+      this.pState[p] = P_IDLE;
+      this.#idle.push(p);
+    }
+    for (let p = 0; p < this.nprocs; p++) if (this.pState[p] === P_IDLE) this.#leaveIdle(p);
+  }
+
+  /** Takes a P off the idle list and lets it look for work. */
+  #leaveIdle(p: number): void {
+    const at = this.#idle.indexOf(p);
+    if (at >= 0) this.#idle.splice(at, 1);
+    this.#schedule(p);
+  }
+
+  /** findRunnable: P `p` has nothing to run; it is in no list. */
+  #schedule(p: number): void {
+    const gc = this.#gc!;
+    if (gc.marking) {
+      const due = gc.workerDue(p, this.nowNs);
+      if (due !== P_IDLE) {
+        this.#startWorker(p, due);
+        return;
+      }
+    }
+    if (this.#runqHead < this.#runq.length) {
+      this.#execute(p, this.#runqPop());
+      return;
+    }
+    if (gc.marking && gc.addIdleWorker()) {
+      this.#startWorker(p, P_IDLE_WORKER);
+      return;
+    }
+    this.pState[p] = P_IDLE;
+    this.#pG[p] = null;
+    this.#idle.push(p);
+  }
+
+  #runqPop(): G {
+    const g = this.#runq[this.#runqHead]!;
+    this.#runq[this.#runqHead++] = null;
+    if (this.#runqHead > 1024 && this.#runqHead * 2 > this.#runq.length) {
+      this.#runq.splice(0, this.#runqHead);
+      this.#runqHead = 0;
+    }
+    return g;
+  }
+
+  #execute(p: number, g: G): void {
+    this.#place(p, g);
+    this.#slice(p);
+  }
+
+  /** Puts `g` on P `p`; a goroutine woken from park has nothing pending and starts with its next step. */
+  #place(p: number, g: G): void {
+    this.pState[p] = P_RUNNING;
+    this.#pG[p] = g;
+    this.#running++;
+    g.runStartNs = this.nowNs;
+    if (g.pendingNs <= 0) g.after = AFTER_RUN;
+    g.pendingNs += this.#switchNs;
+  }
+
+  /** Spends pending CPU or takes the next step of P `p`'s goroutine. */
+  #slice(p: number): void {
+    const g = this.#pG[p]!;
+    const gc = this.#gc!;
+    if (g.pendingNs <= 0) {
+      if (gc.marking && g.gcAssistBytes < 0) {
+        const assistNs = gc.assist(g, p, this.nowNs);
+        if (assistNs > 0) {
+          this.pState[p] = P_ASSIST;
+          this.#pEndNs[p] = this.nowNs + assistNs;
+          this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
+          return;
+        }
+      }
+      this.gcWanted = false;
+      g.after = AFTER_RUN;
+      g.wakeAtNs = Infinity;
+      g.sleepNs = -1;
+      g.pendingNs = g.step(p, this.nowNs);
+      if (this.gcWanted) {
+        this.gcWanted = false;
+        if (gc.triggered(g, p, this.nowNs)) return;
+      }
+    }
+    const slow = this.#running > this.cpus ? this.#running / this.cpus : 1;
+    const ns = Math.min(g.pendingNs, FORCE_PREEMPT_NS);
+    g.pendingNs -= ns;
+    this.mutatorNs += ns;
+    this.#pEndNs[p] = this.nowNs + ns * slow;
+    this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
+  }
+
+  #sliceEnded(p: number): void {
+    this.#pEvent[p] = -1;
+    const g = this.#pG[p]!;
+    if (this.pState[p] === P_ASSIST) {
+      this.pState[p] = P_RUNNING;
+      this.#gc!.assistDone(g, p, this.nowNs);
+    } else if (g.pendingNs <= 0) {
+      if (g.after === AFTER_PARK || g.after === AFTER_EXIT) {
+        if (g.after === AFTER_EXIT) {
+          this.#gs[g.id] = null;
+          this.#freeIds.push(g.id);
+          g.id = -1;
+        }
+        g.parked = true;
+        this.#release(p);
+        this.#parkedNow(g);
+        return;
+      }
+    }
+    const waiting = this.#runqHead < this.#runq.length;
+    const yields = g.pendingNs <= 0 && g.after === AFTER_YIELD;
+    if (
+      (yields && (waiting || this.#gc!.marking)) ||
+      (this.nowNs - g.runStartNs >= FORCE_PREEMPT_NS && (waiting || this.#gc!.marking))
+    ) {
+      this.#runq.push(g);
+      this.#release(p);
+      return;
+    }
+    this.#slice(p);
+  }
+
+  #parkedNow(g: G): void {
+    if (g.takeWoken()) this.ready(g);
+    else if (g.after === AFTER_EXIT) return;
+    else if (g.sleepNs >= 0) this.readyAt(g, this.nowNs + g.sleepNs);
+    else if (g.wakeAtNs < Infinity) this.readyAt(g, g.wakeAtNs);
+  }
+
+  #release(p: number): void {
+    this.#pG[p] = null;
+    this.#running--;
+    this.#schedule(p);
+  }
+
+  #startWorker(p: number, mode: number): void {
+    const gc = this.#gc!;
+    this.pState[p] = mode;
+    this.#running++;
+    gc.workerStarted(p, mode, this.nowNs);
+    const exit = gc.workerExitNs(p, mode, this.nowNs);
+    this.#pEndNs[p] = this.nowNs;
+    if (exit < Infinity) this.#pEvent[p] = this.queue.push(exit, PRIORITY_P, EV_WORKER, p);
+  }
+
+  /** A worker that reached its own end (share used, or other work seen) gives the P back. */
+  #workerYields(p: number): void {
+    this.stopWorker(p);
+    this.#running--;
+    this.#schedule(p);
+  }
+
+  /** Takes the worker or assist off P `p`; the P is left for the caller to place. */
+  stopWorker(p: number): void {
+    const mode = this.pState[p];
+    this.#cancelP(p);
+    if (mode === P_ASSIST) this.#gc!.assistDone(this.#pG[p]!, p, this.nowNs);
+    else this.#gc!.workerStopped(p, mode, this.nowNs);
+  }
+
+  #cancelP(p: number): void {
+    if (this.#pEvent[p] >= 0) this.queue.cancel(this.#pEvent[p]);
+    this.#pEvent[p] = -1;
+  }
+
+  /** wakep: something became runnable; an idle P takes it, else an idle worker will notice at its next look. */
+  #wakep(): void {
+    if (this.#worldStopped) return;
+    const p = this.#idle.pop();
+    if (p !== undefined) {
+      this.#place(p, this.#runqPop());
+      // The M's wake-up is latency, not CPU: the slice begins only after it.
+      this.#pEndNs[p] = this.nowNs + this.#wakeNs;
+      this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
+      return;
+    }
+    const gc = this.#gc!;
+    if (!gc.marking) return;
+    for (let q = 0; q < this.nprocs; q++) {
+      if (this.pState[q] !== P_IDLE_WORKER || this.#pEvent[q] >= 0) continue;
+      const every = gc.idleCheckNs;
+      const since = (this.nowNs - this.#pEndNs[q]) % every;
+      this.#pEvent[q] = this.queue.push(this.nowNs + every - since, PRIORITY_P, EV_WORKER, q);
+      return;
+    }
+  }
+}

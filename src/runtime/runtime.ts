@@ -1,0 +1,185 @@
+/**
+ * The runtime put together: heap, pacer, collector, stacks and scheduler of one simulated Go process, and the way
+ * in for the workload: `alloc` and `allocRun` are mallocgc as a goroutine calls it.
+ *
+ * Follows mallocgc of Go 1.26 (malloc.go): assist credit is charged before the object is made, a refill or a large
+ * object tests the trigger afterwards. Costs are gathered in `sliceNs`, the CPU time of the goroutine's current step.
+ */
+import type { Os } from "../os/os.ts";
+import { curveAt, type RuntimeCosts } from "./costs.ts";
+import type { KindTable } from "./kinds.ts";
+import type { Gc } from "./mgc.ts";
+import type { GcController } from "./mgcpacer.ts";
+import type { Heap } from "./mheap.ts";
+import type { OwnerTable } from "./owners.ts";
+import type { G, Scheduler } from "./proc.ts";
+import type { Goroutines } from "./runtime2.ts";
+import { tinySpanClass } from "./sizeclasses.ts";
+
+/** A step that only allocates ends about here, so that Ps interleave and a stop of the world is noticed. */
+const MAX_SLICE_NS = 20_000;
+const MAX_SLICE_MARKING_NS = 5_000;
+
+export interface RuntimeParts {
+  readonly heap: Heap;
+  readonly pacer: GcController;
+  readonly gc: Gc;
+  readonly goroutines: Goroutines;
+  readonly sched: Scheduler;
+  readonly kinds: KindTable;
+  readonly owners: OwnerTable;
+  readonly os: Os;
+  readonly costs: RuntimeCosts;
+  readonly tickNs: number;
+}
+
+export class GoRuntime {
+  readonly heap: Heap;
+  readonly pacer: GcController;
+  readonly gc: Gc;
+  readonly goroutines: Goroutines;
+  readonly sched: Scheduler;
+  readonly kinds: KindTable;
+  readonly owners: OwnerTable;
+  readonly os: Os;
+  readonly costs: RuntimeCosts;
+  readonly tickNs: number;
+  /** CPU nanoseconds of the step under way. */
+  sliceNs = 0;
+  /** The step must end: a cycle is due, the goroutine is in debt, or it has run long enough. */
+  stop = false;
+
+  #kindNs = new Float64Array(0);
+  #maxSliceNs = MAX_SLICE_NS;
+
+  constructor(parts: RuntimeParts) {
+    this.heap = parts.heap;
+    this.pacer = parts.pacer;
+    this.gc = parts.gc;
+    this.goroutines = parts.goroutines;
+    this.sched = parts.sched;
+    this.kinds = parts.kinds;
+    this.owners = parts.owners;
+    this.os = parts.os;
+    this.costs = parts.costs;
+    this.tickNs = parts.tickNs;
+    this.gc.takeSweepNs = () => this.takeWorkNs();
+  }
+
+  /** To be called at the head of every step that allocates. */
+  beginStep(nowNs: number): void {
+    this.sliceNs = 0;
+    this.stop = false;
+    this.#maxSliceNs = this.gc.marking ? MAX_SLICE_MARKING_NS : MAX_SLICE_NS;
+    if (this.gc.marking) this.gc.advance(nowNs);
+  }
+
+  /** The tick in which something that ends at `atNs` is dead. */
+  deathTick(atNs: number): number {
+    const tick = Math.ceil(atNs / this.tickNs);
+    return tick < 0x7ffffffe ? tick : 0x7fffffff;
+  }
+
+  /** mallocgc: one object of `kind` on P `p`, dying at tick `death` (or ~owner). */
+  alloc(g: G, p: number, kind: number, death: number): void {
+    const kinds = this.kinds;
+    if (this.gc.marking) {
+      g.gcAssistBytes -= kinds.elemsize[kind];
+      if (g.gcAssistBytes < 0) this.stop = true;
+    }
+    if (kinds.largePages[kind] > 0) {
+      this.heap.allocLarge(p, kind, death);
+      this.#afterSlowPath();
+    } else if (kinds.tiny[kind] === 1) {
+      if (!this.heap.allocTiny(p, kind, death)) {
+        this.#refill(p, tinySpanClass);
+        this.heap.allocTiny(p, kind, death);
+      }
+    } else if (!this.heap.allocOne(p, kind, death)) {
+      this.#refill(p, kinds.spc[kind]);
+      this.heap.allocOne(p, kind, death);
+    }
+    this.sliceNs += this.kindNs(kind);
+    if (this.sliceNs > this.#maxSliceNs) this.stop = true;
+  }
+
+  /**
+   * `n` small objects of one kind, dying at `deaths[from + i]`. Returns how many were made: fewer than `n` when the
+   * step must end first.
+   */
+  allocRun(g: G, p: number, kind: number, n: number, deaths: Int32Array, from: number): number {
+    const elemsize = this.kinds.elemsize[kind];
+    const perObjectNs = this.kindNs(kind);
+    let want = Math.min(n, Math.ceil((this.#maxSliceNs - this.sliceNs) / perObjectNs));
+    if (this.gc.marking) {
+      want = Math.min(want, Math.floor(Math.max(0, g.gcAssistBytes) / elemsize) + 1);
+    }
+    let done = 0;
+    while (done < want) {
+      const got = this.heap.allocRun(p, kind, want - done, deaths, from + done);
+      done += got;
+      if (done === want) break;
+      this.#refill(p, this.kinds.spc[kind]);
+      if (this.stop) {
+        done += this.heap.allocRun(p, kind, 1, deaths, from + done);
+        break;
+      }
+    }
+    if (this.gc.marking) g.gcAssistBytes -= done * elemsize;
+    this.sliceNs += done * perObjectNs;
+    if (done < n) this.stop = true;
+    return done;
+  }
+
+  #refill(p: number, spc: number): void {
+    this.heap.refill(p, spc);
+    this.#afterSlowPath();
+  }
+
+  #afterSlowPath(): void {
+    this.sliceNs += this.takeWorkNs();
+    if (!this.gc.running && this.gc.heapAtTrigger()) {
+      this.gc.want("heap");
+      this.stop = true;
+    }
+  }
+
+  /** CPU time of the heap work done since the last call: refills, sweeping, faults, zeroing. */
+  takeWorkNs(): number {
+    const work = this.heap.work;
+    const c = this.costs;
+    const ns =
+      work.refills * c.refillNs +
+      work.spansAllocated * c.spanAllocNs +
+      work.largeAllocs * c.largeNs +
+      work.spansSwept * c.sweepSpanNs +
+      work.pagesFaulted * c.faultNs +
+      work.bytesZeroed * c.zeroNsPerByte;
+    work.reset();
+    return ns;
+  }
+
+  /** CPU nanoseconds of making and writing one object of `kind`, its slow paths apart. */
+  kindNs(kind: number): number {
+    if (kind >= this.#kindNs.length) {
+      const grown = new Float64Array(this.kinds.count * 2);
+      grown.set(this.#kindNs);
+      for (let k = this.#kindNs.length; k < this.kinds.count; k++) grown[k] = this.#mallocNs(k);
+      this.#kindNs = grown;
+    }
+    let ns = this.#kindNs[kind];
+    if (ns === 0) ns = this.#kindNs[kind] = this.#mallocNs(kind);
+    return ns;
+  }
+
+  #mallocNs(kind: number): number {
+    const { kinds, costs } = this;
+    const size = kinds.size[kind];
+    const write =
+      (kinds.ptrBytes[kind] / 8) * costs.initPointerWordNs + Math.ceil(size / 4096) * costs.initPageNs;
+    if (kinds.tiny[kind] === 1) return costs.tinyNs + write + costs.objectNs;
+    if (kinds.largePages[kind] > 0) return write + costs.objectNs;
+    const curve = kinds.ptrBytes[kind] > 0 ? costs.mallocScanNs : costs.mallocNoscanNs;
+    return curveAt(curve, kinds.elemsize[kind]) + write + costs.objectNs;
+  }
+}

@@ -1,0 +1,570 @@
+/**
+ * The front door: (scenario, machine profile, seed) in, time series and figures out.
+ *
+ * `simulate` is a pure function: no clock, file, process or DOM. The same arguments give the same bytes in Node, in a
+ * worker and in a browser. Series go to a sink as they arise, so a run's memory does not grow with its length.
+ */
+import { Memory } from "./os/memory.ts";
+import type { RuntimeCosts } from "./runtime/costs.ts";
+import { KindTable } from "./runtime/kinds.ts";
+import { type CycleRecord, ExplicitGc, Gc } from "./runtime/mgc.ts";
+import { GcController, type MemoryLimitInputs, noMemoryLimit } from "./runtime/mgcpacer.ts";
+import { Heap } from "./runtime/mheap.ts";
+import { PageAlloc } from "./runtime/mpagealloc.ts";
+import { type MemStats, newMemStats, readMemStats } from "./runtime/mstats.ts";
+import { OwnerTable } from "./runtime/owners.ts";
+import type { SyncPool } from "./runtime/pool.ts";
+import { G, PRIORITY_WORLD, Scheduler } from "./runtime/proc.ts";
+import { GoRuntime } from "./runtime/runtime.ts";
+import { G_PTR_BYTES, Goroutines, nextslicecap } from "./runtime/runtime2.ts";
+import { StackAllocator } from "./runtime/stack.ts";
+import { rulesFor } from "./runtime/version.ts";
+import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
+import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
+import type { Scenario } from "./scenario/schema.ts";
+import { RandomStreams } from "./sim/rng.ts";
+import { compileDist } from "./workload/distributions.ts";
+import type { Context, Running } from "./workload/program.ts";
+import { startEntry } from "./workload/start.ts";
+
+export type { CycleRecord } from "./runtime/mgc.ts";
+
+/** The release of this tool and of the model behind its numbers; a change of results changes the latter. */
+export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-1" } as const;
+
+export type SampleUnit = "seconds" | "bytes" | "ns" | "count" | "fraction";
+
+/** The columns of a sample row, in order. */
+export const SAMPLE_COLUMNS = [
+  { name: "t_seconds", unit: "seconds", description: "Virtual time of the sample." },
+  { name: "heap_alloc_bytes", unit: "bytes", description: "Objects allocated and not yet swept." },
+  { name: "heap_inuse_bytes", unit: "bytes", description: "Spans holding at least one object." },
+  { name: "heap_idle_bytes", unit: "bytes", description: "Heap in no span: free or released." },
+  { name: "heap_released_bytes", unit: "bytes", description: "Heap given back to the OS or never used." },
+  { name: "heap_sys_bytes", unit: "bytes", description: "Heap address space: in use plus idle." },
+  { name: "heap_objects", unit: "count", description: "Objects allocated and not yet swept." },
+  { name: "heap_live_bytes", unit: "bytes", description: "heapLive: what the pacer compares with the goal." },
+  { name: "next_gc_bytes", unit: "bytes", description: "The heap goal." },
+  { name: "total_alloc_bytes", unit: "bytes", description: "Bytes ever allocated." },
+  { name: "mallocs", unit: "count", description: "Objects ever allocated, tiny ones included." },
+  { name: "frees", unit: "count", description: "Objects ever freed." },
+  { name: "num_gc", unit: "count", description: "Cycles completed." },
+  {
+    name: "gc_cpu_fraction",
+    unit: "fraction",
+    description: "GC share of all CPU since the start, idle marking excluded.",
+  },
+  { name: "pause_total_ns", unit: "ns", description: "Stop-the-world time since the start." },
+  { name: "stack_inuse_bytes", unit: "bytes", description: "Stack spans." },
+  { name: "mspan_inuse_bytes", unit: "bytes", description: "mspan structures in use." },
+  { name: "mcache_inuse_bytes", unit: "bytes", description: "mcache structures in use." },
+  { name: "gc_sys_bytes", unit: "bytes", description: "Collector metadata." },
+  { name: "other_sys_bytes", unit: "bytes", description: "Other runtime allocations." },
+  { name: "sys_bytes", unit: "bytes", description: "All memory obtained from the OS by the runtime." },
+  { name: "rss_bytes", unit: "bytes", description: "Resident set size." },
+  { name: "page_faults", unit: "count", description: "Minor page faults since the start." },
+  { name: "goroutines", unit: "count", description: "Goroutines alive." },
+  {
+    name: "gc_assist_cpu_seconds",
+    unit: "seconds",
+    description: "CPU of mark assists, up to the last cycle.",
+  },
+  {
+    name: "gc_background_cpu_seconds",
+    unit: "seconds",
+    description: "CPU of dedicated and fractional workers.",
+  },
+  { name: "gc_idle_cpu_seconds", unit: "seconds", description: "CPU of idle-priority marking." },
+  { name: "mutator_cpu_seconds", unit: "seconds", description: "CPU of goroutines, sweeping included." },
+  {
+    name: "frag_ratio",
+    unit: "fraction",
+    description: "Free share of the heap times (1 - allocated share).",
+  },
+  {
+    name: "frag_span_unused_bytes",
+    unit: "bytes",
+    description: "Space in spans in use that holds no object.",
+  },
+  { name: "frag_sys_unused_ratio", unit: "fraction", description: "1 - HeapInuse / HeapSys." },
+  { name: "frag_idle_ratio", unit: "fraction", description: "HeapIdle / HeapSys." },
+  { name: "frag_largest_free_run_bytes", unit: "bytes", description: "Longest run of free pages." },
+  { name: "requests_in_flight", unit: "count", description: "Requests being served or queued." },
+  { name: "requests_completed", unit: "count", description: "Requests and items completed since the start." },
+  {
+    name: "latency_p50_ns",
+    unit: "ns",
+    description: "Median latency of requests completed since the last sample.",
+  },
+  { name: "latency_p99_ns", unit: "ns", description: "99th percentile of the same." },
+] as const satisfies readonly { name: string; unit: SampleUnit; description: string }[];
+
+export interface RunSink {
+  /** One row in the order of SAMPLE_COLUMNS. The array is reused: copy what must last. */
+  sample?(row: Float64Array): void;
+  cycle?(cycle: CycleRecord): void;
+}
+
+export interface SimulateOptions {
+  readonly profile?: MachineProfile;
+  readonly seed?: number | string;
+  readonly sink?: RunSink;
+  /** Verify the accounting identities at every sample and around every collection. Slower. */
+  readonly checked?: boolean;
+  /** Simulate the oracle playing the scenario: its tables, its start-up state, its timer ticks. */
+  readonly declareOracle?: boolean;
+  readonly onProgress?: (fractionDone: number, virtualNs: number) => void;
+}
+
+export interface RunSummary {
+  readonly versions: { readonly gomemsim: string; readonly model: string };
+  readonly seed: number | string;
+  readonly scenario: Scenario;
+  readonly profile: MachineProfile;
+  /** Headline figures over the whole run; units end their names. */
+  readonly figures: Readonly<Record<string, number>>;
+  /** Objects allocated by each part of the workload. */
+  readonly sources: readonly { readonly name: string; readonly allocated: number }[];
+}
+
+export const defaultProfile: MachineProfile = machineProfile.parse(defaultProfileJson);
+
+const FOREVER = 0x7fffffff;
+const SAMPLES_PER_PROGRESS = 8;
+
+/** Runs a scenario to its end. */
+export function simulate(scenario: Scenario, options: SimulateOptions = {}): RunSummary {
+  return new Simulation(scenario, options).run();
+}
+
+/** The smallest tick of at least 100 ns, a power of ten, with which the run fits in 2^30 ticks. */
+function chooseTickNs(durationNs: number): number {
+  let tickNs = 100;
+  while (durationNs / tickNs > 2 ** 30) tickNs *= 10;
+  return tickNs;
+}
+
+function runtimeCosts(profile: MachineProfile, declared: boolean): RuntimeCosts {
+  const { alloc, mark, sched, oracle } = profile;
+  return {
+    refillNs: alloc.refill_ns,
+    spanAllocNs: alloc.span_alloc_ns,
+    largeNs: alloc.large_ns,
+    tinyNs: alloc.tiny_ns,
+    zeroNsPerByte: alloc.zero_ns_per_byte,
+    faultNs: alloc.fault_ns,
+    sweepSpanNs: alloc.sweep_span_ns,
+    mallocNoscanNs: alloc.malloc_noscan_ns,
+    mallocScanNs: alloc.malloc_scan_ns,
+    markNoscanObjectNs: mark.noscan_object_ns,
+    markScanObjectNs: mark.scan_object_ns,
+    scanNsPerByte: mark.scan_ns_per_byte,
+    stackScanNsPerByte: mark.stack_ns_per_byte,
+    markGoroutineNs: mark.goroutine_ns,
+    globalsScanNsPerByte: mark.globals_ns_per_byte,
+    cycleNs: mark.cycle_ns,
+    goroutineStartNs: sched.goroutine_start_ns,
+    goroutineSwitchNs: sched.goroutine_switch_ns,
+    timerSlackNs: sched.timer_slack_ns,
+    stackCopyNsPerByte: sched.stack_copy_ns_per_byte,
+    initPointerWordNs: alloc.init_pointer_word_ns,
+    initPageNs: alloc.init_page_ns,
+    objectNs: declared ? oracle.object_ns + oracle.drop_ns : 0,
+  };
+}
+
+/** Stands for the runtime itself where an allocation needs a goroutine. */
+class RuntimeG extends G {
+  step(): number {
+    throw new Error("the runtime's own goroutine is never scheduled");
+  }
+}
+
+class Simulation {
+  readonly #scenario: Scenario;
+  readonly #options: SimulateOptions;
+  readonly #profile: MachineProfile;
+  readonly #seed: number | string;
+  readonly #rt: GoRuntime;
+  readonly #memory: Memory;
+  readonly #running: Running[] = [];
+  readonly #pools: SyncPool[] = [];
+  readonly #sources: string[] = [];
+  readonly #context: Context;
+  readonly #stats: MemStats = newMemStats();
+  readonly #row = new Float64Array(SAMPLE_COLUMNS.length);
+  readonly #figures = new Figures();
+  readonly #system = new RuntimeG();
+  #samples = 0;
+
+  constructor(scenario: Scenario, options: SimulateOptions) {
+    this.#scenario = scenario;
+    this.#options = options;
+    const profile = options.profile ?? defaultProfile;
+    this.#profile = profile;
+    this.#seed = options.seed ?? scenario.seed;
+    const declared = options.declareOracle ?? false;
+    const random = new RandomStreams(this.#seed);
+    const rules = rulesFor(scenario.go.version);
+    const procs = scenario.go.GOMAXPROCS;
+    const tickNs = chooseTickNs(scenario.duration);
+    const costs = runtimeCosts(profile, declared);
+    const memory = new Memory({
+      fileBytes: profile.baseline.file_rss_bytes,
+      otherBytes: profile.baseline.other_rss_bytes,
+      faults: profile.baseline.page_faults,
+    });
+    this.#memory = memory;
+    const owners = new OwnerTable();
+    const kinds = new KindTable(rules);
+    // The pacer reads the heap's statistics and the heap reports to the pacer: the inputs look through this binding.
+    const inputs = new HeapInputs();
+    const gcPercent = scenario.go.GOGC === "off" ? -1 : scenario.go.GOGC;
+    const pacer = new GcController(rules, inputs, procs, gcPercent, noMemoryLimit);
+    const base = random.stream("heap-base");
+    const heap = new Heap({
+      rules,
+      kinds,
+      pages: new PageAlloc(),
+      accounting: pacer,
+      procs,
+      os: memory,
+      owners,
+      heapBase: { chunk: base.u32() % 16, paddingPages: base.u32() % 512 },
+      avx512: profile.avx512,
+    });
+    inputs.heap = heap;
+    const stackSpanOf = new Map<number, number>();
+    const stacks = new StackAllocator(
+      {
+        allocStackSpan: (npages) => {
+          const span = heap.allocManual(npages, "stack");
+          stackSpanOf.set(heap.spans.base[span], span);
+          return heap.spans.base[span];
+        },
+        freeStackSpan: (basePage) => {
+          const span = stackSpanOf.get(basePage);
+          if (span === undefined) throw new Error(`no stack span starts at page ${basePage}`);
+          stackSpanOf.delete(basePage);
+          heap.freeManual(span, "stack");
+        },
+      },
+      memory,
+      procs,
+    );
+    const sourceOfRuntime = this.#addSource("runtime");
+    const gKind = kinds.add(sourceOfRuntime, rules.gStructBytes, G_PTR_BYTES);
+    let allgsOwner = -1;
+    const goroutines = new Goroutines(
+      stacks,
+      memory,
+      {
+        newG: (p) => this.#rt.alloc(this.#system, p, gKind, FOREVER),
+        growAllgs: (p, length, oldCap) => {
+          const cap = nextslicecap(length, oldCap);
+          if (allgsOwner >= 0) owners.end(allgsOwner, this.#rt.deathTick(this.#rt.sched.nowNs));
+          allgsOwner = owners.alloc();
+          this.#rt.alloc(this.#system, p, kinds.add(sourceOfRuntime, cap * 8, cap * 8), ~allgsOwner);
+          return cap;
+        },
+        addMaxStackScan: (bytes) => pacer.addScannableStack(-1, bytes),
+      },
+      procs,
+    );
+    const sched = new Scheduler(
+      procs,
+      scenario.machine.cpus,
+      profile.sched.goroutine_switch_ns,
+      profile.sched.goroutine_switch_ns,
+    );
+    const pauses = [profile.pause.sweep_term, profile.pause.mark_term].map((spread) =>
+      compileDist({ kind: "lognormal", median: spread.median, sigma: spread.sigma }),
+    );
+    const pauseRng = random.stream("pauses");
+    pacer.addGlobals(profile.baseline.globals_bytes);
+    const gc = new Gc({
+      sched,
+      heap,
+      pacer,
+      goroutines,
+      stacks,
+      costs,
+      globalsBytes: profile.baseline.globals_bytes,
+      tickNs,
+      stwNs: (which) => Math.round(pauses[which].sample(pauseRng) + procs * profile.pause.per_p_ns),
+      onCycle: (cycle) => this.#onCycle(cycle),
+      clearPools: (nowNs) => {
+        for (const pool of this.#pools) pool.cleanup(this.#rt.deathTick(nowNs));
+      },
+    });
+    sched.attach(gc);
+    this.#rt = new GoRuntime({
+      heap,
+      pacer,
+      gc,
+      goroutines,
+      sched,
+      kinds,
+      owners,
+      os: memory,
+      costs,
+      tickNs,
+    });
+    this.#context = {
+      rt: this.#rt,
+      random,
+      durationNs: scenario.duration,
+      program: {
+        declared,
+        tickNs: declared ? profile.oracle.tick_ns : 0,
+        requestNs: declared ? profile.oracle.request_ns : 0,
+      },
+      pools: this.#pools,
+      addSource: (name) => this.#addSource(name),
+    };
+  }
+
+  #addSource(name: string): number {
+    this.#sources.push(name);
+    return this.#sources.length - 1;
+  }
+
+  run(): RunSummary {
+    const scenario = this.#scenario;
+    const rt = this.#rt;
+    const sched = rt.sched;
+    this.#startProcess();
+    for (const entry of scenario.workload) this.#running.push(startEntry(this.#context, entry));
+    for (const phase of scenario.phases) {
+      sched.call(phase.at, PRIORITY_WORLD, (now) => {
+        for (const { index, entry } of phase.changes) this.#running[index].change(entry, now);
+      });
+    }
+    for (const { at, every } of scenario.interventions) {
+      const last = every === undefined ? at : scenario.duration;
+      for (let t = at; t <= last; t += every ?? Infinity) {
+        sched.call(t, PRIORITY_WORLD, () => sched.ready(new ExplicitGc(rt.gc, rt.heap)));
+      }
+    }
+    const interval = scenario.sample_interval;
+    for (let t = interval; t <= scenario.duration; t += interval) {
+      sched.run(t);
+      this.#sample(t);
+    }
+    sched.run(scenario.duration);
+    return this.#summary();
+  }
+
+  /** What a Go process holds when main starts: objects, goroutines, threads' stacks. */
+  #startProcess(): void {
+    const rt = this.#rt;
+    const { baseline } = this.#profile;
+    const source = this.#addSource("process");
+    rt.beginStep(0);
+    for (let i = 0; i < baseline.threads; i++) rt.goroutines.newM(0, i === 0);
+    for (let i = 0; i < baseline.goroutines; i++) rt.goroutines.newproc(0);
+    for (const [bytes, pointerful, count] of baseline.objects) {
+      const kind = rt.kinds.add(source, bytes, pointerful ? bytes : 0);
+      for (let i = 0; i < count; i++) rt.alloc(this.#system, 0, kind, FOREVER);
+    }
+    rt.takeWorkNs();
+  }
+
+  #onCycle(cycle: CycleRecord): void {
+    this.#figures.cycle(cycle);
+    this.#options.sink?.cycle?.(cycle);
+    if (this.#options.checked) this.#check();
+  }
+
+  #check(): void {
+    this.#rt.heap.checkInvariants();
+    this.#memory.checkInvariants();
+    this.#rt.goroutines.checkInvariants();
+  }
+
+  #sample(nowNs: number): void {
+    const rt = this.#rt;
+    const st = this.#stats;
+    readMemStats(rt, st);
+    let inflight = 0;
+    let completed = 0;
+    let p50 = 0;
+    let p99 = 0;
+    for (const running of this.#running) {
+      inflight += running.inflight ?? 0;
+      completed += running.completed ?? 0;
+      const latency = running.latency;
+      if (latency === undefined || latency.count === 0) continue;
+      p50 = Math.max(p50, latency.percentile(0.5));
+      p99 = Math.max(p99, latency.percentile(0.99));
+    }
+    const rss = this.#memory.residentBytes();
+    const free = st.heapSys - st.heapAlloc;
+    const row = this.#row;
+    let i = 0;
+    row[i++] = nowNs / 1e9;
+    row[i++] = st.heapAlloc;
+    row[i++] = st.heapInuse;
+    row[i++] = st.heapIdle;
+    row[i++] = st.heapReleased;
+    row[i++] = st.heapSys;
+    row[i++] = st.heapObjects;
+    row[i++] = rt.pacer.heapLive;
+    row[i++] = st.nextGC;
+    row[i++] = st.totalAlloc;
+    row[i++] = st.mallocs;
+    row[i++] = st.frees;
+    row[i++] = rt.gc.numGC;
+    row[i++] = rt.gc.gcCpuFraction;
+    row[i++] = rt.gc.pauseTotalNs;
+    row[i++] = st.stackInuse;
+    row[i++] = st.mspanInuse;
+    row[i++] = st.mcacheInuse;
+    row[i++] = st.gcSys;
+    row[i++] = st.otherSys;
+    row[i++] = st.sys;
+    row[i++] = rss;
+    row[i++] = this.#memory.faults;
+    row[i++] = rt.goroutines.live;
+    row[i++] = rt.gc.assistNs / 1e9;
+    row[i++] = (rt.gc.dedicatedNs + rt.gc.fractionalNs) / 1e9;
+    row[i++] = rt.gc.idleNs / 1e9;
+    row[i++] = rt.sched.mutatorNs / 1e9;
+    row[i++] = st.heapSys > 0 ? (free / st.heapSys) * (1 - st.heapAlloc / st.heapSys) : 0;
+    row[i++] = st.heapInuse - st.heapAlloc;
+    row[i++] = st.heapSys > 0 ? 1 - st.heapInuse / st.heapSys : 0;
+    row[i++] = st.heapSys > 0 ? st.heapIdle / st.heapSys : 0;
+    row[i++] = rt.heap.pages.largestFreeRun() * 8192;
+    row[i++] = inflight;
+    row[i++] = completed;
+    row[i++] = p50;
+    row[i++] = p99;
+    this.#figures.sample(st, rss);
+    this.#options.sink?.sample?.(row);
+    for (const running of this.#running) running.latency?.rotate();
+    this.#samples++;
+    if (this.#options.checked) this.#check();
+    if (this.#samples % SAMPLES_PER_PROGRESS === 0) {
+      this.#options.onProgress?.(nowNs / this.#scenario.duration, nowNs);
+    }
+  }
+
+  #summary(): RunSummary {
+    const rt = this.#rt;
+    const figures = this.#figures.finish(rt.gc.numGC);
+    figures["page_faults"] = this.#memory.faults;
+    figures["total_alloc_bytes"] = rt.heap.stats.totalAlloc;
+    figures["mallocs"] = rt.heap.stats.mallocs;
+    figures["gc_cpu_seconds"] =
+      (rt.gc.assistNs + rt.gc.dedicatedNs + rt.gc.fractionalNs + rt.gc.idleNs + rt.gc.pauseCpuNs) / 1e9;
+    figures["assist_cpu_seconds"] = rt.gc.assistNs / 1e9;
+    figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
+    figures["pause_total_ns"] = rt.gc.pauseTotalNs;
+    figures["mutator_cpu_seconds"] = rt.sched.mutatorNs / 1e9;
+    this.#scenario.workload.forEach((entry, i) => {
+      const running = this.#running[i];
+      if (running.completed === undefined) return;
+      figures[`${entry.name}_requests`] = running.completed;
+      const latency = running.latency?.total;
+      if (latency === undefined || latency.count === 0) return;
+      figures[`${entry.name}_latency_mean_ns`] = latency.sumNs / latency.count;
+      figures[`${entry.name}_latency_p50_ns`] = latency.percentile(0.5);
+      figures[`${entry.name}_latency_p95_ns`] = latency.percentile(0.95);
+      figures[`${entry.name}_latency_p99_ns`] = latency.percentile(0.99);
+      figures[`${entry.name}_latency_max_ns`] = latency.maxNs;
+    });
+    const allocated = new Float64Array(this.#sources.length);
+    for (let k = 0; k < rt.kinds.count; k++) allocated[rt.kinds.source[k]] += rt.kinds.allocated[k];
+    this.#options.onProgress?.(1, this.#scenario.duration);
+    return {
+      versions: VERSIONS,
+      seed: this.#seed,
+      scenario: this.#scenario,
+      profile: this.#profile,
+      figures,
+      sources: this.#sources.map((name, i) => ({ name, allocated: allocated[i] })),
+    };
+  }
+}
+
+/** The pacer's view of the heap, bound once the heap exists. */
+class HeapInputs implements MemoryLimitInputs {
+  heap: Heap | null = null;
+
+  get heapFree(): number {
+    return this.heap?.stats.heapFree ?? 0;
+  }
+
+  get totalAlloc(): number {
+    return this.heap?.stats.totalAlloc ?? 0;
+  }
+
+  get totalFree(): number {
+    return this.heap?.stats.totalFree ?? 0;
+  }
+
+  get mappedReady(): number {
+    return this.heap?.mappedReady ?? 0;
+  }
+}
+
+/** Means, peaks and cycle statistics of a run: the figures a real run is compared by. */
+class Figures {
+  #samples = 0;
+  #cycles = 0;
+  #goal = 0;
+  #goalPeak = 0;
+  #marked = 0;
+  #inuse = 0;
+  #inusePeak = 0;
+  #sysHeapPeak = 0;
+  #idle = 0;
+  #objects = 0;
+  #stack = 0;
+  #mspan = 0;
+  #sysPeak = 0;
+  #rssPeak = 0;
+  readonly #pauses: number[] = [];
+
+  sample(st: MemStats, rss: number): void {
+    this.#samples++;
+    this.#goal += st.nextGC;
+    this.#goalPeak = Math.max(this.#goalPeak, st.nextGC);
+    this.#inuse += st.heapInuse;
+    this.#inusePeak = Math.max(this.#inusePeak, st.heapInuse);
+    this.#sysHeapPeak = Math.max(this.#sysHeapPeak, st.heapSys);
+    this.#idle += st.heapIdle;
+    this.#objects += st.heapObjects;
+    this.#stack += st.stackInuse;
+    this.#mspan += st.mspanInuse;
+    this.#sysPeak = Math.max(this.#sysPeak, st.sys);
+    this.#rssPeak = Math.max(this.#rssPeak, rss);
+  }
+
+  cycle(cycle: CycleRecord): void {
+    this.#cycles++;
+    this.#marked += cycle.heap_marked_bytes;
+    this.#pauses.push(cycle.stw1_ns + cycle.stw2_ns);
+  }
+
+  finish(gcCount: number): Record<string, number> {
+    const n = Math.max(1, this.#samples);
+    const sorted = Float64Array.from(this.#pauses).sort();
+    return {
+      gc_count: gcCount,
+      goal_mean_bytes: this.#goal / n,
+      goal_peak_bytes: this.#goalPeak,
+      heap_marked_mean_bytes: this.#cycles === 0 ? 0 : this.#marked / this.#cycles,
+      heap_inuse_mean_bytes: this.#inuse / n,
+      heap_inuse_peak_bytes: this.#inusePeak,
+      heap_sys_peak_bytes: this.#sysHeapPeak,
+      heap_idle_mean_bytes: this.#idle / n,
+      heap_objects_mean: this.#objects / n,
+      stack_inuse_mean_bytes: this.#stack / n,
+      mspan_inuse_mean_bytes: this.#mspan / n,
+      sys_peak_bytes: this.#sysPeak,
+      rss_peak_bytes: this.#rssPeak,
+      pause_median_ns: sorted.length === 0 ? 0 : sorted[Math.floor((sorted.length - 1) / 2)],
+    };
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * What a source allocates: from size distributions and pointer parts to the kinds of object the heap knows, and from
+ * lifetimes to ticks of death.
+ *
+ * Sizes are quantised as a size class sees them: exact below 16 bytes (the tiny allocator packs by exact size), to a word
+ * up to 1 KiB, to 128 bytes up to the largest small object, to pages beyond. Size classes are never finer than that.
+ */
+
+import type { KindTable } from "../runtime/kinds.ts";
+import type { GoRuntime } from "../runtime/runtime.ts";
+import type { Dist, ObjectGroup, PointerPart } from "../scenario/schema.ts";
+import type { Rng } from "../sim/rng.ts";
+import { compileDist, type Sampler } from "./distributions.ts";
+
+const PAGE = 8192;
+const FOREVER = 0x7fffffff;
+
+/** Draws kinds for one source. */
+export class KindSampler {
+  /** The kind, when every object is of one kind; else -1. */
+  readonly single: number;
+  /** Requested bytes of the last kind drawn. */
+  readonly #kinds: KindTable;
+  readonly #source: number;
+  readonly #pointers: PointerPart;
+  readonly #size: Sampler;
+  readonly #bySize = new Map<number, number>();
+
+  constructor(kinds: KindTable, source: number, size: Dist, pointers: PointerPart) {
+    this.#kinds = kinds;
+    this.#source = source;
+    this.#pointers = pointers;
+    this.#size = compileDist(size);
+    this.single = size.kind === "constant" ? this.#kindOf(size.value) : -1;
+  }
+
+  draw(rng: Rng): number {
+    return this.single >= 0 ? this.single : this.#kindOf(this.#size.sample(rng));
+  }
+
+  #kindOf(drawn: number): number {
+    const size = quantisedSize(drawn, this.#pointers);
+    let kind = this.#bySize.get(size);
+    if (kind === undefined) {
+      kind = this.#kinds.add(this.#source, size, pointerBytes(size, this.#pointers));
+      this.#bySize.set(size, kind);
+    }
+    return kind;
+  }
+}
+
+/** The size an object drawn as `drawn` bytes is allocated with, here and by the oracle. */
+export function quantisedSize(drawn: number, pointers: PointerPart): number {
+  const size = Math.max(1, Math.round(drawn));
+  if (size < 16 && pointerBytes(size, pointers) === 0) return size;
+  if (size <= 1024) return Math.ceil(size / 8) * 8;
+  if (size <= 32768) return Math.ceil(size / 128) * 128;
+  return Math.ceil(size / PAGE) * PAGE;
+}
+
+/** Bytes of whole pointers at the object's start. */
+export function pointerBytes(size: number, pointers: PointerPart): number {
+  const wanted = pointers.kind === "bytes" ? pointers.bytes : size * pointers.fraction;
+  return Math.floor(Math.min(wanted, size) / 8) * 8;
+}
+
+/** Draws ticks of death for objects that die by time, in steps of the tick at which their holder drops them. */
+export class DeathSampler {
+  readonly #rt: GoRuntime;
+  readonly #sampler: Sampler | null;
+  readonly #constant: number;
+  readonly #dropNs: number;
+  readonly #buffer: Float64Array;
+
+  /** `dist` null: forever. Deaths fall on multiples of `dropNs` (0: anywhere). */
+  constructor(rt: GoRuntime, dist: Dist | null, dropNs: number, block: number) {
+    this.#rt = rt;
+    this.#sampler = dist === null || dist.kind === "constant" ? null : compileDist(dist);
+    this.#constant = dist === null ? Infinity : dist.kind === "constant" ? dist.value : -1;
+    this.#dropNs = dropNs;
+    this.#buffer = new Float64Array(block);
+  }
+
+  /** Deaths of `n` objects born at `nowNs`. */
+  fill(rng: Rng, nowNs: number, out: Int32Array, n: number): void {
+    if (this.#sampler === null) {
+      out.fill(this.#tick(nowNs + this.#constant), 0, n);
+      return;
+    }
+    const buffer = this.#buffer;
+    this.#sampler.fill(rng, buffer, n);
+    const step = this.#dropNs > 0 ? this.#dropNs : this.#rt.tickNs;
+    const ticksPerStep = step / this.#rt.tickNs;
+    const perStep = 1 / step;
+    const limit = 0x7ffffffe / ticksPerStep;
+    for (let i = 0; i < n; i++) {
+      const steps = Math.ceil((nowNs + buffer[i]) * perStep);
+      out[i] = steps < limit ? Math.ceil(steps * ticksPerStep) : FOREVER;
+    }
+  }
+
+  one(rng: Rng, nowNs: number): number {
+    return this.#tick(nowNs + (this.#sampler === null ? this.#constant : this.#sampler.sample(rng)));
+  }
+
+  #tick(deathNs: number): number {
+    if (deathNs === Infinity) return FOREVER;
+    return this.#rt.deathTick(this.#dropNs > 0 ? Math.ceil(deathNs / this.#dropNs) * this.#dropNs : deathNs);
+  }
+}
+
+/** A count drawn per owner; a fraction is rounded up with its own probability. */
+export class CountSampler {
+  readonly #sampler: Sampler;
+  readonly #constant: number;
+
+  constructor(dist: Dist) {
+    this.#sampler = compileDist(dist);
+    this.#constant = dist.kind === "constant" && Number.isInteger(dist.value) ? dist.value : -1;
+  }
+
+  draw(rng: Rng): number {
+    if (this.#constant >= 0) return this.#constant;
+    const x = this.#sampler.sample(rng);
+    const whole = Math.floor(x);
+    return whole + (rng.f64() < x - whole ? 1 : 0);
+  }
+}
+
+export type { ObjectGroup };

@@ -1,0 +1,153 @@
+/**
+ * Object groups of an owner: what a request, a work item, a cache entry or a goroutine allocates, and from where.
+ *
+ * `heap` objects come from mallocgc. `pool` objects are taken from a sync.Pool of their group and put back when the
+ * owner ends. `arena` objects are carved from a block the owner takes from a pool of blocks: 64-byte aligned, reset for
+ * the next owner; objects over 1 KiB, or past the block's end, come from the group's pool instead.
+ */
+
+import { SyncPool } from "../runtime/pool.ts";
+import type { G } from "../runtime/proc.ts";
+import type { ObjectGroup } from "../scenario/schema.ts";
+import type { Rng } from "../sim/rng.ts";
+import { CountSampler, DeathSampler, KindSampler } from "./objects.ts";
+import type { Context } from "./program.ts";
+
+const ARENA_ALIGN = 64;
+const ARENA_MAX_OBJECT = 1024;
+
+/** One group, ready to allocate. */
+class Group {
+  readonly count: CountSampler;
+  readonly kinds: KindSampler;
+  readonly death: DeathSampler | null;
+  readonly owned: boolean;
+  readonly allocator: ObjectGroup["allocator"];
+  readonly pool: SyncPool | null;
+
+  constructor(ctx: Context, source: number, group: ObjectGroup, pool: SyncPool | null, dropNs: number) {
+    this.count = new CountSampler(group.count);
+    this.kinds = new KindSampler(ctx.rt.kinds, source, group.size, group.pointers);
+    this.owned = group.lifetime.until === "owner";
+    this.death = this.owned
+      ? null
+      : new DeathSampler(ctx.rt, group.lifetime.until === "time" ? group.lifetime.dist : null, dropNs, 1);
+    this.allocator = group.allocator;
+    this.pool = pool;
+  }
+}
+
+/** All groups of one workload entry. Pools belong to the entry and outlive a phase's changes. */
+export class OwnedObjects {
+  readonly #ctx: Context;
+  readonly #name: string;
+  readonly #sources: number[] = [];
+  readonly #pools: (SyncPool | null)[] = [];
+  #groups: Group[] = [];
+  #arenaKind = -1;
+  #arenaBlock = 0;
+  #arenaPool: SyncPool | null = null;
+  /** Whether any object lives as long as its owner, so that owners need a number. */
+  needsOwner = false;
+
+  constructor(ctx: Context, name: string) {
+    this.#ctx = ctx;
+    this.#name = name;
+  }
+
+  get length(): number {
+    return this.#groups.length;
+  }
+
+  configure(groups: readonly ObjectGroup[], arenaBlock: number): void {
+    const ctx = this.#ctx;
+    this.#groups = groups.map((group, i) => {
+      this.#sources[i] ??= ctx.addSource(`${this.#name}/${group.name ?? i}`);
+      if (group.allocator !== "heap" && this.#pools[i] == null) this.#pools[i] = this.#newPool();
+      return new Group(ctx, this.#sources[i], group, this.#pools[i] ?? null, 0);
+    });
+    this.needsOwner = this.#groups.some((g) => g.owned && g.allocator === "heap") || ctx.program.declared;
+    if (groups.some((g) => g.allocator === "arena")) {
+      this.#arenaPool ??= this.#newPool();
+      this.#arenaBlock = arenaBlock;
+      this.#arenaKind = ctx.rt.kinds.add(this.#sources[0], arenaBlock, 0);
+    }
+  }
+
+  #newPool(): SyncPool {
+    const pool = new SyncPool(this.#ctx.rt.owners, this.#ctx.rt.sched.nprocs);
+    this.#ctx.pools.push(pool);
+    return pool;
+  }
+
+  drawCount(group: number, rng: Rng): number {
+    return this.#groups[group].count.draw(rng);
+  }
+
+  /** Allocates one object of `group` for the owner behind `holder`. Returns its requested bytes. */
+  allocOne(g: G, p: number, group: number, holder: Holder, rng: Rng, nowNs: number): number {
+    const rt = this.#ctx.rt;
+    const of = this.#groups[group];
+    const kind = of.kinds.draw(rng);
+    const size = rt.kinds.size[kind];
+    if (of.allocator === "arena" && size <= ARENA_MAX_OBJECT) {
+      if (holder.arenaItem < 0) this.#takeBlock(g, p, holder);
+      const at = Math.ceil(holder.arenaUsed / ARENA_ALIGN) * ARENA_ALIGN;
+      if (at + size <= this.#arenaBlock) {
+        holder.arenaUsed = at + size;
+        // A bump allocation: the object is written, nothing else happens.
+        rt.sliceNs += rt.costs.initPageNs;
+        return size;
+      }
+    }
+    if (of.pool !== null) {
+      let item = of.pool.get(p);
+      if (item < 0) {
+        item = rt.owners.alloc();
+        rt.alloc(g, p, kind, ~item);
+      } else {
+        rt.sliceNs += rt.costs.tinyNs;
+      }
+      holder.pooled.push(item, group);
+      return size;
+    }
+    rt.alloc(g, p, kind, of.owned ? ~holder.owner : of.death!.one(rng, nowNs));
+    return size;
+  }
+
+  #takeBlock(g: G, p: number, holder: Holder): void {
+    const rt = this.#ctx.rt;
+    let item = this.#arenaPool!.get(p);
+    if (item < 0) {
+      item = rt.owners.alloc();
+      rt.alloc(g, p, this.#arenaKind, ~item);
+    }
+    holder.arenaItem = item;
+    holder.arenaUsed = 0;
+  }
+
+  /** The owner ends: its objects die now, pooled ones go back. */
+  release(p: number, holder: Holder, nowNs: number): void {
+    const rt = this.#ctx.rt;
+    for (let i = 0; i < holder.pooled.length; i += 2)
+      this.#pools[holder.pooled[i + 1]]!.put(p, holder.pooled[i]);
+    holder.pooled.length = 0;
+    if (holder.arenaItem >= 0) {
+      this.#arenaPool!.put(p, holder.arenaItem);
+      holder.arenaItem = -1;
+    }
+    if (holder.owner >= 0) {
+      rt.owners.end(holder.owner, rt.deathTick(nowNs));
+      holder.owner = -1;
+    }
+  }
+}
+
+/** What one owner holds; reused from owner to owner. */
+export class Holder {
+  owner = -1;
+  /** Pairs: pool item, group. */
+  readonly pooled: number[] = [];
+  arenaItem = -1;
+  arenaUsed = 0;
+}

@@ -1,0 +1,131 @@
+/**
+ * A service: requests arrive whether or not earlier ones are done (open loop), and each is served by its own goroutine.
+ *
+ * With `concurrency` set, requests beyond it wait in arrival order. Latency runs from arrival to the end of the request,
+ * the wait included, so an overloaded service shows it.
+ */
+import { AFTER_EXIT, AFTER_RUN, PRIORITY_TIMER } from "../runtime/proc.ts";
+import type { Service, WorkloadEntry } from "../scenario/schema.ts";
+import { ArrivalProcess } from "./arrivals.ts";
+import { LatencyRecorder } from "./latency.ts";
+import type { Context, Running } from "./program.ts";
+import { Work, WorkSpec } from "./work.ts";
+
+/** The oracle's dispatcher wakes once a millisecond; alone, the simulator takes arrivals at their own instants. */
+const DISPATCH_TICK_NS = 1e6;
+
+export function startService(ctx: Context, entry: Service): Running {
+  return new ServiceRun(ctx, entry);
+}
+
+class ServiceRun implements Running {
+  readonly latency = new LatencyRecorder();
+  completed = 0;
+  inflight = 0;
+  readonly ctx: Context;
+  readonly spec: WorkSpec;
+  #arrivals: ArrivalProcess;
+  readonly #callback: number;
+  #nextNs = 0;
+  #stopNs: number;
+  #concurrency: number;
+  #handle = -1;
+  readonly #idle: Request[] = [];
+  /** Arrival times of requests waiting for a place. */
+  #waiting: number[] = [];
+  #waitingHead = 0;
+
+  constructor(ctx: Context, entry: Service) {
+    this.ctx = ctx;
+    this.spec = new WorkSpec(ctx, entry);
+    this.#stopNs = entry.stop ?? Infinity;
+    this.#concurrency = entry.concurrency ?? Infinity;
+    this.#arrivals = new ArrivalProcess(
+      entry.arrivals,
+      entry.start,
+      ctx.random.stream(`${entry.name}/arrivals`),
+    );
+    this.#callback = ctx.rt.sched.register((now) => this.#arrived(now));
+    this.#expect(entry.start);
+  }
+
+  change(changed: WorkloadEntry, nowNs: number): void {
+    if (changed.kind !== "service") throw new Error("a phase changed the kind of an entry");
+    this.spec.configure(changed);
+    this.#stopNs = changed.stop ?? Infinity;
+    this.#concurrency = changed.concurrency ?? Infinity;
+    const rng = this.ctx.random.stream(`${changed.name}/arrivals@${nowNs}`);
+    this.#arrivals = new ArrivalProcess(changed.arrivals, changed.start, rng);
+    if (this.#handle >= 0) this.ctx.rt.sched.queue.cancel(this.#handle);
+    this.#expect(nowNs);
+  }
+
+  #expect(afterNs: number): void {
+    const next = this.#arrivals.next(afterNs);
+    this.#handle = -1;
+    this.#nextNs = next;
+    if (next === Infinity || next >= this.#stopNs) return;
+    const seen = this.ctx.program.declared
+      ? Math.ceil(next / DISPATCH_TICK_NS) * DISPATCH_TICK_NS + this.ctx.rt.costs.timerSlackNs
+      : next;
+    this.#handle = this.ctx.rt.sched.fire(seen, PRIORITY_TIMER, this.#callback);
+  }
+
+  #arrived(_nowNs: number): void {
+    const arrivalNs = this.#nextNs;
+    this.#expect(arrivalNs);
+    if (this.inflight < this.#concurrency) this.#serve(arrivalNs);
+    else this.#waiting.push(arrivalNs);
+  }
+
+  #serve(arrivalNs: number): void {
+    this.inflight++;
+    const request = this.#idle.pop() ?? new Request(this, this.spec);
+    request.arrivalNs = arrivalNs;
+    this.ctx.rt.sched.ready(request);
+  }
+
+  /** A request has ended; returns the arrival time of the next one to serve in its place, or -1. */
+  done(request: Request, nowNs: number): number {
+    this.completed++;
+    this.latency.record(nowNs - request.arrivalNs);
+    if (this.#waitingHead < this.#waiting.length && this.inflight <= this.#concurrency) {
+      const next = this.#waiting[this.#waitingHead++];
+      if (this.#waitingHead > 1024 && this.#waitingHead * 2 > this.#waiting.length) {
+        this.#waiting = this.#waiting.slice(this.#waitingHead);
+        this.#waitingHead = 0;
+      }
+      return next;
+    }
+    this.inflight--;
+    this.#idle.push(request);
+    return -1;
+  }
+
+  /** Requests that have arrived and wait for a place. */
+  get queued(): number {
+    return this.#waiting.length - this.#waitingHead;
+  }
+}
+
+class Request extends Work {
+  readonly #service: ServiceRun;
+  arrivalNs = 0;
+
+  constructor(service: ServiceRun, spec: WorkSpec) {
+    super(spec);
+    this.#service = service;
+  }
+
+  protected finished(p: number, nowNs: number): void {
+    this.spec.ctx.rt.goroutines.goexit(p, this.gid);
+    this.gid = -1;
+    const next = this.#service.done(this, nowNs);
+    if (next < 0) {
+      this.after = AFTER_EXIT;
+    } else {
+      this.arrivalNs = next;
+      this.after = AFTER_RUN;
+    }
+  }
+}

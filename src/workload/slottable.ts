@@ -1,0 +1,60 @@
+/**
+ * The oracle's slot tables: what a real program needs to hold on to its objects.
+ *
+ * The Go program that plays a scenario keeps a pointer to every live object in chunks of 8192 pointers on the Go heap,
+ * reusing slots and never freeing a chunk. Those chunks are real heap and real mark work, so the simulator allocates them
+ * too when it is compared with that program. All its other bookkeeping is outside the Go heap.
+ */
+import type { G } from "../runtime/proc.ts";
+import type { GoRuntime } from "../runtime/runtime.ts";
+
+const CHUNK_POINTERS = 8192;
+const FOREVER = 0x7fffffff;
+/** Deaths are counted in buckets of a millisecond, as the oracle's wheel does. */
+const BUCKET_NS = 1e6;
+
+export class SlotTable {
+  readonly #rt: GoRuntime;
+  readonly #kind: number;
+  readonly #dying: Int32Array;
+  #expiredBucket = 0;
+  #live = 0;
+  #capacity = 0;
+
+  constructor(rt: GoRuntime, source: number, durationNs: number) {
+    this.#rt = rt;
+    this.#kind = rt.kinds.add(source, CHUNK_POINTERS * 8, CHUNK_POINTERS * 8);
+    this.#dying = new Int32Array(Math.ceil(durationNs / BUCKET_NS) + 2);
+  }
+
+  /** Slots of objects dead by `nowNs` are free again. */
+  expire(nowNs: number): void {
+    const until = Math.min(Math.floor(nowNs / BUCKET_NS), this.#dying.length - 1);
+    for (; this.#expiredBucket <= until; this.#expiredBucket++)
+      this.#live -= this.#dying[this.#expiredBucket];
+  }
+
+  /** `n` objects with these ticks of death take slots; a full table grows by a chunk. */
+  add(g: G, p: number, deaths: Int32Array, n: number): void {
+    const perBucket = BUCKET_NS / this.#rt.tickNs;
+    for (let i = 0; i < n; i++) {
+      if (deaths[i] === FOREVER) continue;
+      const bucket = Math.max(this.#expiredBucket, Math.ceil(deaths[i] / perBucket));
+      if (bucket < this.#dying.length) this.#dying[bucket]++;
+    }
+    this.hold(g, p, n);
+  }
+
+  /** `n` objects that somebody else will release take slots. */
+  hold(g: G, p: number, n: number): void {
+    this.#live += n;
+    while (this.#live > this.#capacity) {
+      this.#rt.alloc(g, p, this.#kind, FOREVER);
+      this.#capacity += CHUNK_POINTERS;
+    }
+  }
+
+  release(n: number): void {
+    this.#live -= n;
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * Streams and leaks: objects allocated at a rate by goroutines that wake once a tick.
+ *
+ * At each tick a goroutine drops what has died and allocates what has come due since its last wake, as a timer-driven
+ * Go program does. Deaths therefore fall on ticks.
+ */
+import { AFTER_PARK, AFTER_RUN, G } from "../runtime/proc.ts";
+import type { Leak, Stream, WorkloadEntry } from "../scenario/schema.ts";
+import type { Rng } from "../sim/rng.ts";
+import { compileDist } from "./distributions.ts";
+import { DeathSampler, KindSampler } from "./objects.ts";
+import type { Context, Running } from "./program.ts";
+import { SlotTable } from "./slottable.ts";
+
+const BLOCK = 512;
+
+export function startStream(ctx: Context, entry: Stream | Leak): Running {
+  const source = ctx.addSource(entry.name);
+  const n = entry.kind === "stream" ? entry.goroutines : 1;
+  const tasks: StreamTask[] = [];
+  for (let i = 0; i < n; i++) {
+    const task = new StreamTask(ctx, source, entry, n, ctx.random.stream(`${entry.name}/${i}`));
+    tasks.push(task);
+    ctx.rt.sched.readyAt(task, entry.start);
+  }
+  return {
+    change(changed: WorkloadEntry, nowNs: number): void {
+      if (changed.kind !== "stream" && changed.kind !== "leak")
+        throw new Error("a phase changed the kind of an entry");
+      for (const task of tasks) task.configure(changed, nowNs);
+    },
+  };
+}
+
+class StreamTask extends G {
+  readonly #ctx: Context;
+  readonly #rng: Rng;
+  readonly #source: number;
+  readonly #share: number;
+  readonly #deaths = new Int32Array(BLOCK);
+  #table: SlotTable | null;
+  #kinds!: KindSampler;
+  #death!: DeathSampler;
+  #perNs = 0;
+  #tickNs = 1e6;
+  #stopNs = Infinity;
+  /** Objects due and not yet allocated; the fraction carries over. */
+  #due = 0;
+  #accruedNs: number;
+  #blockAt = 0;
+  #blockEnd = 0;
+  #started = false;
+  /** A kind drawn for an object the last step had no room for; -1 for none. */
+  #wokeNs = 0;
+
+  constructor(ctx: Context, source: number, entry: Stream | Leak, share: number, rng: Rng) {
+    super();
+    this.#ctx = ctx;
+    this.#source = source;
+    this.#share = share;
+    this.#rng = rng;
+    this.#accruedNs = entry.start;
+    this.#table = ctx.program.declared ? new SlotTable(ctx.rt, source, ctx.durationNs) : null;
+    this.configure(entry, entry.start);
+  }
+
+  configure(entry: Stream | Leak, nowNs: number): void {
+    if (this.#started) this.#accrue(nowNs);
+    const rt = this.#ctx.rt;
+    const meanSize = compileDist(entry.size).mean;
+    const rate = entry.rate ?? (entry.byte_rate ?? 0) / meanSize;
+    this.#perNs = rate / this.#share / 1e9;
+    this.#tickNs = entry.tick;
+    this.#stopNs = entry.stop ?? Infinity;
+    this.#kinds = new KindSampler(rt.kinds, this.#source, entry.size, entry.pointers);
+    const life = entry.kind === "leak" || entry.lifetime.until !== "time" ? null : entry.lifetime.dist;
+    this.#death = new DeathSampler(rt, life, entry.tick, BLOCK);
+    this.#blockAt = this.#blockEnd = 0;
+  }
+
+  #accrue(nowNs: number): void {
+    const until = Math.min(nowNs, this.#stopNs);
+    if (until > this.#accruedNs) this.#due += (until - this.#accruedNs) * this.#perNs;
+    this.#accruedNs = Math.max(this.#accruedNs, nowNs);
+  }
+
+  step(p: number, nowNs: number): number {
+    const rt = this.#ctx.rt;
+    rt.beginStep(nowNs);
+    if (!this.#started || this.#due < 1) {
+      this.#started = true;
+      this.#accrue(nowNs);
+      this.#wokeNs = nowNs;
+      this.#table?.expire(nowNs);
+      rt.sliceNs += this.#ctx.program.tickNs;
+    }
+    this.#allocate(p, nowNs);
+    if (this.#due >= 1) {
+      this.after = AFTER_RUN;
+    } else if (nowNs >= this.#stopNs) {
+      this.after = AFTER_PARK;
+    } else {
+      this.after = AFTER_PARK;
+      const next = (Math.floor(this.#wokeNs / this.#tickNs) + 1) * this.#tickNs;
+      this.wakeAtNs = Math.max(next, nowNs + rt.sliceNs) + rt.costs.timerSlackNs;
+    }
+    return rt.sliceNs;
+  }
+
+  #allocate(p: number, nowNs: number): void {
+    const rt = this.#ctx.rt;
+    const single = this.#kinds.single;
+    const run = single >= 0 && rt.kinds.tiny[single] === 0 && rt.kinds.largePages[single] === 0;
+    while (this.#due >= 1 && !rt.stop) {
+      if (this.#blockAt === this.#blockEnd) {
+        const n = Math.min(BLOCK, Math.floor(this.#due));
+        this.#death.fill(this.#rng, nowNs, this.#deaths, n);
+        this.#blockAt = 0;
+        this.#blockEnd = n;
+        this.#table?.add(this, p, this.#deaths, n);
+      }
+      if (run) {
+        const done = rt.allocRun(
+          this,
+          p,
+          single,
+          this.#blockEnd - this.#blockAt,
+          this.#deaths,
+          this.#blockAt,
+        );
+        this.#blockAt += done;
+        this.#due -= done;
+      } else {
+        rt.alloc(this, p, this.#kinds.draw(this.#rng), this.#deaths[this.#blockAt++]);
+        this.#due--;
+      }
+    }
+  }
+}

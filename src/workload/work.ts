@@ -1,0 +1,154 @@
+/**
+ * A unit of work on a goroutine: a service's request or a batch worker's item.
+ *
+ * Both have the shape of a real handler: allocate, compute, wait, allocate, compute, drop everything. Each half allocates
+ * its share of every group's objects first and then computes half of the CPU time.
+ */
+import { AFTER_PARK, AFTER_RUN, G } from "../runtime/proc.ts";
+import type { Batch, Service } from "../scenario/schema.ts";
+import type { Rng } from "../sim/rng.ts";
+import { compileDist, type Sampler } from "./distributions.ts";
+import { Holder, OwnedObjects } from "./owned.ts";
+import type { Context } from "./program.ts";
+
+const STAGE_BEGIN = 0;
+const STAGE_ALLOC = 1;
+const STAGE_COMPUTE = 2;
+const STAGE_WAIT = 3;
+const STAGE_END = 4;
+
+/** What the work of one entry is made of; shared by all its goroutines and replaced by phases. */
+export class WorkSpec {
+  readonly ctx: Context;
+  readonly rng: Rng;
+  readonly objects: OwnedObjects;
+  readonly #source: number;
+  cpu!: Sampler;
+  io!: Sampler;
+  stack!: Sampler;
+  hasIo = false;
+
+  constructor(ctx: Context, entry: Service | Batch) {
+    this.ctx = ctx;
+    this.rng = ctx.random.stream(entry.name);
+    this.objects = new OwnedObjects(ctx, entry.name);
+    this.#source = ctx.addSource(`${entry.name}/owner-table`);
+    this.configure(entry);
+  }
+
+  configure(entry: Service | Batch): void {
+    this.cpu = compileDist(entry.cpu);
+    this.io = compileDist(entry.io);
+    this.stack = compileDist(entry.stack);
+    this.hasIo = !(entry.io.kind === "constant" && entry.io.value === 0);
+    this.objects.configure(entry.objects, entry.arena_block);
+  }
+
+  /** The kind of the oracle's table of `n` pointers to one owner's objects. */
+  ownerTableKind(n: number): number {
+    return this.ctx.rt.kinds.add(this.#source, n * 8, n * 8);
+  }
+}
+
+export abstract class Work extends G {
+  protected readonly spec: WorkSpec;
+  protected readonly holder = new Holder();
+  /** Its row in the table of goroutine stacks; -1 while it has none. */
+  protected gid = -1;
+  #stage = STAGE_BEGIN;
+  #half = 0;
+  #group = 0;
+  #left = 0;
+  #counts: number[] = [];
+  #cpuNs = 0;
+  #ioNs = 0;
+
+  constructor(spec: WorkSpec) {
+    super();
+    this.spec = spec;
+  }
+
+  /** The unit of work is over, at `nowNs`; sets `after` for what comes next. */
+  protected abstract finished(p: number, nowNs: number): void;
+
+  step(p: number, nowNs: number): number {
+    const { rt } = this.spec.ctx;
+    rt.beginStep(nowNs);
+    switch (this.#stage) {
+      case STAGE_BEGIN:
+        this.#begin(p, nowNs);
+        break;
+      case STAGE_ALLOC:
+        this.#allocate(p, nowNs);
+        break;
+      case STAGE_COMPUTE:
+        rt.sliceNs += this.#cpuNs / 2;
+        this.#stage = this.#half === 0 ? STAGE_WAIT : STAGE_END;
+        if (this.#stage === STAGE_WAIT) {
+          this.#half = 1;
+          this.#group = -1;
+          this.#left = 0;
+          if (this.#ioNs > 0) {
+            this.after = AFTER_PARK;
+            this.sleepNs = this.#ioNs + rt.costs.timerSlackNs;
+          }
+          this.#stage = STAGE_ALLOC;
+        }
+        break;
+      case STAGE_END:
+        this.spec.objects.release(p, this.holder, nowNs);
+        this.#stage = STAGE_BEGIN;
+        this.finished(p, nowNs);
+        break;
+    }
+    return rt.sliceNs;
+  }
+
+  #begin(p: number, nowNs: number): void {
+    const { spec } = this;
+    const { rt, program } = spec.ctx;
+    const rng = spec.rng;
+    this.#cpuNs = spec.cpu.sample(rng);
+    this.#ioNs = spec.hasIo ? spec.io.sample(rng) : 0;
+    const stack = spec.stack.sample(rng);
+    if (this.gid < 0) {
+      this.gid = rt.goroutines.newproc(p);
+      rt.sliceNs += rt.costs.goroutineStartNs;
+    }
+    rt.sliceNs += rt.goroutines.growTo(p, this.gid, stack) * rt.costs.stackCopyNsPerByte;
+    rt.sliceNs += program.requestNs;
+    if (spec.objects.needsOwner) this.holder.owner = rt.owners.alloc();
+    let n = 0;
+    for (let i = 0; i < spec.objects.length; i++) {
+      this.#counts[i] = spec.objects.drawCount(i, rng);
+      n += this.#counts[i];
+    }
+    if (program.declared && n > 0) rt.alloc(this, p, spec.ownerTableKind(n), ~this.holder.owner);
+    this.#half = 0;
+    this.#group = -1;
+    this.#left = 0;
+    this.#stage = STAGE_ALLOC;
+    this.#allocate(p, nowNs);
+  }
+
+  #allocate(p: number, nowNs: number): void {
+    const { spec } = this;
+    const { rt } = spec.ctx;
+    const groups = spec.objects.length;
+    while (!rt.stop) {
+      if (this.#left === 0) {
+        this.#group++;
+        if (this.#group >= groups) {
+          this.#stage = STAGE_COMPUTE;
+          break;
+        }
+        const count = this.#counts[this.#group] ?? 0;
+        this.#left = this.#half === 0 ? Math.ceil(count / 2) : Math.floor(count / 2);
+        continue;
+      }
+      spec.objects.allocOne(this, p, this.#group, this.holder, spec.rng, nowNs);
+      this.#left--;
+    }
+    this.after = AFTER_RUN;
+  }
+}
