@@ -1,0 +1,3 @@
+module gomemsim/oracle
+
+go 1.19
