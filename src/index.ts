@@ -1,6 +1,40 @@
 /**
  * The library: `import { simulate } from "gomemsim"`.
  *
- * `simulate` runs one resolved scenario; `loadScenario` makes resolved scenarios of a scenario file's text. Both are pure
- * (no files, no clock, no Node modules) and run unchanged in a browser.
+ * `loadScenario` makes resolved scenarios of a scenario file's text, `simulate` runs one and hands its series to a sink.
+ * Everything here is pure (no files, no clock, no Node modules) and runs unchanged in a browser.
  */
+
+// What the command line writes, as text.
+export { CYCLE_COLUMNS, csvLine, cycleLines, cyclesHeader } from "./report/cycles.ts";
+export { gctraceLine } from "./report/gctrace.ts";
+export { SUMMARY_FORMAT, summaryJson } from "./report/summary.ts";
+export { SampleFormatter } from "./report/timeseries.ts";
+// Scenario files and machine profiles.
+export {
+  formatErrors,
+  type LoadOptions,
+  type LoadResult,
+  loadScenario,
+  type ScenarioError,
+} from "./scenario/load.ts";
+export { type MachineProfile, machineProfile } from "./scenario/profile.ts";
+export {
+  BASE_VARIANT,
+  type Scenario,
+  type ScenarioFile,
+  scenarioFile,
+  type WorkloadEntry,
+} from "./scenario/schema.ts";
+// A run: (scenario, machine profile, seed) in, series and figures out.
+export {
+  type CycleRecord,
+  defaultProfile,
+  type RunSink,
+  type RunSummary,
+  SAMPLE_COLUMNS,
+  type SampleUnit,
+  type SimulateOptions,
+  simulate,
+  VERSIONS,
+} from "./simulate.ts";

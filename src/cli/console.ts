@@ -38,15 +38,16 @@ export function complain(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
+/** Whether to colour: not with NO_COLOR (no-color.org: any non-empty value), always with FORCE_COLOR, else on a terminal. */
+export function colorsOn(stream: NodeJS.WriteStream): boolean {
+  const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
+  if (NO_COLOR) return false;
+  if (FORCE_COLOR !== undefined && FORCE_COLOR !== "0") return true;
+  return stream.isTTY === true && TERM !== "dumb";
+}
+
 export function paintFor(stream: NodeJS.WriteStream): Paint {
-  const env = process.env;
-  // https://no-color.org: any non-empty value.
-  const enabled = env["NO_COLOR"]
-    ? false
-    : env["FORCE_COLOR"] !== undefined && env["FORCE_COLOR"] !== "0"
-      ? true
-      : stream.isTTY === true && env["TERM"] !== "dumb";
-  const { bold, dim, cyan } = pc.createColors(enabled);
+  const { bold, dim, cyan } = pc.createColors(colorsOn(stream));
   return { bold, dim, cyan };
 }
 

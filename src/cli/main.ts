@@ -22,11 +22,6 @@ function explain(error: unknown, argv: readonly string[]): ExitStatus {
     if (wantsStack(argv) && error.stack !== undefined) complain(error.stack);
     return error.status;
   }
-  // yargs's own complaints: unknown command or option, missing argument.
-  if (error instanceof Error && error.name === "YError") {
-    complain(`gomemsim: ${error.message}\nTry: gomemsim --help`);
-    return EXIT.usage;
-  }
   complain(`gomemsim: internal error: ${error instanceof Error ? error.message : String(error)}`);
   if (wantsStack(argv) && error instanceof Error) complain(error.stack ?? "");
   complain(
@@ -63,7 +58,15 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
       .alias("help", "h")
       .epilogue(exitStatusHelp())
       .exitProcess(false)
-      .fail(false)
+      .fail((message, error) => {
+        // Without an error, or with one of its own, it is yargs that complains: unknown option, missing argument.
+        if (error !== undefined && error !== null && error.name !== "YError") throw error;
+        const complaint = (message ?? error?.message ?? "").replace(
+          /^Not enough non-option arguments: .*/,
+          "name a scenario file, e.g. scenarios/web-api.yaml",
+        );
+        throw new CliError(EXIT.usage, `${complaint}\nTry: gomemsim --help`);
+      })
       .parseAsync();
     return EXIT.ok;
   } catch (error) {

@@ -18,6 +18,8 @@ export function scenarioPositional<T>(yargs: Argv<T>): Argv<T & { file: string }
     type: "string",
     demandOption: true,
     describe: "Scenario file (YAML); - is standard input",
+    // yargs turns a lone dash into an empty text.
+    coerce: (file: string) => (file === "" && process.argv.includes("-") ? "-" : file),
   });
 }
 

@@ -26,13 +26,10 @@ export class WorkerBug extends Error {
  */
 function startWorker(): Worker {
   if (!import.meta.url.endsWith(".ts")) return new Worker(new URL("./worker.js", import.meta.url));
+  const loader = JSON.stringify(import.meta.resolve("tsx/esm/api"));
   const module = JSON.stringify(new URL("./worker.ts", import.meta.url).href);
-  return new Worker(
-    `import("tsx/esm/api").then(({ register }) => { register(); return import(${module}); });`,
-    {
-      eval: true,
-    },
-  );
+  const code = `import(${loader}).then(({ register }) => { register(); return import(${module}); });`;
+  return new Worker(code, { eval: true });
 }
 
 export interface PoolEvents {
@@ -81,7 +78,7 @@ export async function runJobs(
             reject(
               message.status === EXIT.bug
                 ? new WorkerBug(message.message, message.stack)
-                : new CliError(message.status, `${jobs[current].label}: ${message.message}`),
+                : new CliError(message.status, message.message),
             );
         }
       });

@@ -7,7 +7,6 @@
 import { join } from "node:path";
 import type { CommandModule } from "yargs";
 import { terminalSummary } from "../report/terminal.ts";
-import type { Scenario } from "../scenario/schema.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { type Job, OUTPUT_FILES } from "./job.ts";
@@ -16,7 +15,7 @@ import { OutputFolder } from "./outputs.ts";
 import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
-import { readScenarios } from "./scenarios.ts";
+import { readScenarios, runName, variantFolder } from "./scenarios.ts";
 
 interface RunArguments {
   readonly file: string;
@@ -52,23 +51,20 @@ function abortOnSignals(): { readonly signal: AbortSignal; release(): void } {
   };
 }
 
-const jobName = (scenario: Scenario): string =>
-  scenario.variant === "" ? scenario.name : `${scenario.name}/${scenario.variant}`;
-
 async function run(args: RunArguments): Promise<void> {
   const scenarios = readScenarios(args.file, args.set, args.seed);
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const abort = abortOnSignals();
   const folder = new OutputFolder(args.out ?? join("out", scenarios[0].name));
-  const progress = progressFor(scenarios.map(jobName), args.quiet);
+  const progress = progressFor(scenarios.map(runName), args.quiet);
   try {
     const jobs = scenarios.map(
       (scenario): Job => ({
         scenario,
         ...(profile === undefined ? {} : { profile }),
         checked: args.checked,
-        folder: folder.folder(scenario.variant),
-        label: join(folder.target, scenario.variant),
+        folder: folder.folder(variantFolder(scenario)),
+        label: join(folder.target, variantFolder(scenario)),
       }),
     );
     const finished = await runJobs(jobs, progress, abort.signal);

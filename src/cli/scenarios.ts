@@ -1,14 +1,32 @@
 /** From the command line's file and overrides to the scenarios to run: the scenario itself first, then its variants. */
-import { loadScenario } from "../scenario/load.ts";
-import type { Scenario } from "../scenario/schema.ts";
+import { formatErrors, loadScenario } from "../scenario/load.ts";
+import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
+import { colorsOn } from "./console.ts";
+import { CliError, EXIT } from "./exit.ts";
 import { readInput } from "./input.ts";
 
+/** A seed is text unless it is written as a whole number; JSON's quoting is YAML's too. */
+function seedSetting(seed: string): string {
+  const number = Number(seed);
+  return `seed=${/^-?\d+$/.test(seed) && Number.isSafeInteger(number) ? number : JSON.stringify(seed)}`;
+}
+
+/** Reads, overrides and resolves; a CliError with every fault of the file when it is not valid. */
 export function readScenarios(
   path: string,
   set: readonly string[],
   seed: string | undefined,
-): readonly [Scenario, ...Scenario[]] {
+): readonly Scenario[] {
   const { label, text } = readInput(path);
-  void seed;
-  return loadScenario(text, { file: label, set }).scenarios as [Scenario, ...Scenario[]];
+  const loaded = loadScenario(text, label, { set: seed === undefined ? set : [...set, seedSetting(seed)] });
+  if (loaded.ok) return loaded.scenarios;
+  throw new CliError(EXIT.scenario, formatErrors(loaded.errors, { color: colorsOn(process.stderr) }));
 }
+
+/** The variant's folder inside the run's; the scenario itself is at its top. */
+export const variantFolder = (scenario: Scenario): string =>
+  scenario.variant === BASE_VARIANT ? "" : scenario.variant;
+
+/** How progress and messages call a run. */
+export const runName = (scenario: Scenario): string =>
+  scenario.variant === BASE_VARIANT ? scenario.name : `${scenario.name}/${scenario.variant}`;

@@ -39,7 +39,12 @@ port?.on("message", (job: Job) => {
     const message = error instanceof Error ? error.message : String(error);
     if (error instanceof CliError) send({ kind: "failed", status: error.status, message, stack });
     else if (isOutOfMemory(error))
-      send({ kind: "failed", status: EXIT.memory, message: `not enough memory: ${message}`, stack });
+      send({
+        kind: "failed",
+        status: EXIT.memory,
+        message: `${job.label}: not enough memory: ${message}`,
+        stack,
+      });
     else send({ kind: "failed", status: EXIT.bug, message, stack });
   }
 });

@@ -96,6 +96,7 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
         unit: "fraction",
         value: (run) => 1 - run.digest.means["heap_alloc_bytes"] / run.digest.means["heap_inuse_bytes"],
       },
+      { label: "fragmentation: ratio F", unit: "fraction", value: (run) => run.digest.means["frag_ratio"] },
       {
         label: "fragmentation: idle",
         unit: "fraction",
@@ -156,11 +157,8 @@ function tableRows(runs: readonly FinishedRun[]): Row[] {
   return rows;
 }
 
-/** How a run is called in a table: its variant, or the scenario itself. */
-export function runLabel(run: FinishedRun): string {
-  const { variant, name } = run.summary.scenario;
-  return variant === "" ? name : variant;
-}
+/** How a run is called in a table; the scenario itself is the variant `base`. */
+export const runLabel = (run: FinishedRun): string => run.summary.scenario.variant;
 
 const INDENT = 2;
 const COLUMN_GAP = 3;

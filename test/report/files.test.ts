@@ -87,7 +87,7 @@ describe("files", () => {
   });
 
   it("the summary opens with versions and seed and has null for no value", () => {
-    const run = finished("", { gc_count: 3, latency_p50_ns: Number.NaN, share: 1 / 3 });
+    const run = finished("base", { gc_count: 3, latency_p50_ns: Number.NaN, share: 1 / 3 });
     const text = summaryJson(run.summary);
     const json = JSON.parse(text);
     expect(Object.keys(json).slice(0, 5)).toEqual(["format", "versions", "name", "variant", "seed"]);

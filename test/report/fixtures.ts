@@ -2,7 +2,7 @@
 import type { FinishedRun } from "../../src/report/terminal.ts";
 import profile from "../../src/scenario/default-profile.json" with { type: "json" };
 import { machineProfile } from "../../src/scenario/profile.ts";
-import type { Scenario } from "../../src/scenario/schema.ts";
+import { BASE_VARIANT, type Scenario } from "../../src/scenario/schema.ts";
 import type { CycleRecord, RunSummary } from "../../src/simulate.ts";
 
 export function cycle(changes: Partial<CycleRecord> = {}): CycleRecord {
@@ -30,7 +30,7 @@ export function cycle(changes: Partial<CycleRecord> = {}): CycleRecord {
   };
 }
 
-export function scenario(variant = ""): Scenario {
+export function scenario(variant = BASE_VARIANT): Scenario {
   return {
     name: "made-up",
     description: "",
@@ -58,7 +58,7 @@ export const FIGURES = {
   mallocs: 45_678_901,
 };
 
-export function finished(variant = "", figures: Record<string, number> = FIGURES): FinishedRun {
+export function finished(variant = BASE_VARIANT, figures: Record<string, number> = FIGURES): FinishedRun {
   const summary = {
     scenario: scenario(variant),
     profile: machineProfile.parse(profile),

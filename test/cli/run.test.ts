@@ -1,0 +1,138 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { ENDLESS, run, SMALL, scratch, shell, start, tree, VARIANTS, write } from "./cli.ts";
+
+const FILES = ["cycles.csv", "gctrace.txt", "summary.json", "timeseries.csv"];
+const ESCAPE = String.fromCharCode(27);
+
+describe("gomemsim run", () => {
+  it("writes each variant's files, prints the figures side by side, and the same bytes every time", async () => {
+    const folder = scratch();
+    write(folder, "s.yaml", VARIANTS);
+    const first = await run(folder, ["run", "s.yaml"]);
+    expect(first.stderr).toMatch(/small\/gogc400: done in /);
+    expect(first.status).toBe(0);
+    expect(first.stdout).toMatch(/^ +base +gogc400$/m);
+    expect(first.stdout).toMatch(/GC cycles +\d+ +\d+/);
+    expect(first.stdout).toContain("wrote out/small/gogc400: timeseries.csv");
+    expect(first.stdout).not.toContain(ESCAPE);
+    const names = FILES.flatMap((file) => [`out/small/${file}`, `out/small/gogc400/${file}`]);
+    expect(tree(folder)).toEqual([...names, "s.yaml"].sort());
+
+    const series = readFileSync(join(folder, "out/small/timeseries.csv"), "utf8").trimEnd().split("\n");
+    expect(series[0]).toMatch(/^t_seconds,/);
+    expect(series.length).toBeGreaterThanOrEqual(51);
+    const columns = series[0].split(",").length;
+    for (const line of series) expect(line.split(",").length).toBe(columns);
+    const summary = readFileSync(join(folder, "out/small/summary.json"), "utf8");
+    expect(JSON.parse(summary).scenario.name).toBe("small");
+    expect(summary).not.toContain(folder);
+
+    // Again from elsewhere, sequentially named, into a folder of its own: not one byte differs.
+    const second = await run(folder, ["run", "s.yaml", "--out", "deep/er/again", "--quiet"]);
+    expect(second).toEqual({ status: 0, stdout: "", stderr: "" });
+    for (const file of FILES) {
+      for (const variant of ["", "gogc400"]) {
+        const [a, b] = [
+          join(folder, "out/small", variant, file),
+          join(folder, "deep/er/again", variant, file),
+        ];
+        expect(readFileSync(b).equals(readFileSync(a)), join(variant, file)).toBe(true);
+      }
+    }
+  });
+
+  it("replaces its own files in an existing folder and touches no other", async () => {
+    const folder = scratch();
+    write(folder, "s.yaml", SMALL);
+    mkdirSync(join(folder, "here"));
+    writeFileSync(join(folder, "here/notes.md"), "mine");
+    writeFileSync(join(folder, "here/summary.json"), "old");
+    const result = await run(folder, ["run", "s.yaml", "--out", "here", "-q"]);
+    expect(result.status).toBe(0);
+    expect(tree(join(folder, "here"))).toEqual([...FILES, "notes.md"].sort());
+    expect(readFileSync(join(folder, "here/notes.md"), "utf8")).toBe("mine");
+    expect(readFileSync(join(folder, "here/summary.json"), "utf8")).toMatch(/^\{/);
+  });
+
+  it("takes a seed, settings and standard input", async () => {
+    const folder = scratch();
+    const result = await run(
+      folder,
+      ["run", "-", "--seed", "42", "--set", "duration=1s", "--set", "go.GOGC=50", "--out", "o", "-q"],
+      { stdin: SMALL },
+    );
+    expect(result).toEqual({ status: 0, stdout: "", stderr: "" });
+    const summary = JSON.parse(readFileSync(join(folder, "o/summary.json"), "utf8"));
+    expect(summary.seed).toBe(42);
+    expect(summary.scenario.duration).toBe(1e9);
+    expect(summary.scenario.go.GOGC).toBe(50);
+  });
+
+  it("colours when forced, and NO_COLOR wins", async () => {
+    const folder = scratch();
+    write(folder, "s.yaml", SMALL);
+    const args = ["run", "s.yaml", "--set", "duration=200ms"];
+    const [forced, plain] = await Promise.all([
+      run(folder, [...args, "--out", "a"], { env: { FORCE_COLOR: "1" } }),
+      run(folder, [...args, "--out", "b"], { env: { FORCE_COLOR: "1", NO_COLOR: "1" } }),
+    ]);
+    expect([forced.status, plain.status]).toEqual([0, 0]);
+    expect(forced.stdout).toContain(ESCAPE);
+    expect(plain.stdout).not.toContain(ESCAPE);
+    expect(plain.stderr).not.toContain(ESCAPE);
+  });
+});
+
+describe("gomemsim run leaves nothing half-written", () => {
+  it.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)("on %s", async (signal, status) => {
+    const folder = scratch();
+    write(folder, "s.yaml", ENDLESS);
+    const { child, result } = start(folder, ["run", "s.yaml", "--out", "new/out"]);
+    await untilWriting(folder);
+    child.kill(signal);
+    const ended = await result;
+    expect(ended.status).toBe(status);
+    expect(ended.stderr).toMatch(/nothing was written\n$/);
+    expect(tree(folder)).toEqual(["s.yaml"]);
+  });
+
+  it("when a write fails in the middle", async () => {
+    const folder = scratch();
+    write(folder, "s.yaml", ENDLESS);
+    // A limit on file size stands in for a full disk: both fail the write call.
+    const ended = await shell(folder, "ulimit -f 64; gomemsim run s.yaml --out out --quiet");
+    expect(ended.status).toBe(5);
+    expect(ended.stderr).toMatch(
+      /^gomemsim: out\/.*cannot be written: the file would exceed the size limit\n$/,
+    );
+    expect(tree(folder)).toEqual(["s.yaml"]);
+  });
+
+  it("when standard output closes: the files are complete, the status tells", async () => {
+    const folder = scratch();
+    write(folder, "s.yaml", SMALL);
+    const ended = await shell(
+      folder,
+      "gomemsim run s.yaml --set duration=200ms --out out 2>err.txt | true; echo $PIPESTATUS",
+    );
+    expect(ended.stdout).toBe("5\n");
+    const stderr = readFileSync(join(folder, "err.txt"), "utf8");
+    expect(stderr).toContain("gomemsim: standard output was closed before everything was printed");
+    expect(stderr).toContain("wrote out: ");
+    expect(stderr).not.toMatch(/\n {4}at /);
+    expect(existsSync(join(folder, "out/summary.json"))).toBe(true);
+  });
+});
+
+async function untilWriting(folder: string): Promise<void> {
+  for (let i = 0; i < 600; i++) {
+    if (tree(folder).some((path) => path.endsWith("timeseries.csv"))) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error("the run never began to write");
+}
