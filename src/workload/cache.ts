@@ -11,7 +11,6 @@ import type { Rng } from "../sim/rng.ts";
 import { compileDist, type Sampler } from "./distributions.ts";
 import { Holder, OwnedObjects } from "./owned.ts";
 import type { Context, Running } from "./program.ts";
-import { SlotTable } from "./slottable.ts";
 import { ZipfSampler } from "./zipf.ts";
 
 const NONE = -1;
@@ -26,7 +25,6 @@ class CacheTask extends G implements Running {
   readonly #ctx: Context;
   readonly #rng: Rng;
   readonly #objects: OwnedObjects;
-  readonly #table: SlotTable | null;
   /** By key: the entry's owner (NONE when absent), LRU links, expiry, requested bytes and objects. */
   readonly #owner: Int32Array;
   readonly #newer: Int32Array;
@@ -64,9 +62,6 @@ class CacheTask extends G implements Running {
     this.#ctx = ctx;
     this.#rng = ctx.random.stream(entry.name);
     this.#objects = new OwnedObjects(ctx, entry.name);
-    this.#table = ctx.program.declared
-      ? new SlotTable(ctx.rt, ctx.addSource(`${entry.name}/table`), ctx.durationNs)
-      : null;
     this.#owner = new Int32Array(entry.keys).fill(NONE);
     this.#newer = new Int32Array(entry.keys);
     this.#older = new Int32Array(entry.keys);
@@ -109,6 +104,7 @@ class CacheTask extends G implements Running {
       this.#started = true;
       this.#accrue(nowNs);
       this.#wokeNs = nowNs;
+      this.#objects.expire(nowNs);
       rt.sliceNs += this.#ctx.program.tickNs;
     }
     if (this.#building !== NONE) this.#build(p, nowNs);
@@ -187,8 +183,10 @@ class CacheTask extends G implements Running {
           break;
         }
         this.#left = this.#objects.drawCount(this.#group, this.#rng);
-        this.#objectsOf[key] += this.#left;
-        if (this.#left > 0) this.#table?.hold(this, p, this.#left);
+        if (this.#left > 0 && this.#objects.isOwned(this.#group)) {
+          this.#objectsOf[key] += this.#left;
+          this.#objects.table?.hold(this, p, this.#left);
+        }
         continue;
       }
       const size = this.#objects.allocOne(this, p, this.#group, this.#holder, this.#rng, nowNs);
@@ -203,7 +201,7 @@ class CacheTask extends G implements Running {
     rt.owners.end(this.#owner[key], rt.deathTick(nowNs));
     this.#owner[key] = NONE;
     this.#totalBytes -= this.#bytes[key];
-    this.#table?.release(this.#objectsOf[key]);
+    this.#objects.table?.release(this.#objectsOf[key]);
     this.#unlink(key);
     const last = this.#present[--this.#entries];
     this.#present[this.#place[key]] = last;

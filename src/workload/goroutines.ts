@@ -12,7 +12,6 @@ import type { Rng } from "../sim/rng.ts";
 import { compileDist, type Sampler } from "./distributions.ts";
 import { Holder, OwnedObjects } from "./owned.ts";
 import type { Context, Running } from "./program.ts";
-import { SlotTable } from "./slottable.ts";
 
 /** Stack bytes a goroutine parked in a channel receive uses below its own frames (measured, see stack.ts). */
 const PARKED_USED_BYTES = 304;
@@ -27,7 +26,6 @@ class Manager extends G implements Running {
   readonly #ctx: Context;
   readonly #rng: Rng;
   readonly #objects: OwnedObjects;
-  readonly #table: SlotTable | null;
   #entry: Goroutines;
   #stack!: Sampler;
   #life: Sampler | null = null;
@@ -56,9 +54,6 @@ class Manager extends G implements Running {
     this.#entry = entry;
     this.#rng = ctx.random.stream(entry.name);
     this.#objects = new OwnedObjects(ctx, entry.name);
-    this.#table = ctx.program.declared
-      ? new SlotTable(ctx.rt, ctx.addSource(`${entry.name}/table`), ctx.durationNs)
-      : null;
     this.#configure(entry);
   }
 
@@ -87,6 +82,7 @@ class Manager extends G implements Running {
     const stopped = nowNs >= (this.#entry.stop ?? Infinity);
     if (this.#starting < 0 && this.#toEnd.length === 0) {
       this.#wokeNs = nowNs;
+      this.#objects.expire(nowNs);
       rt.sliceNs += this.#ctx.program.tickNs;
       for (const now = Math.floor(nowNs / tick); this.#nextTick <= now; this.#nextTick++) {
         const due = this.#ending.get(this.#nextTick);
@@ -143,8 +139,10 @@ class Manager extends G implements Running {
         return;
       }
       this.#left = this.#objects.drawCount(this.#group, this.#rng);
-      this.#held[member] += this.#left;
-      if (this.#left > 0) this.#table?.hold(this, p, this.#left);
+      if (this.#left > 0 && this.#objects.isOwned(this.#group)) {
+        this.#held[member] += this.#left;
+        this.#objects.table?.hold(this, p, this.#left);
+      }
     }
   }
 
@@ -165,7 +163,7 @@ class Manager extends G implements Running {
     const rt = this.#ctx.rt;
     rt.sliceNs += rt.costs.goroutineSwitchNs;
     rt.owners.end(this.#owner[member], rt.deathTick(nowNs));
-    this.#table?.release(this.#held[member]);
+    this.#objects.table?.release(this.#held[member]);
     rt.goroutines.goexit(p, this.#gid[member]);
     this.#freeMembers.push(member);
     this.#alive--;

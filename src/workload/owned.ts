@@ -12,6 +12,7 @@ import type { ObjectGroup } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
 import { CountSampler, DeathSampler, KindSampler } from "./objects.ts";
 import type { Context } from "./program.ts";
+import { SlotTable } from "./slottable.ts";
 
 const ARENA_ALIGN = 64;
 const ARENA_MAX_OBJECT = 1024;
@@ -47,12 +48,24 @@ export class OwnedObjects {
   #arenaKind = -1;
   #arenaBlock = 0;
   #arenaPool: SyncPool | null = null;
+  /** Who holds the objects that outlive their owner, when the oracle is simulated. */
+  #table: SlotTable | null = null;
   /** Whether any object lives as long as its owner, so that owners need a number. */
   needsOwner = false;
 
   constructor(ctx: Context, name: string) {
     this.#ctx = ctx;
     this.#name = name;
+  }
+
+  /** Slots of objects dead by `nowNs` are free again. */
+  expire(nowNs: number): void {
+    this.#table?.expire(nowNs);
+  }
+
+  /** The oracle's table of this entry's objects; null when the workload runs alone. */
+  get table(): SlotTable | null {
+    return this.#table;
   }
 
   get length(): number {
@@ -66,6 +79,9 @@ export class OwnedObjects {
       if (group.allocator !== "heap" && this.#pools[i] == null) this.#pools[i] = this.#newPool();
       return new Group(ctx, this.#sources[i], group, this.#pools[i] ?? null, 0);
     });
+    if (ctx.program.declared) {
+      this.#table ??= new SlotTable(ctx.rt, ctx.addSource(`${this.#name}/table`), ctx.durationNs);
+    }
     this.needsOwner = this.#groups.some((g) => g.owned && g.allocator === "heap") || ctx.program.declared;
     if (groups.some((g) => g.allocator === "arena")) {
       this.#arenaPool ??= this.#newPool();
@@ -78,6 +94,11 @@ export class OwnedObjects {
     const pool = new SyncPool(this.#ctx.rt.owners, this.#ctx.rt.sched.nprocs);
     this.#ctx.pools.push(pool);
     return pool;
+  }
+
+  /** Do the group's objects die with their owner? */
+  isOwned(group: number): boolean {
+    return this.#groups[group].owned;
   }
 
   drawCount(group: number, rng: Rng): number {
@@ -111,7 +132,13 @@ export class OwnedObjects {
       holder.pooled.push(item, group);
       return size;
     }
-    rt.alloc(g, p, kind, of.owned ? ~holder.owner : of.death!.one(rng, nowNs));
+    if (of.death === null) {
+      rt.alloc(g, p, kind, ~holder.owner);
+    } else {
+      const death = of.death.one(rng, nowNs);
+      this.#table?.addOne(g, p, death);
+      rt.alloc(g, p, kind, death);
+    }
     return size;
   }
 

@@ -36,13 +36,20 @@ export class SlotTable {
 
   /** `n` objects with these ticks of death take slots; a full table grows by a chunk. */
   add(g: G, p: number, deaths: Int32Array, n: number): void {
-    const perBucket = BUCKET_NS / this.#rt.tickNs;
-    for (let i = 0; i < n; i++) {
-      if (deaths[i] === FOREVER) continue;
-      const bucket = Math.max(this.#expiredBucket, Math.ceil(deaths[i] / perBucket));
-      if (bucket < this.#dying.length) this.#dying[bucket]++;
-    }
+    for (let i = 0; i < n; i++) this.#schedule(deaths[i]);
     this.hold(g, p, n);
+  }
+
+  /** One object that dies by time or never takes a slot. */
+  addOne(g: G, p: number, death: number): void {
+    this.#schedule(death);
+    this.hold(g, p, 1);
+  }
+
+  #schedule(death: number): void {
+    if (death === FOREVER) return;
+    const bucket = Math.max(this.#expiredBucket, Math.ceil((death * this.#rt.tickNs) / BUCKET_NS));
+    if (bucket < this.#dying.length) this.#dying[bucket]++;
   }
 
   /** `n` objects that somebody else will release take slots. */

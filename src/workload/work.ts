@@ -17,6 +17,9 @@ const STAGE_COMPUTE = 2;
 const STAGE_WAIT = 3;
 const STAGE_END = 4;
 
+/** Stack bytes of a handler's own frames and of the runtime's below it, above those the scenario asks for. */
+const HANDLER_FRAMES_BYTES = 500;
+
 /** What the work of one entry is made of; shared by all its goroutines and replaced by phases. */
 export class WorkSpec {
   readonly ctx: Context;
@@ -115,7 +118,10 @@ export abstract class Work extends G {
       this.gid = rt.goroutines.newproc(p);
       rt.sliceNs += rt.costs.goroutineStartNs;
     }
-    rt.sliceNs += rt.goroutines.growTo(p, this.gid, stack) * rt.costs.stackCopyNsPerByte;
+    const deep = stack + HANDLER_FRAMES_BYTES;
+    rt.sliceNs += rt.goroutines.growTo(p, this.gid, deep) * rt.costs.stackCopyNsPerByte;
+    rt.goroutines.setUsed(this.gid, deep);
+    spec.objects.expire(nowNs);
     rt.sliceNs += program.requestNs;
     if (spec.objects.needsOwner) this.holder.owner = rt.owners.alloc();
     let n = 0;
