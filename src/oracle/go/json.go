@@ -124,7 +124,7 @@ func (v value) text() string {
 	if len(v) < 3 || v[0] != '"' {
 		return ""
 	}
-	return textOf(v[1:len(v)-1])
+	return textOf(v[1 : len(v)-1])
 }
 
 func (v value) number(missing float64) float64 {

@@ -1,8 +1,8 @@
 // Objects with exactly the sizes and pointer parts a scenario asks for, made by the runtime's own allocator.
 //
 // mallocgc takes a type descriptor; of it, the allocator and the collector read the size, the length of the pointer part
-// and its bitmap. Descriptors are built by hand outside the Go heap, all sharing one bitmap of ones, so a scenario with
-// a thousand different sizes costs the heap under test nothing (reflect.StructOf would put every type there).
+// and its bitmap. Descriptors are built by hand outside the Go heap, so a scenario with a thousand different sizes costs
+// the heap under test nothing (reflect.StructOf would put every type there).
 //
 // Follows internal/abi.Type, whose leading fields are the same from Go 1.14 (as runtime._type) to 1.26.
 
@@ -22,9 +22,8 @@ func mallocgc(size uintptr, typ unsafe.Pointer, needzero bool) unsafe.Pointer
 func nanotime() int64
 
 const (
-	kindStruct      = 25
-	runtimePage     = 8192
-	maxPointerBytes = 1 << 30
+	kindStruct  = 25
+	runtimePage = 8192
 )
 
 type typeDesc struct {
@@ -38,7 +37,6 @@ type typeDesc struct {
 
 var types struct {
 	mu    spinlock
-	mask  region // bitmap of ones, as long as the longest pointer part so far
 	table *[1 << 14]*typeDesc
 	used  int
 }
@@ -68,13 +66,14 @@ func typeOf(size, ptrBytes uintptr) *typeDesc {
 	if types.used++; types.used > 12000 {
 		fail("more than 12000 different sizes of pointerful objects")
 	}
-	t := (*typeDesc)(offheapAlloc(unsafe.Sizeof(typeDesc{})))
-	*t = typeDesc{size: size, ptrBytes: ptrBytes, align: 8, fieldAlign: 8, kind: kindStruct, gcdata: types.mask.base}
-	from := types.mask.end
-	types.mask.ensure(ptrBytes/64 + 64)
-	for p := from; p < types.mask.end; p += 8 {
-		*(*uint64)(unsafe.Pointer(p)) = math.MaxUint64
+	// The bitmap is read a word at a time, and bits past the pointer part must be zero.
+	words := ptrBytes / 8
+	mask := offheapAlloc((words+63)/64*8 + 8)
+	for w := uintptr(0); w < words; w++ {
+		*(*uint8)(unsafe.Add(mask, w/8)) |= 1 << (w % 8)
 	}
+	t := (*typeDesc)(offheapAlloc(unsafe.Sizeof(typeDesc{})))
+	*t = typeDesc{size: size, ptrBytes: ptrBytes, align: 8, fieldAlign: 8, kind: kindStruct, gcdata: uintptr(mask)}
 	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(&types.table[i])), unsafe.Pointer(t))
 	return t
 }
@@ -83,7 +82,6 @@ func typeOf(size, ptrBytes uintptr) *typeDesc {
 var pointerType *typeDesc
 
 func initTypes() {
-	types.mask = newRegion(maxPointerBytes/64 + 4096)
 	types.table = (*[1 << 14]*typeDesc)(offheapAlloc(8 << 14))
 	pointerType = typeOf(8, 8)
 }

@@ -142,7 +142,7 @@ func addSource(entry value, scenario value, index int, seed uint64) {
 func compileConfig(s *source, v value, before *config) *config {
 	c := (*config)(offheapAlloc(unsafe.Sizeof(config{})))
 	c.start = int64(v.get("start").number(0))
-	c.stop = int64(v.get("stop").number(float64(durationNs)))
+	c.stop = int64(v.get("stop").number(1 << 62))
 	c.tick = int64(math.Max(1000, v.get("tick").number(1e6)))
 	c.goroutines = int(v.get("goroutines").number(1))
 	optional := func(key string) dist {

@@ -143,7 +143,7 @@ func (s *source) dispatch() {
 		if c.at > from {
 			from = c.at
 		}
-		until := c.stop
+		until := min64(c.stop, durationNs)
 		if c.next != nil && c.next.at < until {
 			until = c.next.at
 		}
