@@ -54,7 +54,8 @@ export function paintFor(stream: NodeJS.WriteStream): Paint {
 /** Columns to fill: the terminal's, COLUMNS where there is none, else 100. */
 export function widthOf(stream: NodeJS.WriteStream): number {
   const given = Number(process.env["COLUMNS"]);
-  const columns = stream.columns ?? (Number.isInteger(given) && given > 0 ? given : 100);
+  // A terminal that does not know its size says 0.
+  const columns = stream.columns || (Number.isInteger(given) && given > 0 ? given : 100);
   return Math.max(20, Math.min(columns, 160));
 }
 

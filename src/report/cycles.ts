@@ -1,5 +1,7 @@
 /** cycles.csv: one row per garbage collection, in the order they ended. Text cells (the reason) may need quoting. */
-import { stringify } from "csv-stringify/sync";
+
+// The library's browser build: the other one needs Node's Buffer as soon as it is loaded, and reports run in pages too.
+import { stringify } from "csv-stringify/browser/esm/sync";
 import type { CycleRecord } from "../simulate.ts";
 import { plainNumber, unitOf } from "./format.ts";
 
