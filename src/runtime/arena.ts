@@ -72,7 +72,7 @@ export function allocUserArenaChunk(h: Heap, p: number, death: number): number {
   spans.allocCountBeforeCache[s] = 0;
   spans.marked[s] = h.marking ? 1 : 0;
   spans.sweptTick[s] = h.lastMarkTick;
-  spans.maxDeath[s] = death < 0 ? 0 : death;
+  spans.maxDeath[s] = Math.max(death, 0);
   spans.hasOwned[s] = death < 0 ? 1 : 0;
   spans.kind[s] = kindNone;
   spans.touched[s] = 1;

@@ -41,7 +41,7 @@ export function allocRun(
   const off = spans.slotOff[s];
   let freeIndex = spans.freeIndex[s];
   const room = nelems - allocCount;
-  const want = n < room ? n : room;
+  const want = Math.min(n, room);
   const mixed = spans.kind[s] === kindMixed;
   let latest = spans.maxDeath[s];
   let signs = 0;

@@ -90,7 +90,7 @@ export class PersistentAlloc {
     if (this.#off[i] < 0 || off + nbytes > persistentChunkBytes) {
       this.#sys.map(statOther, persistentChunkBytes);
       // The first word of a chunk links it to the list of all chunks.
-      off = align > 8 ? align : 8;
+      off = Math.max(align, 8);
     }
     this.#off[i] = off + nbytes;
     this.#sys.touch(statOther, nbytes);

@@ -175,7 +175,7 @@ export class Heap {
   #zeroedBase = new Int32Array(16);
   /** Bit per page: a span holding objects starts there. */
   #pageInUse = new Int32Array(0);
-  /** Span starting at a page; valid where pageInUse is set. */
+  /** Span starting at a page; valid while there is one. */
   #spanAt = new Int32Array(0);
   /** Chunk groups whose metadata is mapped: see #mapPageMetadata. */
   readonly #metadata = { bitmaps: 0, leaf: 0, level3: 0, level2: 0, level1: 0, root: 0, scavenge: 0 };
@@ -186,6 +186,8 @@ export class Heap {
   /** Span and slot of the last object allocated, for callers that give it to an owner or kill it early. */
   lastSpan = -1;
   lastIndex = -1;
+  /** P on whose caches calls without a P of their own draw: stack spans, the background sweeper. */
+  currentP = 0;
   /** Argument of allocOne. */
   readonly oneDeath = new Int32Array(1);
 
@@ -253,7 +255,7 @@ export class Heap {
   // ---------------------------------------------------------------- collection (mgcmark.ts, mgcsweep.ts)
 
   /** Sweep termination, world stopped: sweeps whatever is left. */
-  finishSweep(p = 0): void {
+  finishSweep(p = this.currentP): void {
     finishSweep(this, p);
   }
 
@@ -261,7 +263,7 @@ export class Heap {
   startMark(tick: number): MarkTotals {
     if (tick <= this.lastMarkTick)
       throw new RangeError(`mark at tick ${tick}, not after ${this.lastMarkTick}`);
-    finishSweep(this, 0);
+    finishSweep(this, this.currentP);
     this.marking = true;
     const totals = markSurvivors(this, tick);
     this.lastMarkTick = tick;
@@ -295,7 +297,7 @@ export class Heap {
   }
 
   /** Sweeps one span on P: pages freed, 0 if it has survivors, -1 if all are swept. */
-  sweepone(p = 0): number {
+  sweepone(p = this.currentP): number {
     return sweepone(this, p);
   }
 
@@ -389,8 +391,9 @@ export class Heap {
   }
 
   /** allocManual: pages for stacks or work buffers. Returns the span; `spans.base[s]` is its first page. */
-  allocManual(npages: number, use: ManualUse, p = 0): number {
+  allocManual(npages: number, use: ManualUse, p = this.currentP): number {
     const s = this.#allocSpan(npages, p);
+    this.#spanAt[this.spans.base[s]] = s;
     this.spans.state[s] = spanManual;
     this.spans.nelems[s] = 0;
     this.spans.allocCount[s] = 0;
@@ -400,12 +403,21 @@ export class Heap {
     return s;
   }
 
-  freeManual(s: number, use: ManualUse, p = 0): void {
+  freeManual(s: number, use: ManualUse, p = this.currentP): void {
     if (this.spans.state[s] !== spanManual) throw new Error(`span ${s} is not manually managed`);
     const nbytes = this.spans.npages[s] * pageSize;
     if (use === "stack") this.stats.inStacks -= nbytes;
     else this.stats.inWorkBufs -= nbytes;
     this.#freePages(s, p);
+  }
+
+  /** Stack spans by their first page, as stack.ts knows them. */
+  allocStackSpan(npages: number): number {
+    return this.spans.base[this.allocManual(npages, "stack")];
+  }
+
+  freeStackSpan(basePage: number): void {
+    this.freeManual(this.#spanAt[basePage], "stack");
   }
 
   /** freeSpan: an empty, swept span of objects goes back to the page heap. */

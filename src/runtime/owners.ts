@@ -45,7 +45,7 @@ export class OwnerTable {
   /** The owner ends at `tick`: its objects are garbage from then on. It may not be used again. */
   end(owner: number, tick: number): void {
     if (this.death[owner] !== forever) throw new Error(`owner ${owner} has ended already`);
-    this.death[owner] = tick > this.earliest ? tick : this.earliest;
+    this.death[owner] = Math.max(tick, this.earliest);
     if (this.#endedCount === this.#ended.length) this.#ended = grownInt32(this.#ended, this.#endedCount * 2);
     this.#ended[this.#endedCount++] = owner;
   }
@@ -58,7 +58,7 @@ export class OwnerTable {
   /** The slot value that lives as long as the longer-lived of two slot values. */
   join(a: number, b: number): number {
     if (a === b) return a;
-    if (a >= 0 && b >= 0) return a > b ? a : b;
+    if (a >= 0 && b >= 0) return Math.max(a, b);
     if (a === forever || b === forever) return forever;
     const o = this.alloc();
     if (this.#jointCount === this.#joint.length) {
@@ -85,7 +85,7 @@ export class OwnerTable {
       const a = this.#settled(this.#jointA[i]);
       const b = this.#settled(this.#jointB[i]);
       if (a >= 0 && b >= 0) {
-        this.end(o, a > b ? a : b);
+        this.end(o, Math.max(a, b));
       } else {
         this.#joint[kept] = o;
         this.#jointA[kept] = a;

@@ -1,0 +1,167 @@
+/**
+ * What the heap looks like: per size class, its fragmentation, and the exact truth behind the lagging statistics.
+ *
+ * Not a mechanism of Go. MemStats and runtime/metrics show counters; these figures are read from the spans and slots
+ * themselves, so a report can say where HeapInuse - HeapAlloc and HeapIdle come from. All of them cost a pass over
+ * the spans, `truth` one over the slots.
+ */
+import type { Heap } from "./mheap.ts";
+import { kindMixed, kindNone, spanInUse } from "./mspan.ts";
+import { classToSize, numSizeClasses, pageSize } from "./sizeclasses.ts";
+
+/** Spans of one size class, scan and noscan together; class 0 is large objects. */
+export interface ClassSnapshot {
+  readonly sizeclass: number;
+  /** Bytes of an element; 0 for class 0. */
+  readonly elemsize: number;
+  readonly spans: number;
+  readonly span_bytes: number;
+  readonly slots: number;
+  /** Slots that hold an object or one not swept yet (allocCount). */
+  readonly allocated: number;
+  /** Bytes of free slots. */
+  readonly free_slot_bytes: number;
+  /** Span bytes beyond the last slot: tail and in-span metadata. */
+  readonly tail_waste_bytes: number;
+  /** Rounding waste of the allocated objects, where a span's objects are of one kind. */
+  readonly internal_waste_bytes: number;
+}
+
+export function classSnapshot(h: Heap): ClassSnapshot[] {
+  const spans = h.spans;
+  const count = new Float64Array(numSizeClasses);
+  const bytes = new Float64Array(numSizeClasses);
+  const slots = new Float64Array(numSizeClasses);
+  const allocated = new Float64Array(numSizeClasses);
+  const freeBytes = new Float64Array(numSizeClasses);
+  const tail = new Float64Array(numSizeClasses);
+  const internal = new Float64Array(numSizeClasses);
+  for (let s = 0; s < spans.count; s++) {
+    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
+    const c = spans.spc[s] >> 1;
+    const spanBytes = spans.npages[s] * pageSize;
+    count[c]++;
+    bytes[c] += spanBytes;
+    slots[c] += spans.nelems[s];
+    allocated[c] += spans.allocCount[s];
+    freeBytes[c] += (spans.nelems[s] - spans.allocCount[s]) * spans.elemsize[s];
+    tail[c] += spanBytes - spans.nelems[s] * spans.elemsize[s];
+    internal[c] += internalWaste(h, s);
+  }
+  const out: ClassSnapshot[] = [];
+  for (let c = 0; c < numSizeClasses; c++) {
+    if (count[c] === 0) continue;
+    out.push({
+      sizeclass: c,
+      elemsize: classToSize[c],
+      spans: count[c],
+      span_bytes: bytes[c],
+      slots: slots[c],
+      allocated: allocated[c],
+      free_slot_bytes: freeBytes[c],
+      tail_waste_bytes: tail[c],
+      internal_waste_bytes: internal[c],
+    });
+  }
+  return out;
+}
+
+/** Bytes by which a span's allocated objects were rounded up. Mixed spans look at each occupied slot's kind. */
+function internalWaste(h: Heap, s: number): number {
+  const spans = h.spans;
+  const kind = spans.kind[s];
+  const elemsize = spans.elemsize[s];
+  // A tiny block's waste is not known: its kind is that of the object that opened it.
+  if (kind === kindNone) return 0;
+  if (kind !== kindMixed) {
+    return h.kinds.tiny[kind] !== 0 ? 0 : spans.allocCount[s] * (elemsize - h.kinds.size[kind]);
+  }
+  const seg = spans.slotSeg[s];
+  const death = h.slots.death[seg];
+  const kindOf = h.slots.kind[seg] as Uint16Array;
+  const off = spans.slotOff[s];
+  let waste = 0;
+  for (let i = off; i < off + spans.nelems[s]; i++) {
+    const free = death[i] >>> 0 <= spans.sweptTick[s];
+    if (!free && h.kinds.tiny[kindOf[i]] === 0) waste += elemsize - h.kinds.size[kindOf[i]];
+  }
+  return waste;
+}
+
+/** Fragmentation as the seed articles and the runtime's own tests measure it. */
+export interface Fragmentation {
+  /** Sum of free bytes (idle pages and free slots) / HeapSys x (1 - allocated / HeapSys). */
+  readonly free_times_unused_fraction: number;
+  /** 1 - HeapInuse / HeapSys, the share of idle pages. */
+  readonly idle_fraction: number;
+  /** Free slots / HeapInuse. */
+  readonly free_slot_fraction: number;
+  /** Bytes of slots not allocated, and of span tails with their metadata. */
+  readonly free_slot_bytes: number;
+  readonly tail_waste_bytes: number;
+  readonly internal_waste_bytes: number;
+  /** Longest run of free pages, bytes: the largest object that fits without growing the heap. */
+  readonly largest_free_run_bytes: number;
+}
+
+export function fragmentation(h: Heap): Fragmentation {
+  let freeSlots = 0;
+  let tail = 0;
+  let internal = 0;
+  for (const c of classSnapshot(h)) {
+    freeSlots += c.free_slot_bytes;
+    tail += c.tail_waste_bytes;
+    internal += c.internal_waste_bytes;
+  }
+  const st = h.stats;
+  const sys = st.heapSys;
+  const allocated = st.heapInUse - freeSlots - tail;
+  return {
+    free_times_unused_fraction: sys === 0 ? 0 : ((st.heapIdle + freeSlots) / sys) * (1 - allocated / sys),
+    idle_fraction: sys === 0 ? 0 : 1 - st.heapInUse / sys,
+    free_slot_fraction: st.heapInUse === 0 ? 0 : freeSlots / st.heapInUse,
+    free_slot_bytes: freeSlots,
+    tail_waste_bytes: tail,
+    internal_waste_bytes: internal,
+    largest_free_run_bytes: h.pages.largestFreeRun() * pageSize,
+  };
+}
+
+/** The exact state at a tick, which no Go program can read. */
+export interface HeapTruth {
+  /** Objects alive (tiny blocks count once) and their element bytes. */
+  readonly live_objects: number;
+  readonly live_bytes: number;
+  /** Dead objects whose slots are still occupied: not marked yet, or not swept yet. */
+  readonly dead_objects: number;
+  readonly dead_bytes: number;
+}
+
+export function heapTruth(h: Heap, tick: number): HeapTruth {
+  const spans = h.spans;
+  const ownerDeath = h.owners.death;
+  let liveObjects = 0;
+  let liveBytes = 0;
+  let objects = 0;
+  let bytes = 0;
+  for (let s = 0; s < spans.count; s++) {
+    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
+    objects += spans.allocCount[s];
+    bytes += spans.allocCount[s] * spans.elemsize[s];
+    const death = h.slots.death[spans.slotSeg[s]];
+    const off = spans.slotOff[s];
+    let n = 0;
+    for (let i = off; i < off + spans.nelems[s]; i++) {
+      const v = death[i];
+      if (v < 0 ? ownerDeath[~v] > tick : v > tick && v > spans.sweptTick[s]) n++;
+    }
+    liveObjects += n;
+    liveBytes += n * spans.elemsize[s];
+  }
+  return {
+    live_objects: liveObjects,
+    live_bytes: liveBytes,
+    dead_objects: objects - liveObjects,
+    dead_bytes: bytes - liveBytes,
+  };
+}
