@@ -13,12 +13,13 @@ const SECOND_STEPS = 1e9;
 const FRACTION_STEPS = 1e6;
 
 /**
- * A number for a CSV cell or JSON: integers as they are, seconds to the nanosecond, other reals to six decimals,
+ * A number for a CSV cell or JSON: integers as they are, times to the nanosecond, other reals to six decimals,
  * never in exponent notation below 1e21 (spreadsheets disagree about it). Not-a-number is an empty cell: no value.
  */
 export function plainNumber(value: number, unit: Unit): string {
   if (Number.isInteger(value)) return value === 0 ? "0" : String(value);
   if (!Number.isFinite(value)) return "";
+  if (unit === "ns") return plainNumber(Math.round(value), unit);
   const steps = unit === "seconds" ? SECOND_STEPS : FRACTION_STEPS;
   const rounded = Math.round(value * steps) / steps;
   if (rounded !== 0 && Math.abs(rounded) < 1e-6) return rounded.toFixed(9).replace(/0+$/, "");

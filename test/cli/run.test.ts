@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { GCTRACE_LINE } from "../report/gctrace-grammar.ts";
 import { ENDLESS, run, SMALL, scratch, shell, start, tree, VARIANTS, write } from "./cli.ts";
 
 const FILES = ["cycles.csv", "gctrace.txt", "summary.json", "timeseries.csv"];
@@ -25,6 +26,11 @@ describe("gomemsim run", () => {
     expect(series.length).toBeGreaterThanOrEqual(51);
     const columns = series[0].split(",").length;
     for (const line of series) expect(line.split(",").length).toBe(columns);
+    const trace = readFileSync(join(folder, "out/small/gctrace.txt"), "utf8").trimEnd().split("\n");
+    const cycles = readFileSync(join(folder, "out/small/cycles.csv"), "utf8").trimEnd().split("\n");
+    expect(trace.length).toBeGreaterThan(5);
+    expect(trace.length).toBe(cycles.length - 1);
+    for (const line of trace) expect(line).toMatch(GCTRACE_LINE);
     const summary = readFileSync(join(folder, "out/small/summary.json"), "utf8");
     expect(JSON.parse(summary).scenario.name).toBe("small");
     expect(summary).not.toContain(folder);

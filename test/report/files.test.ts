@@ -12,6 +12,7 @@ describe("numbers", () => {
     expect(plainNumber(12345678901234, "bytes")).toBe("12345678901234");
     expect(plainNumber(1 / 3, "fraction")).toBe("0.333333");
     expect(plainNumber(1e-9, "fraction")).toBe("0");
+    expect(plainNumber(944571.510526, "ns")).toBe("944572");
     expect(plainNumber(-0, "bytes")).toBe("0");
     expect(plainNumber(Number.NaN, "ns")).toBe("");
     expect(plainNumber(Number.POSITIVE_INFINITY, "ns")).toBe("");
