@@ -5,31 +5,13 @@ import { hideBin } from "yargs/helpers";
 import { checkCommand } from "./check.ts";
 import { complain, watchStandardStreams, widthOf } from "./console.ts";
 import { CliError, EXIT, type ExitStatus, exitStatusHelp } from "./exit.ts";
+import { explain } from "./failure.ts";
 import { runCommand } from "./run.ts";
 import { packageVersion } from "./version.ts";
 
+/** Whether stacks are wanted: asked of the raw arguments, for failures may come before these are parsed. */
 const wantsStack = (argv: readonly string[]): boolean =>
   argv.includes("--verbose") || Boolean(process.env["GOMEMSIM_DEBUG"]);
-
-/** Says what went wrong on standard error; the status tells its class. */
-function explain(error: unknown, argv: readonly string[]): ExitStatus {
-  if (error instanceof CliError) {
-    complain(
-      error.status === EXIT.scenario || error.status === EXIT.outOfBand
-        ? error.message
-        : `gomemsim: ${error.message}`,
-    );
-    if (wantsStack(argv) && error.stack !== undefined) complain(error.stack);
-    return error.status;
-  }
-  complain(`gomemsim: internal error: ${error instanceof Error ? error.message : String(error)}`);
-  if (wantsStack(argv) && error instanceof Error) complain(error.stack ?? "");
-  complain(
-    `This is a fault of gomemsim, not yours. To report it, run the command again with --verbose and send what it prints,\n` +
-      `the scenario file, and: gomemsim ${packageVersion()}, Node ${process.version}, ${process.platform} ${process.arch}`,
-  );
-  return EXIT.bug;
-}
 
 async function main(argv: readonly string[]): Promise<ExitStatus> {
   watchStandardStreams();
@@ -70,7 +52,9 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
       .parseAsync();
     return EXIT.ok;
   } catch (error) {
-    return explain(error, argv);
+    const { status, text } = explain(error, wantsStack(argv));
+    complain(text);
+    return status;
   }
 }
 
