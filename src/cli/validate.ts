@@ -1,0 +1,343 @@
+/**
+ * `gomemsim validate FILE`: plays a scenario several times on the real Go runtime, simulates it with several seeds, and
+ * prints metric by metric whether the simulator is right. With `--recorded` the real side is read from a recording.
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import Table from "cli-table3";
+import pc from "picocolors";
+import type { CommandModule } from "yargs";
+import { buildOracle, findGo, GoError } from "../oracle/build.ts";
+import { type Cell, compare } from "../oracle/metrics.ts";
+import {
+  makeRecording,
+  type Provenance,
+  provenanceOf,
+  recordedFigures,
+  recording,
+  recordingJson,
+  recordingName,
+  scenarioHash,
+} from "../oracle/recording.ts";
+import { SERIES, seriesOf } from "../oracle/result.ts";
+import { type RealRun, runOracle } from "../oracle/run.ts";
+import { csvLine } from "../report/cycles.ts";
+import { humanValue } from "../report/format.ts";
+import { SampleFormatter } from "../report/timeseries.ts";
+import type { MachineProfile } from "../scenario/profile.ts";
+import type { Scenario } from "../scenario/schema.ts";
+import { SAMPLE_COLUMNS, simulate } from "../simulate.ts";
+import { colorsOn, complain, print } from "./console.ts";
+import { CliError, EXIT, reasonOf } from "./exit.ts";
+import { once, SCENARIO_OPTIONS, scenarioPositional, toList } from "./options.ts";
+import { cannotWrite, OutputFolder } from "./outputs.ts";
+import { readProfile } from "./profile.ts";
+import { readScenarios, runName, variantFolder } from "./scenarios.ts";
+
+interface ValidateArguments {
+  readonly file: string;
+  readonly runs: string;
+  readonly seeds: string;
+  readonly json: boolean;
+  readonly go: string | undefined;
+  readonly variant: string | undefined;
+  readonly recorded: string | undefined;
+  readonly record: string | undefined;
+  readonly out: string | undefined;
+  readonly profile: string | undefined;
+  readonly set: readonly string[];
+}
+
+interface RealSide {
+  readonly figures: readonly Readonly<Record<string, number>>[];
+  readonly from: Provenance;
+  /** Absent when the runs were read from a recording. */
+  readonly runs?: readonly RealRun[];
+}
+
+interface SimulatedSide {
+  readonly figures: readonly Readonly<Record<string, number>>[];
+  /** One CSV text per seed. */
+  readonly series: readonly string[];
+  readonly cpuSeconds: readonly number[];
+}
+
+function wholeNumber(option: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 1000) {
+    throw new CliError(EXIT.usage, `--${option}: expected a whole number from 1 to 1000, got "${text}"`);
+  }
+  return value;
+}
+
+function pickVariant(scenarios: readonly Scenario[], variant: string | undefined): Scenario {
+  if (variant === undefined) return scenarios[0];
+  const found = scenarios.find((scenario) => scenario.variant === variant);
+  if (found !== undefined) return found;
+  const names = scenarios.map((scenario) => scenario.variant).join(", ");
+  throw new CliError(EXIT.usage, `--variant: there is no "${variant}"; the scenario has ${names}`);
+}
+
+function readRecorded(folder: string, scenario: Scenario): RealSide {
+  const path = join(folder, recordingName(scenario));
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new CliError(EXIT.input, `${path}: no recording of this scenario: ${reasonOf(error)}`);
+  }
+  const parsed = recording.safeParse(json);
+  if (!parsed.success) throw new CliError(EXIT.input, `${path}: not a recording of real runs`);
+  if (parsed.data.scenario_hash !== scenarioHash(scenario)) {
+    throw new CliError(
+      EXIT.input,
+      `${path}: was recorded with another version of the scenario; record it again with --record`,
+    );
+  }
+  return { figures: recordedFigures(parsed.data), from: parsed.data.provenance };
+}
+
+async function runReal(args: ValidateArguments, scenario: Scenario): Promise<RealSide> {
+  const go = findGo(args.go);
+  const binary = buildOracle(go);
+  if (scenario.machine.cpus > availableParallelism()) {
+    complain(
+      `note: the scenario has ${scenario.machine.cpus} CPUs and this machine ${availableParallelism()}; the real side will lack them`,
+    );
+  }
+  const count = wholeNumber("runs", args.runs);
+  const runs: RealRun[] = [];
+  for (let i = 1; i <= count; i++) {
+    complain(
+      `real run ${i} of ${count}: ${runName(scenario)}, ${scenario.duration / 1e9} s with ${go.version}`,
+    );
+    runs.push(await runOracle(binary, scenario, i));
+  }
+  const command = `gomemsim validate ${scenario.name}.yaml --runs ${count}`;
+  return { figures: runs.map((run) => run.figures), from: provenanceOf(go.version, command), runs };
+}
+
+function runSimulated(scenario: Scenario, seeds: number, profile: MachineProfile | undefined): SimulatedSide {
+  const figures: Readonly<Record<string, number>>[] = [];
+  const series: string[] = [];
+  const cpuSeconds: number[] = [];
+  const formatter = new SampleFormatter(SAMPLE_COLUMNS);
+  for (let seed = 1; seed <= seeds; seed++) {
+    let csv = csvLine(SAMPLE_COLUMNS.map((column) => column.name));
+    const before = process.cpuUsage();
+    const summary = simulate(scenario, {
+      declareOracle: true,
+      seed,
+      ...(profile === undefined ? {} : { profile }),
+      sink: {
+        sample: (row) => {
+          csv += formatter.line(row);
+        },
+      },
+    });
+    const used = process.cpuUsage(before);
+    cpuSeconds.push((used.user + used.system) / 1e6);
+    figures.push(summary.figures);
+    series.push(csv);
+    complain(`simulated with seed ${seed} of ${seeds} in ${cpuSeconds[seed - 1].toFixed(2)} s of CPU`);
+  }
+  return { figures, series, cpuSeconds };
+}
+
+function realCsv(run: RealRun): string {
+  const formatter = new SampleFormatter(SERIES);
+  return (
+    csvLine(SERIES.map((column) => column.name)) +
+    seriesOf(run.result)
+      .map((row) => formatter.line(row))
+      .join("")
+  );
+}
+
+const TRACE_COLUMNS = [
+  "gc",
+  "start_seconds",
+  "heap_start_mib",
+  "heap_end_mib",
+  "heap_marked_mib",
+  "goal_mib",
+  "stw1_ms",
+  "concurrent_ms",
+  "stw2_ms",
+  "assist_cpu_ms",
+  "background_cpu_ms",
+  "idle_cpu_ms",
+] as const;
+
+function realCyclesCsv(run: RealRun): string {
+  return (
+    csvLine([...TRACE_COLUMNS]) +
+    run.trace.map((cycle) => csvLine(TRACE_COLUMNS.map((name) => String(cycle[name])))).join("")
+  );
+}
+
+function writeSeries(target: string, real: RealSide, simulated: SimulatedSide): void {
+  const folder = new OutputFolder(target);
+  try {
+    const at = folder.folder("");
+    const write = (name: string, text: string): void => {
+      try {
+        writeFileSync(join(at, name), text);
+      } catch (error) {
+        throw cannotWrite(join(target, name), error);
+      }
+    };
+    real.runs?.forEach((run, i) => {
+      write(`real-${i + 1}.csv`, realCsv(run));
+      write(`real-${i + 1}-cycles.csv`, realCyclesCsv(run));
+    });
+    simulated.series.forEach((csv, i) => {
+      write(`simulated-${i + 1}.csv`, csv);
+    });
+    folder.commit();
+  } catch (error) {
+    folder.abort();
+    throw error;
+  }
+}
+
+function writeRecording(folder: string, scenario: Scenario, real: RealSide): string {
+  const path = join(folder, recordingName(scenario));
+  try {
+    mkdirSync(folder, { recursive: true });
+    const temporary = `${path}.tmp-${process.pid}`;
+    writeFileSync(temporary, recordingJson(makeRecording(scenario, real.runs ?? [], real.from)));
+    renameSync(temporary, path);
+  } catch (error) {
+    throw cannotWrite(path, error);
+  }
+  return path;
+}
+
+const percent = (x: number): string =>
+  Number.isNaN(x) ? "" : `${x >= 0 ? "+" : ""}${(x * 100).toFixed(Math.abs(x) < 0.1 ? 1 : 0)}%`;
+
+/** The table a person reads: one row per metric. */
+export function validationTable(cells: readonly Cell[], colors: boolean): string {
+  const paint = pc.createColors(colors);
+  const table = new Table({
+    head: ["metric", "real min", "median", "max", "simulated", "error", "in band"],
+    colAligns: ["left", "right", "right", "right", "right", "right", "left"],
+    style: { head: [], border: [], compact: true },
+  });
+  for (const cell of cells) {
+    const show = (x: number): string => humanValue(x, cell.metric.unit);
+    table.push([
+      cell.metric.label,
+      show(cell.realMin),
+      show(cell.realMedian),
+      show(cell.realMax),
+      show(cell.simulated),
+      percent(cell.error),
+      cell.inBand ? paint.green("yes") : paint.red("NO"),
+    ]);
+  }
+  return table.toString();
+}
+
+async function validate(args: ValidateArguments): Promise<void> {
+  const scenario = pickVariant(readScenarios(args.file, args.set, undefined), args.variant);
+  const profile = args.profile === undefined ? undefined : readProfile(args.profile);
+  const seeds = wholeNumber("seeds", args.seeds);
+  const real = await realSide(args, scenario);
+  const recordedTo =
+    args.record === undefined || real.runs === undefined
+      ? undefined
+      : writeRecording(args.record, scenario, real);
+  const simulated = runSimulated(scenario, seeds, profile);
+  const cells = compare(real.figures, simulated.figures);
+  const target = args.out ?? join("out", scenario.name, variantFolder(scenario), "validate");
+  writeSeries(target, real, simulated);
+  const right = cells.filter((cell) => cell.inBand).length;
+  const mean = (list: readonly number[]): number => list.reduce((sum, x) => sum + x, 0) / list.length;
+  const realCpu = mean(real.figures.map((f) => f["cpu_seconds"] ?? Number.NaN));
+  const simulatedCpu = mean(simulated.cpuSeconds);
+  if (args.json) {
+    const report = {
+      name: scenario.name,
+      variant: scenario.variant,
+      provenance: real.from,
+      real_runs: real.figures.length,
+      seeds,
+      in_band: right,
+      of: cells.length,
+      real_cpu_seconds: realCpu,
+      simulated_cpu_seconds: simulatedCpu,
+      cells: cells.map(({ metric, ...cell }) => ({ metric: metric.name, unit: metric.unit, ...cell })),
+    };
+    await print(`${JSON.stringify(report, (_, x: unknown) => (Number.isNaN(x) ? null : x), 2)}\n`);
+  } else {
+    const { from } = real;
+    await print(
+      `${validationTable(cells, colorsOn(process.stdout))}\n` +
+        `${runName(scenario)}: ${right} of ${cells.length} in band; ${real.figures.length} real runs ` +
+        `(${from.go_version}, ${from.cpu}, ${from.date}), ${seeds} seeds\n` +
+        `CPU: real ${realCpu.toFixed(2)} s, simulated ${simulatedCpu.toFixed(2)} s, ratio ${(simulatedCpu / realCpu).toFixed(3)}\n` +
+        `wrote ${target}${recordedTo === undefined ? "" : ` and ${recordedTo}`}\n`,
+    );
+  }
+  if (right < cells.length) {
+    const wrong = cells.filter((cell) => !cell.inBand).map((cell) => cell.metric.label);
+    throw new CliError(EXIT.outOfBand, `out of band: ${wrong.join("; ")}`);
+  }
+}
+
+async function realSide(args: ValidateArguments, scenario: Scenario): Promise<RealSide> {
+  if (args.recorded !== undefined) return readRecorded(args.recorded, scenario);
+  try {
+    return await runReal(args, scenario);
+  } catch (error) {
+    if (error instanceof GoError) throw new CliError(EXIT.go, error.message, { cause: error });
+    throw error;
+  }
+}
+
+export const validateCommand: CommandModule<object, ValidateArguments> = {
+  command: "validate <file>",
+  describe: "Run a scenario on the real Go runtime too, and compare metric by metric",
+  builder: (yargs) =>
+    scenarioPositional(yargs)
+      .option("runs", { type: "string", nargs: 1, default: "5", describe: "Real runs" })
+      .option("seeds", { type: "string", nargs: 1, default: "5", describe: "Simulated runs, seeds 1 to N" })
+      .option("variant", {
+        type: "string",
+        nargs: 1,
+        coerce: once("variant"),
+        describe: "A variant of the scenario instead of the scenario itself",
+      })
+      .option("go", { type: "string", nargs: 1, coerce: once("go"), describe: "Go command to use" })
+      .option("recorded", {
+        type: "string",
+        nargs: 1,
+        coerce: once("recorded"),
+        describe: "Compare with the real runs recorded in this folder; needs no Go",
+      })
+      .option("record", {
+        type: "string",
+        nargs: 1,
+        coerce: once("record"),
+        conflicts: "recorded",
+        describe: "Keep the real runs' figures in this folder",
+      })
+      .option("profile", {
+        type: "string",
+        nargs: 1,
+        coerce: once("profile"),
+        describe: "Machine profile instead of the shipped one",
+      })
+      .option("out", {
+        type: "string",
+        nargs: 1,
+        coerce: once("out"),
+        describe: "Folder for both sides' series (default: out/NAME/validate)",
+      })
+      .option("set", { ...SCENARIO_OPTIONS.set, coerce: toList("set") })
+      .option("json", { type: "boolean", default: false, describe: "Print JSON" }),
+  handler: validate,
+};

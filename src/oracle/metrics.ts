@@ -1,0 +1,119 @@
+/**
+ * What is compared between the simulator and the real runtime, and when a simulated value counts as right.
+ *
+ * A metric is in band when the simulated median over seeds lies inside [min, max] of the real runs, widened on both
+ * sides by a share of the real median: 2 % for bytes and counts, 25 % for CPU and pause times, but never by less than a
+ * floor. Floors keep a band from being narrower than what the real figure can resolve: a real GC count of 3, 3, 3, 3, 3
+ * says nothing about 3.4 % of a collection.
+ */
+
+export type MetricUnit = "bytes" | "count" | "seconds" | "ns";
+
+export interface Metric {
+  /** Key in RunSummary.figures and in a recorded run. */
+  readonly name: string;
+  readonly label: string;
+  readonly unit: MetricUnit;
+  /** Share of the real median by which the band is widened. */
+  readonly tolerance: number;
+  /** Least widening, in the metric's unit. */
+  readonly floor: number;
+}
+
+const KiB = 1024;
+
+/** Bytes: one refill of a span per P and a few size classes. */
+const bytes = (name: string, label: string, floor = 128 * KiB): Metric => ({
+  name,
+  label,
+  unit: "bytes",
+  tolerance: 0.02,
+  floor,
+});
+const count = (name: string, label: string, floor: number): Metric => ({
+  name,
+  label,
+  unit: "count",
+  tolerance: 0.02,
+  floor,
+});
+const time = (name: string, label: string, unit: "seconds" | "ns", floor: number): Metric => ({
+  name,
+  label,
+  unit,
+  tolerance: 0.25,
+  floor,
+});
+
+export const METRICS: readonly Metric[] = [
+  count("gc_count", "GC count", 1),
+  bytes("goal_mean_bytes", "goal, mean"),
+  bytes("goal_peak_bytes", "goal, peak"),
+  bytes("heap_marked_mean_bytes", "marked heap, mean"),
+  bytes("heap_inuse_mean_bytes", "HeapInuse, mean"),
+  bytes("heap_inuse_peak_bytes", "HeapInuse, peak"),
+  bytes("heap_sys_peak_bytes", "HeapSys, peak"),
+  bytes("heap_idle_mean_bytes", "HeapIdle, mean"),
+  count("heap_objects_mean", "HeapObjects, mean", 256),
+  bytes("total_alloc_bytes", "TotalAlloc"),
+  count("mallocs", "Mallocs", 256),
+  bytes("stack_inuse_mean_bytes", "StackInuse, mean", 64 * KiB),
+  bytes("mspan_inuse_mean_bytes", "MSpanInuse, mean", 8 * KiB),
+  bytes("sys_peak_bytes", "Sys, peak"),
+  bytes("rss_peak_bytes", "RSS, peak", 256 * KiB),
+  count("page_faults", "page faults", 64),
+  time("gc_cpu_seconds", "GC CPU", "seconds", 1e-3),
+  time("assist_cpu_seconds", "assist CPU", "seconds", 1e-3),
+  time("pause_total_ns", "pauses, total", "ns", 20e3),
+  time("pause_median_ns", "pauses, median", "ns", 5e3),
+];
+
+export interface Cell {
+  readonly metric: Metric;
+  readonly realMin: number;
+  readonly realMedian: number;
+  readonly realMax: number;
+  readonly simulated: number;
+  readonly low: number;
+  readonly high: number;
+  readonly inBand: boolean;
+  /** (simulated - real median) / real median; NaN when the real median is 0. */
+  readonly error: number;
+}
+
+export function median(values: readonly number[]): number {
+  if (values.length === 0) return Number.NaN;
+  const sorted = Float64Array.from(values).sort();
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** One metric of several real runs against several simulated ones. */
+export function judge(metric: Metric, real: readonly number[], simulated: readonly number[]): Cell {
+  const realMin = Math.min(...real);
+  const realMax = Math.max(...real);
+  const realMedian = median(real);
+  const widen = Math.max(Math.abs(realMedian) * metric.tolerance, metric.floor);
+  const low = realMin - widen;
+  const high = realMax + widen;
+  const value = median(simulated);
+  return {
+    metric,
+    realMin,
+    realMedian,
+    realMax,
+    simulated: value,
+    low,
+    high,
+    // Written so that a missing value (NaN) is out of band.
+    inBand: value >= low && value <= high,
+    error: realMedian === 0 ? Number.NaN : (value - realMedian) / realMedian,
+  };
+}
+
+type Figures = Readonly<Record<string, number>>;
+
+export function compare(real: readonly Figures[], simulated: readonly Figures[]): Cell[] {
+  const of = (runs: readonly Figures[], name: string): number[] => runs.map((f) => f[name] ?? Number.NaN);
+  return METRICS.map((metric) => judge(metric, of(real, metric.name), of(simulated, metric.name)));
+}

@@ -1,0 +1,162 @@
+/**
+ * What the Go program reports, and the figures made of it: the same definitions as the simulator's own figures.
+ *
+ * Samples are runtime/metrics at equal distances, the first (before the workload starts) left out of means and peaks.
+ * Resident memory and page faults come without the oracle's own memory outside the Go heap (see offheap.go).
+ */
+import { z } from "zod";
+import { median } from "./metrics.ts";
+
+const table = z.object({
+  columns: z.array(z.string()),
+  rows: z.array(z.array(z.number().nullable())),
+});
+
+export const oracleResult = z.object({
+  go_version: z.string(),
+  gomaxprocs: z.number(),
+  duration_ns: z.number(),
+  offheap_bytes: z.number(),
+  offheap_faults: z.number(),
+  cpu_user_seconds: z.number(),
+  cpu_system_seconds: z.number(),
+  slot_chunks: z.number(),
+  memstats: z.record(z.string(), z.number()),
+  pauses_ns: z.array(z.number()),
+  sources: z.array(
+    z.looseObject({
+      name: z.string(),
+      objects: z.number(),
+      bytes: z.number(),
+      completed: z.number(),
+      held: z.number(),
+      latency_ns: z.record(z.string(), z.number()).optional(),
+    }),
+  ),
+  samples: table,
+  cycles: table,
+});
+
+export type OracleResult = z.output<typeof oracleResult>;
+
+/** A table's columns by name; a metric this Go release does not have reads as NaN. */
+export class Columns {
+  readonly length: number;
+  readonly #rows: readonly (readonly (number | null)[])[];
+  readonly #index: ReadonlyMap<string, number>;
+
+  constructor(data: z.output<typeof table>) {
+    this.#rows = data.rows;
+    this.length = data.rows.length;
+    this.#index = new Map(data.columns.map((name, i) => [name, i]));
+  }
+
+  at(row: number, name: string): number {
+    const i = this.#index.get(name);
+    return i === undefined ? Number.NaN : (this.#rows[row][i] ?? Number.NaN);
+  }
+
+  sum(row: number, names: readonly string[]): number {
+    let total = 0;
+    for (const name of names) total += this.at(row, name);
+    return total;
+  }
+}
+
+const HEAP = "/memory/classes/heap/";
+const CPU = "/cpu/classes/gc/";
+
+/** The columns of a real run's series, under the names MemStats and the simulator give them, as sums of metrics. */
+export const SERIES: readonly {
+  readonly name: string;
+  readonly unit: "seconds" | "bytes" | "count";
+  readonly of: readonly string[];
+  readonly scale?: number;
+}[] = [
+  { name: "t_seconds", unit: "seconds", of: ["t_ns"], scale: 1e-9 },
+  { name: "heap_alloc_bytes", unit: "bytes", of: [`${HEAP}objects:bytes`] },
+  { name: "heap_inuse_bytes", unit: "bytes", of: [`${HEAP}objects:bytes`, `${HEAP}unused:bytes`] },
+  { name: "heap_idle_bytes", unit: "bytes", of: [`${HEAP}free:bytes`, `${HEAP}released:bytes`] },
+  { name: "heap_released_bytes", unit: "bytes", of: [`${HEAP}released:bytes`] },
+  {
+    name: "heap_sys_bytes",
+    unit: "bytes",
+    of: ["objects", "unused", "free", "released"].map((part) => `${HEAP}${part}:bytes`),
+  },
+  { name: "heap_objects", unit: "count", of: ["/gc/heap/objects:objects"] },
+  { name: "heap_marked_bytes", unit: "bytes", of: ["/gc/heap/live:bytes"] },
+  { name: "next_gc_bytes", unit: "bytes", of: ["/gc/heap/goal:bytes"] },
+  { name: "total_alloc_bytes", unit: "bytes", of: ["/gc/heap/allocs:bytes"] },
+  { name: "mallocs", unit: "count", of: ["/gc/heap/allocs:objects", "/gc/heap/tiny/allocs:objects"] },
+  { name: "num_gc", unit: "count", of: ["/gc/cycles/total:gc-cycles"] },
+  { name: "stack_inuse_bytes", unit: "bytes", of: [`${HEAP}stacks:bytes`] },
+  { name: "mspan_inuse_bytes", unit: "bytes", of: ["/memory/classes/metadata/mspan/inuse:bytes"] },
+  { name: "mcache_inuse_bytes", unit: "bytes", of: ["/memory/classes/metadata/mcache/inuse:bytes"] },
+  { name: "gc_sys_bytes", unit: "bytes", of: ["/memory/classes/metadata/other:bytes"] },
+  { name: "other_sys_bytes", unit: "bytes", of: ["/memory/classes/other:bytes"] },
+  { name: "sys_bytes", unit: "bytes", of: ["/memory/classes/total:bytes"] },
+  { name: "rss_bytes", unit: "bytes", of: ["rss_bytes"] },
+  { name: "page_faults", unit: "count", of: ["page_faults"] },
+  { name: "goroutines", unit: "count", of: ["/sched/goroutines:goroutines"] },
+  { name: "gc_assist_cpu_seconds", unit: "seconds", of: [`${CPU}mark/assist:cpu-seconds`] },
+  { name: "gc_background_cpu_seconds", unit: "seconds", of: [`${CPU}mark/dedicated:cpu-seconds`] },
+  { name: "gc_idle_cpu_seconds", unit: "seconds", of: [`${CPU}mark/idle:cpu-seconds`] },
+  { name: "gc_pause_cpu_seconds", unit: "seconds", of: [`${CPU}pause:cpu-seconds`] },
+];
+
+/** One row per sample, one column per SERIES entry. */
+export function seriesOf(result: OracleResult): Float64Array[] {
+  const samples = new Columns(result.samples);
+  return Array.from({ length: samples.length }, (_, row) =>
+    Float64Array.from(SERIES, ({ of, scale }) => samples.sum(row, of) * (scale ?? 1)),
+  );
+}
+
+const columnOf = (name: string): number => SERIES.findIndex((column) => column.name === name);
+
+/** The figures of one real run, by the names of METRICS. */
+export function figuresOf(result: OracleResult): Record<string, number> {
+  const rows = seriesOf(result).slice(1);
+  const last = rows[rows.length - 1];
+  const column = (name: string): Float64Array => {
+    const i = columnOf(name);
+    return Float64Array.from(rows, (row) => row[i]);
+  };
+  const mean = (name: string): number => {
+    const values = column(name);
+    return values.reduce((sum, x) => sum + x, 0) / values.length;
+  };
+  const peak = (name: string): number => column(name).reduce((most, x) => Math.max(most, x), 0);
+  const end = (name: string): number => last[columnOf(name)];
+  const cycles = new Columns(result.cycles);
+  let marked = 0;
+  for (let i = 0; i < cycles.length; i++) marked += cycles.at(i, "/gc/heap/live:bytes");
+  return {
+    gc_count: end("num_gc"),
+    goal_mean_bytes: mean("next_gc_bytes"),
+    goal_peak_bytes: peak("next_gc_bytes"),
+    heap_marked_mean_bytes: cycles.length === 0 ? 0 : marked / cycles.length,
+    heap_inuse_mean_bytes: mean("heap_inuse_bytes"),
+    heap_inuse_peak_bytes: peak("heap_inuse_bytes"),
+    heap_sys_peak_bytes: peak("heap_sys_bytes"),
+    heap_idle_mean_bytes: mean("heap_idle_bytes"),
+    heap_objects_mean: mean("heap_objects"),
+    total_alloc_bytes: end("total_alloc_bytes"),
+    mallocs: end("mallocs"),
+    stack_inuse_mean_bytes: mean("stack_inuse_bytes"),
+    mspan_inuse_mean_bytes: mean("mspan_inuse_bytes"),
+    sys_peak_bytes: peak("sys_bytes"),
+    rss_peak_bytes: peak("rss_bytes"),
+    page_faults: end("page_faults"),
+    gc_cpu_seconds:
+      end("gc_assist_cpu_seconds") +
+      end("gc_background_cpu_seconds") +
+      end("gc_idle_cpu_seconds") +
+      end("gc_pause_cpu_seconds"),
+    assist_cpu_seconds: end("gc_assist_cpu_seconds"),
+    pause_total_ns: result.memstats["PauseTotalNs"] ?? Number.NaN,
+    // MemStats keeps the last 256; with more collections than that, their median stands for all.
+    pause_median_ns: result.pauses_ns.length === 0 ? 0 : median(result.pauses_ns),
+    cpu_seconds: result.cpu_user_seconds + result.cpu_system_seconds,
+  };
+}
