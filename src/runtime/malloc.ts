@@ -30,10 +30,12 @@ export function allocRun(
 ): number {
   const kinds = h.kinds;
   const spans = h.spans;
-  const s = h.caches.alloc[p * numSpanClasses + kinds.spc[kind]];
+  const spc = kinds.spc[kind];
+  const s = h.caches.alloc[p * numSpanClasses + spc];
   if (s < 0) return 0;
   const allocCount = spans.allocCount[s];
-  const nelems = spans.nelems[s];
+  const nelems = h.layout.nelems[spc];
+  const elemsize = h.layout.elemsize[spc];
   if (allocCount === nelems || n <= 0) return 0;
   if (spans.kind[s] !== kind) noteKind(h, s, kind);
   const seg = spans.slotSeg[s];
@@ -62,13 +64,15 @@ export function allocRun(
     const swept = spans.sweptTick[s];
     const kindOf = mixed ? (h.slots.kind[seg] as Uint16Array) : undefined;
     let at = off + freeIndex;
-    for (let i = 0; i < want; i++) {
-      while (death[at] >>> 0 > swept) at++;
+    // No branch on a slot being free, which would be mispredicted half the time: `take` is all ones if it is.
+    for (let i = 0; i < want; at++) {
       let d = deaths[from + i];
       if (d >>> 0 < earliest) d = earliest;
-      death[at] = d;
-      if (kindOf !== undefined) kindOf[at] = kind;
-      at++;
+      const v = death[at];
+      const take = ~(v | (swept - v)) >> 31;
+      death[at] = v ^ ((v ^ d) & take);
+      if (kindOf !== undefined) kindOf[at] ^= (kindOf[at] ^ kind) & take;
+      i -= take;
       signs |= d;
       if (d > latest) latest = d;
     }
@@ -81,10 +85,10 @@ export function allocRun(
   if (freeIndex > spans.touched[s]) h.touchSlots(s, freeIndex);
   h.caches.scanAlloc[p] += want * kinds.scanAllocBytes[kind];
   kinds.allocated[kind] += want;
-  if (spans.needzero[s] !== 0) h.work.bytesZeroed += want * spans.elemsize[s];
+  if (spans.needzero[s] !== 0) h.work.bytesZeroed += want * elemsize;
   if (h.marking) {
     spans.marked[s] += want;
-    h.bytesMarked += want * spans.elemsize[s];
+    h.bytesMarked += want * elemsize;
   }
   h.lastSpan = s;
   h.lastIndex = freeIndex - 1;
@@ -105,10 +109,43 @@ function noteKind(h: Heap, s: number, kind: number): void {
   spans.kind[s] = kindMixed;
 }
 
-/** One object of a small, non-tiny kind. Returns false if the caller has to refill first. */
+/** allocRun for one object, without what only runs need. Returns false if the caller has to refill first. */
 export function allocOne(h: Heap, p: number, kind: number, death: number): boolean {
-  h.oneDeath[0] = death;
-  return allocRun(h, p, kind, 1, h.oneDeath, 0) === 1;
+  const kinds = h.kinds;
+  const spans = h.spans;
+  const spc = kinds.spc[kind];
+  const s = h.caches.alloc[p * numSpanClasses + spc];
+  if (s < 0) return false;
+  const allocCount = spans.allocCount[s];
+  if (allocCount === h.layout.nelems[spc]) return false;
+  if (spans.kind[s] !== kind) noteKind(h, s, kind);
+  const seg = spans.slotSeg[s];
+  const deathOf = h.slots.death[seg];
+  const off = spans.slotOff[s];
+  let index = spans.freeIndex[s];
+  if (allocCount !== index) {
+    const swept = spans.sweptTick[s];
+    while (deathOf[off + index] >>> 0 > swept) index++;
+  }
+  let d = death;
+  if (d >>> 0 <= h.lastMarkTick) d = h.lastMarkTick + 1;
+  deathOf[off + index] = d;
+  if (d < 0) spans.hasOwned[s] = 1;
+  else if (d > spans.maxDeath[s]) spans.maxDeath[s] = d;
+  if (spans.kind[s] === kindMixed) (h.slots.kind[seg] as Uint16Array)[off + index] = kind;
+  spans.freeIndex[s] = index + 1;
+  spans.allocCount[s] = allocCount + 1;
+  if (index >= spans.touched[s]) h.touchSlots(s, index + 1);
+  if ((spc & 1) === 0) h.caches.scanAlloc[p] += kinds.scanAllocBytes[kind];
+  kinds.allocated[kind]++;
+  if (spans.needzero[s] !== 0) h.work.bytesZeroed += h.layout.elemsize[spc];
+  if (h.marking) {
+    spans.marked[s]++;
+    h.bytesMarked += h.layout.elemsize[spc];
+  }
+  h.lastSpan = s;
+  h.lastIndex = index;
+  return true;
 }
 
 /** Offset at which an object of `size` bytes may follow `offset` in a tiny block. */

@@ -47,14 +47,14 @@ export function refill(h: Heap, p: number, spc: number): void {
   const old = caches.alloc[slot];
   h.work.refills++;
   if (old >= 0) {
-    if (spans.allocCount[old] !== spans.nelems[old]) throw new Error("refill of a span with free space");
+    if (spans.allocCount[old] !== h.layout.nelems[spc]) throw new Error("refill of a span with free space");
     if (spans.sweepgen[old] !== h.sweepgen + 3) throw new Error(`bad sweepgen in refill of span ${old}`);
     caches.alloc[slot] = -1;
     const used = spans.allocCount[old] - spans.allocCountBeforeCache[old];
     spans.allocCountBeforeCache[old] = 0;
     uncacheSpan(h, old, p);
     h.stats.smallAllocCount[spc >> 1] += used;
-    h.stats.totalAlloc += used * spans.elemsize[old];
+    h.stats.totalAlloc += used * h.layout.elemsize[spc];
     if (spc === tinySpanClass) {
       h.stats.tinyAllocCount += caches.tinyAllocs[p];
       caches.tinyAllocs[p] = 0;
@@ -66,7 +66,8 @@ export function refill(h: Heap, p: number, spc: number): void {
   caches.alloc[slot] = s;
   const scanAlloc = caches.scanAlloc[p];
   caches.scanAlloc[p] = 0;
-  h.accounting.update(spans.npages[s] * h.pageSize - spans.allocCount[s] * spans.elemsize[s], scanAlloc);
+  const booked = h.layout.npages[spc] * h.pageSize - spans.allocCount[s] * h.layout.elemsize[spc];
+  h.accounting.update(booked, scanAlloc);
 }
 
 /** mcache.allocLarge: a span for one large object, on the swept list at once. */

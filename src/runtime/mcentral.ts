@@ -63,7 +63,7 @@ export function cacheSpan(h: Heap, spc: number, p: number): number {
       if (s < 0) break;
       if (tryAcquire(h, s)) {
         sweepSpan(h, s, true, p);
-        if (h.spans.allocCount[s] < h.spans.nelems[s]) return s;
+        if (h.spans.allocCount[s] < h.layout.nelems[spc]) return s;
         c.fullSwept(sg).push(s);
       }
     }
@@ -93,7 +93,8 @@ export function uncacheSpan(h: Heap, s: number, p: number): void {
     return;
   }
   spans.sweepgen[s] = sg;
-  const c = h.central[spans.spc[s]];
-  if (spans.allocCount[s] < spans.nelems[s]) c.partialSwept(sg).push(s);
+  const spc = spans.spc[s];
+  const c = h.central[spc];
+  if (spans.allocCount[s] < h.layout.nelems[spc]) c.partialSwept(sg).push(s);
   else c.fullSwept(sg).push(s);
 }

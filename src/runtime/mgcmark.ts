@@ -127,6 +127,7 @@ function countOwned(h: Heap, s: number, tick: number): number {
   return n;
 }
 
+/** Scan work of a span's survivors of several kinds; slots of owners dead by `tick` are plain by now. */
 function scanBytesOfMixed(h: Heap, s: number, tick: number): number {
   const seg = h.spans.slotSeg[s];
   const death = h.slots.death[seg];
@@ -137,7 +138,8 @@ function scanBytesOfMixed(h: Heap, s: number, tick: number): number {
   let bytes = 0;
   for (let i = off; i < end; i++) {
     const v = death[i];
-    if (v < 0 || v > tick) bytes += scanBytes[kindOf[i]];
+    // 1 for survivors (v < 0 or v > tick), 0 for free slots, whatever kind they had.
+    bytes += ((v | (tick - v)) >>> 31) * scanBytes[kindOf[i]];
   }
   return bytes;
 }

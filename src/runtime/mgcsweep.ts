@@ -34,10 +34,11 @@ export function sweepSpan(h: Heap, s: number, preserve: boolean, p: number): boo
   const spans = h.spans;
   const sg = h.sweepgen;
   if (spans.sweepgen[s] !== sg - 1) throw new Error(`sweep of span ${s} in the wrong state`);
-  const npages = spans.npages[s];
-  h.pagesSwept += npages;
+  const spc = spans.spc[s];
+  const nelems = h.layout.nelems[spc];
+  h.pagesSwept += spc > 1 ? h.layout.npages[spc] : spans.npages[s];
   h.work.spansSwept++;
-  h.work.slotsSwept += spans.nelems[s];
+  h.work.slotsSwept += nelems;
   const nalloc = spans.marked[s];
   const nfreed = spans.allocCount[s] - nalloc;
   if (nfreed < 0) throw new Error(`sweep increased the allocation count of span ${s}`);
@@ -50,28 +51,27 @@ export function sweepSpan(h: Heap, s: number, preserve: boolean, p: number): boo
     spans.maxDeath[s] = 0;
     spans.hasOwned[s] = 0;
   }
-  h.gcBits.alloc(spans.nelems[s]);
+  h.gcBits.alloc(nelems);
   spans.sweepgen[s] = sg;
   if (spans.userArena[s] !== 0) {
     if (preserve) throw new Error("a user arena chunk cannot be swept for reuse of its slots");
-    if (nalloc > 0) h.central[spans.spc[s]].fullSwept(sg).push(s);
+    if (nalloc > 0) h.central[spc].fullSwept(sg).push(s);
     else h.recycleUserArenaChunk(s);
     return false;
   }
-  const spc = spans.spc[s];
   const stats = h.stats;
   if (spc > 1) {
     if (nfreed > 0) {
       spans.needzero[s] = 1;
       stats.smallFreeCount[spc >> 1] += nfreed;
-      stats.totalFree += nfreed * spans.elemsize[s];
+      stats.totalFree += nfreed * h.layout.elemsize[spc];
     }
     if (preserve) return false;
     if (nalloc === 0) {
       h.freeSpan(s, p);
       return true;
     }
-    if (nalloc === spans.nelems[s]) h.central[spc].fullSwept(sg).push(s);
+    if (nalloc === nelems) h.central[spc].fullSwept(sg).push(s);
     else h.central[spc].partialSwept(sg).push(s);
     return false;
   }

@@ -188,8 +188,6 @@ export class Heap {
   lastIndex = -1;
   /** P on whose caches calls without a P of their own draw: stack spans, the background sweeper. */
   currentP = 0;
-  /** Argument of allocOne. */
-  readonly oneDeath = new Int32Array(1);
 
   constructor(o: HeapOptions) {
     this.rules = o.rules;
