@@ -11,6 +11,7 @@ import { type CycleRecord, ExplicitGc, Gc } from "./runtime/mgc.ts";
 import { GcController, type MemoryLimitInputs, noMemoryLimit } from "./runtime/mgcpacer.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
+import { mapProfileBuckets } from "./runtime/mprof.ts";
 import { type MemStats, newMemStats, readMemStats } from "./runtime/mstats.ts";
 import { OwnerTable } from "./runtime/owners.ts";
 import type { SyncPool } from "./runtime/pool.ts";
@@ -130,6 +131,8 @@ export interface RunSummary {
 export const defaultProfile: MachineProfile = machineProfile.parse(defaultProfileJson);
 
 const FOREVER = 0x7fffffff;
+/** Allocating stacks of a process before main. */
+const PROCESS_STACKS = 8;
 const SAMPLES_PER_PROGRESS = 8;
 
 /** Runs a scenario to its end. */
@@ -361,6 +364,7 @@ class Simulation {
     const { baseline } = this.#profile;
     const source = this.#addSource("process");
     rt.beginStep(0);
+    mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
     for (let i = 0; i < baseline.threads; i++) rt.goroutines.newM(0, i === 0);
     for (let i = 0; i < baseline.goroutines; i++) rt.goroutines.newproc(0);
     for (const [bytes, pointerful, count] of baseline.objects) {
