@@ -6,13 +6,14 @@
  * points into it any more. Freeing is the one case in which HeapSys shrinks and heapLive falls outside a GC.
  *
  * Simplifies: objects inside a chunk are the caller's business (bump allocation, no more than 2 MiB each); the
- * chunk's scan work counts as nothing until told otherwise; a chunk freed while marking is set to fault with the
+ * chunk's scan work is that of the kind it is allocated as, whatever of it is filled; a chunk freed while marking is set to fault with the
  * next one freed outside a mark, as in Go.
  */
 
 import { statGCMisc } from "./mfixalloc.ts";
 import type { Heap } from "./mheap.ts";
-import { kindNone, offsetOf, segmentOf, spanDead, spanInUse } from "./mspan.ts";
+import { offsetOf, segmentOf, spanDead, spanInUse } from "./mspan.ts";
+import { forever } from "./owners.ts";
 import { pageSize } from "./sizeclasses.ts";
 
 export const userArenaChunkBytes = 8 << 20;
@@ -36,7 +37,7 @@ export interface UserArenas {
   cap: number;
 }
 
-export function allocUserArenaChunk(h: Heap, p: number, death: number): number {
+export function allocUserArenaChunk(h: Heap, p: number, kind: number): number {
   const ua = h.userArenas;
   if (ua.ready.length === 0) {
     h.os?.sysReserve(chunksPerArena * userArenaChunkBytes);
@@ -72,13 +73,13 @@ export function allocUserArenaChunk(h: Heap, p: number, death: number): number {
   spans.allocCountBeforeCache[s] = 0;
   spans.marked[s] = h.marking ? 1 : 0;
   spans.sweptTick[s] = h.lastMarkTick;
-  spans.maxDeath[s] = Math.max(death, 0);
-  spans.hasOwned[s] = death < 0 ? 1 : 0;
-  spans.kind[s] = kindNone;
+  spans.maxDeath[s] = forever;
+  spans.hasOwned[s] = 0;
+  spans.kind[s] = kind;
   spans.touched[s] = 1;
   spans.slotSeg[s] = segmentOf(at);
   spans.slotOff[s] = offsetOf(at);
-  h.slots.death[spans.slotSeg[s]][spans.slotOff[s]] = death;
+  h.slots.death[spans.slotSeg[s]][spans.slotOff[s]] = forever;
   h.gcBits.alloc(1);
   h.gcBits.alloc(1);
   h.os?.sysMap(base * pageSize, userArenaChunkBytes);

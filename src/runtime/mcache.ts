@@ -46,6 +46,7 @@ export function refill(h: Heap, p: number, spc: number): void {
   const slot = p * numSpanClasses + spc;
   const old = caches.alloc[slot];
   h.work.refills++;
+  h.currentP = p;
   if (old >= 0) {
     if (spans.allocCount[old] !== h.layout.nelems[spc]) throw new Error("refill of a span with free space");
     if (spans.sweepgen[old] !== h.sweepgen + 3) throw new Error(`bad sweepgen in refill of span ${old}`);
@@ -72,6 +73,7 @@ export function refill(h: Heap, p: number, spc: number): void {
 
 /** mcache.allocLarge: a span for one large object, on the swept list at once. */
 export function allocLargeSpan(h: Heap, p: number, npages: number, spc: number): number {
+  h.currentP = p;
   h.deductSweepCredit(npages * h.pageSize, npages, p);
   const s = h.alloc(npages, spc, p);
   const nbytes = npages * h.pageSize;

@@ -84,8 +84,8 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
     if (avx512 && h.layout.inlineMarks[spc] !== 0 && n >= spans.nelems[s] >> denseShift) {
       totals.denseSpans++;
       totals.scanBytes += n * elemsize;
-    } else if (spans.kind[s] !== kindMixed) totals.scanBytes += n * h.kinds.scanBytes[spans.kind[s]];
-    else totals.scanBytes += scanBytesOfMixed(h, s, tick);
+    } else if (spans.kind[s] >= 0) totals.scanBytes += n * h.kinds.scanBytes[spans.kind[s]];
+    else if (spans.kind[s] === kindMixed) totals.scanBytes += scanBytesOfMixed(h, s, tick);
   }
   owners.recycle(tick);
   owners.earliest = tick + 1;

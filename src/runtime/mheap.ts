@@ -505,9 +505,12 @@ export class Heap {
 
   // ---------------------------------------------------------------- user arenas (arena.ts)
 
-  /** A user arena chunk dying at `death` unless freed before. Test the GC trigger afterwards. Returns its span. */
-  allocUserArenaChunk(p: number, death: number): number {
-    return allocUserArenaChunk(this, p, death);
+  /**
+   * A user arena chunk, alive until freed. `kind` says what scanning it costs and who it belongs to; without one it
+   * costs nothing. Test the GC trigger afterwards. Returns its span.
+   */
+  allocUserArenaChunk(p: number, kind = kindNone): number {
+    return allocUserArenaChunk(this, p, kind);
   }
 
   freeUserArenaChunk(s: number, tick: number): void {
@@ -540,7 +543,7 @@ export class Heap {
 
   /** @internal Persistent GC metadata: span sets. */
   persistentAllocGC(nbytes: number, align: number): void {
-    this.persistent.alloc(nbytes, align, statGCMisc, -1);
+    this.persistent.alloc(nbytes, align, statGCMisc, this.currentP);
   }
 
   // ---------------------------------------------------------------- reclaimer
@@ -685,6 +688,7 @@ export class Heap {
       this.sys.bytes[statOther] -= this.#allspansCap * 8;
       this.#allspansCap = cap;
     }
+    if (this.#allspansLen % 512 === 0) this.sys.touch(statOther, 4096);
     this.#allspansLen++;
   }
 
@@ -725,6 +729,7 @@ export class Heap {
     this.os?.sysMap(v * pageSize, ask * pageSize);
     this.stats.heapReleased += ask * pageSize;
     this.#mapPageMetadata(v, v + ask);
+    this.sys.touch(statGCMisc, Math.floor((ask / pagesPerArena) * this.rules.heapArenaStructBytes));
     this.pages.grow(v, ask);
     growth += ask * pageSize;
     if (first && this.rules.randomHeapBase && this.#heapBase.paddingPages > 0) {
@@ -739,7 +744,8 @@ export class Heap {
   #sysAllocArenas(n: number, p: number): void {
     this.os?.sysReserve(n * pagesPerArena * pageSize);
     for (let i = 0; i < n; i++) {
-      this.persistent.alloc(this.rules.heapArenaStructBytes, 8, statGCMisc, p);
+      // Large enough for a mapping of its own, of which parts are touched as the arena is used: see #grow.
+      this.sys.map(statGCMisc, this.rules.heapArenaStructBytes);
       if (this.arenas + i === this.#heapArenasCap) {
         const bytes = this.#heapArenasCap === 0 ? 4096 : this.#heapArenasCap * 16;
         this.persistent.alloc(bytes, 8, statGCMisc, p);

@@ -11,7 +11,7 @@
 import { grownInt32 } from "./kinds.ts";
 
 const blockEntries = 512;
-/** 4096 bytes of entries behind a header padded to 512 bytes (64 up to 1.23, where pointer tags need no more). */
+/** 4096 bytes of entries behind a header padded to 512 bytes (earlier releases pad less; not modelled). */
 const blockBytes = 4096 + 512;
 const initialSpineEntries = 256;
 

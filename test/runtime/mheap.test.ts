@@ -453,12 +453,13 @@ describe("user arenas", () => {
   test("a chunk is one large object that returns its memory when freed", () => {
     const memory = new Memory({ fileBytes: 0, otherBytes: 0, faults: 0 });
     const r = rig("1.26", { os: memory });
-    const s = r.heap.allocUserArenaChunk(0, forever);
+    const s = r.heap.allocUserArenaChunk(0, r.kinds.add(0, 8 * MiB, 1000));
     const live = r.ledger.heapLive;
     expect(r.heap.stats.heapInUse).toBe(8 * MiB);
     expect(r.heap.stats.heapAlloc).toBe(live);
     r.heap.checkInvariants();
-    collect(r, 5);
+    expect(r.heap.startMark(5).scanBytes).toBe(1000);
+    finishCycle(r);
     expect(r.ledger.heapLive).toBe(live);
     sweepAll(r);
     const sys = r.heap.stats.heapSys;
