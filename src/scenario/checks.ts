@@ -191,7 +191,7 @@ export function checkEntry(
   if (objects > MAX_OBJECTS)
     tell(
       [rateKey],
-      `would allocate about ${objects.toExponential(0)} objects in this run`,
+      `would allocate about ${objects.toExponential(1)} objects in this run`,
       `at most ${MAX_OBJECTS.toExponential(0)} can be simulated`,
     );
   return faults;
@@ -245,8 +245,6 @@ type Arrivals = Extract<WorkloadEntry, { kind: "service" }>["arrivals"];
 
 function checkArrivals(a: Arrivals, tell: Tell) {
   const at = (...path: (string | number)[]) => ["arrivals", ...path];
-  if (a.ramp !== undefined && a.steps !== undefined)
-    tell(at("steps"), "`ramp` and `steps` both set the rate", "give one of them");
   if (a.ramp?.over === 0) tell(at("ramp", "over"), "must be longer than 0", "for a jump use `steps`");
   a.steps?.forEach((step, i) => {
     const before = a.steps?.[i - 1];

@@ -11,10 +11,10 @@ import {
   isNode,
   isScalar,
   isSeq,
-  LineCounter,
   type Node,
   type Pair,
   parseDocument,
+  visit,
   type YAMLError,
 } from "yaml";
 import { shown } from "./faults.ts";
@@ -85,11 +85,14 @@ export function tooLarge(bytes: number): string | undefined {
 function yamlFault(error: YAMLError): { message: string; hint?: string } {
   const message = (error.message.split("\n")[0] ?? "").replace(/ at line \d+, column \d+:?$/, "");
   switch (error.code) {
-    case "DUPLICATE_KEY":
-      return { message: "this key is given twice in one mapping", hint: "remove one of them" };
     case "TAB_AS_INDENT":
       return { message: "a tab in the indentation", hint: "YAML indents with spaces" };
     case "BAD_INDENT":
+      if (message.startsWith("Flow"))
+        return {
+          message: `a ${message.endsWith("]") ? "[ without its ]" : "{ without its }"}`,
+          hint: "what it holds must stand to the right of its key",
+        };
       return {
         message: "the indentation does not fit",
         hint: "keys of one mapping and items of one list start in the same column",
@@ -97,18 +100,27 @@ function yamlFault(error: YAMLError): { message: string; hint?: string } {
     case "MULTIPLE_DOCS":
       return { message: "a second YAML document begins here", hint: "one scenario per file; remove the ---" };
     case "UNEXPECTED_TOKEN":
+      if (/flow-(map|seq)-end/.test(message))
+        return { message: `a ${message.includes("map") ? "}" : "]"} that closes nothing` };
       return { message: `not YAML: ${lower(message)}` };
     case "MISSING_CHAR":
+      if (message.includes("quote"))
+        return { message: `a ${message.includes("'") ? "'" : '"'} without its pair` };
       return {
-        message: `not YAML: ${lower(message)}`,
-        hint: "is a quote, bracket or brace left open above?",
+        message: "the indentation does not fit",
+        hint: "keys of one item start in the same column, after its dash",
       };
     case "MULTILINE_IMPLICIT_KEY":
-    case "BLOCK_AS_IMPLICIT_KEY":
       return {
-        message: "a key and its value must start on one line",
-        hint: "is there a colon too many, or one missing on the line above?",
+        message: "a key must stand on one line with its colon",
+        hint: "is the colon missing, or is the next line indented too deep?",
       };
+    case "BLOCK_AS_IMPLICIT_KEY":
+      return { message: "two colons in one line", hint: 'put a text that holds ": " in quotes' };
+    case "BAD_SCALAR_START":
+      return { message: "a text cannot start with this character", hint: "put the text in quotes" };
+    case "BAD_ALIAS":
+      return { message: lower(message) };
     case "TAG_RESOLVE_FAILED":
       return { message: "a scenario has no use for YAML tags (!...)", hint: "quote the text" };
     case "RESOURCE_EXHAUSTION":
@@ -120,43 +132,74 @@ function yamlFault(error: YAMLError): { message: string; hint?: string } {
 
 const lower = (text: string) => (text === "" ? "it cannot be parsed" : text[0].toLowerCase() + text.slice(1));
 
-/** How deep brackets and dashes nest, at most, counted without parsing: a bound on the parser's recursion. */
+/**
+ * How deep brackets, and dashes on one line, nest at most, counted without parsing: a bound on the parser's recursion.
+ * Comments and quoted texts hold no structure. `offset`: where the bound was passed.
+ */
 function nestingBound(text: string): { depth: number; offset: number } {
   let open = 0;
-  let deepest = 0;
-  let offset = 0;
   let dashes = 0;
+  let deepest = 0;
   let lineStart = true;
   for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    if (c === 0x5b || c === 0x7b) open++;
-    else if ((c === 0x5d || c === 0x7d) && open > 0) open--;
-    else if (c === 0x0a) {
+    const c = text[i];
+    if (c === "\n") {
       dashes = 0;
       lineStart = true;
-      continue;
-    } else if ((c === 0x2d || c === 0x3f || c === 0x3a) && lineStart && isBlank(text, i + 1)) dashes++;
-    else if (c !== 0x20) lineStart = false;
-    if (open + dashes > deepest) {
-      deepest = open + dashes;
-      offset = i;
-    }
-    // A comment or a quoted text may hold any brackets; those close on no line, so a line without structure resets.
+    } else if (c === "#" && (lineStart || text[i - 1] === " ")) {
+      i = lineEnd(text, i) - 1;
+    } else if ((c === '"' || c === "'") && !isWord(text[i - 1])) {
+      const end = text.indexOf(c, i + 1);
+      if (end > 0 && end < lineEnd(text, i)) i = end;
+      lineStart = false;
+    } else if (c === "[" || c === "{") open++;
+    else if (c === "]" || c === "}") open = Math.max(0, open - 1);
+    else if (lineStart && (c === "-" || c === "?" || c === ":") && isBlank(text, i + 1)) dashes++;
+    else if (c !== " ") lineStart = false;
+    deepest = Math.max(deepest, open + dashes);
+    if (deepest > MAX_DEPTH) return { depth: deepest, offset: i };
   }
-  return { depth: deepest, offset };
+  return { depth: deepest, offset: 0 };
 }
+
+const lineEnd = (text: string, from: number) => {
+  const end = text.indexOf("\n", from);
+  return end < 0 ? text.length : end;
+};
+
+const isWord = (c: string | undefined) => c !== undefined && /\w/.test(c);
 
 const isBlank = (text: string, i: number) => {
   const c = text.charCodeAt(i);
   return i >= text.length || c === 0x20 || c === 0x0a || c === 0x0d;
 };
 
+/** Offsets where lines begin; of a text too large to be read only the first. */
+function startsOf(text: string): number[] {
+  const starts = [0];
+  if (text.length > MAX_SCENARIO_BYTES) return starts;
+  for (let i = text.indexOf("\n"); i >= 0; i = text.indexOf("\n", i + 1)) starts.push(i + 1);
+  return starts;
+}
+
+function skipSpaces(text: string, offset: number): number {
+  let i = offset;
+  while (text[i] === " ") i++;
+  return i < text.length ? i : offset;
+}
+
 /** Reads a scenario's text. Never throws. */
 export function readDocument(text: string): ReadResult {
-  const lines = new LineCounter();
+  const lineStarts = startsOf(text);
   const position = (offset: number): Position => {
-    const p = lines.linePos(Math.max(0, Math.min(offset, text.length)));
-    return { line: Math.max(1, p.line), column: Math.max(1, p.col) };
+    let low = 0;
+    let high = lineStarts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (lineStarts[middle] <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return { line: low + 1, column: Math.max(0, offset - lineStarts[low]) + 1 };
   };
   const fail = (message: string, hint?: string, offset = 0): ReadResult => ({
     document: undefined,
@@ -172,22 +215,23 @@ export function readDocument(text: string): ReadResult {
   const nul = text.indexOf("\0");
   if (nul >= 0 || text.includes("\ufffd\ufffd"))
     return fail("not a text file", "a scenario is YAML text in UTF-8");
-  const nesting = nestingBound(stripComments(text));
-  if (nesting.depth > MAX_DEPTH) return fail(`nested deeper than ${MAX_DEPTH} levels`);
+  const nesting = nestingBound(text);
+  if (nesting.depth > MAX_DEPTH)
+    return fail(`nested deeper than ${MAX_DEPTH} levels`, undefined, nesting.offset);
 
   let doc: Document.Parsed;
   try {
-    doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true, version: "1.2" });
+    doc = parseDocument(text, { prettyErrors: false, uniqueKeys: false, merge: true, version: "1.2" });
   } catch (error) {
     // The parser recurses; whatever slips past the bound above ends here.
     return fail(error instanceof RangeError ? "nested too deeply to read" : "not YAML: it cannot be parsed");
   }
-  const faults: SyntaxFault[] = [...doc.errors, ...doc.warnings].map((error) => ({
-    offset: error.pos[0],
-    ...yamlFault(error),
-  }));
-  // A duplicate key or a tag leaves the rest readable: all faults at once. Otherwise what follows would be noise.
-  const trusted = doc.errors.every((error) => error.code === "DUPLICATE_KEY");
+  const keys = checkKeys(doc);
+  const faults = [...doc.errors, ...doc.warnings]
+    .map((error): SyntaxFault => ({ offset: skipSpaces(text, error.pos[0]), ...yamlFault(error) }))
+    .concat(keys.faults);
+  // A key given twice or a tag leaves the rest readable: all faults at once. Otherwise what follows would be noise.
+  const trusted = keys.readable && doc.errors.length === 0;
   if (!trusted) return { document: undefined, faults: dedupe(faults), position };
 
   let root: unknown;
@@ -212,20 +256,58 @@ export function readDocument(text: string): ReadResult {
   return { document: { root, text, position, ...navigation(doc, text) }, faults, position };
 }
 
-/** Comments and single-line quoted texts hold no structure (they may hold any number of brackets). */
-function stripComments(text: string): string {
-  return text.replaceAll(/(^|[ \t])#[^\n]*/g, "$1").replaceAll(/"[^"\n]*"|'[^'\n]*'/g, "x");
+/** Keys given twice, and keys that are no plain text (`readable` is false then). The parser's own check is quadratic. */
+function checkKeys(doc: Document.Parsed): {
+  readonly readable: boolean;
+  readonly faults: readonly SyntaxFault[];
+} {
+  const faults: SyntaxFault[] = [];
+  let readable = true;
+  visit(doc, {
+    Map(_, map) {
+      const seen = new Set<string>();
+      for (const { key } of map.items) {
+        const offset = isNode(key) && key.range ? key.range[0] : 0;
+        if (key !== null && !isScalar(key)) {
+          faults.push({
+            offset,
+            message: "a mapping or a list cannot be a key",
+            hint: "is this a template whose {{ }} were not filled in?",
+          });
+          readable = false;
+          return visit.BREAK;
+        }
+        const name = String(key?.value ?? "");
+        if (seen.has(name))
+          faults.push({
+            offset,
+            message: "this key is given twice in one mapping",
+            hint: "remove one of them",
+          });
+        seen.add(name);
+      }
+      return undefined;
+    },
+  });
+  return { readable, faults };
 }
 
-/** One syntax fault often makes the parser stumble on every following line: the first per line, at most ten. */
+/** One syntax fault often makes the parser stumble again: the telling one of each place, ten at most. */
 function dedupe(faults: readonly SyntaxFault[]): SyntaxFault[] {
+  const byOffset = new Map<number, SyntaxFault>();
+  for (const fault of faults) {
+    const other = byOffset.get(fault.offset);
+    // A line indented too deep looks like a second colon first.
+    if (other === undefined || other.message.startsWith("two colons")) byOffset.set(fault.offset, fault);
+  }
   const seen = new Set<string>();
-  const kept = faults.filter((fault) => {
-    const fresh = !seen.has(fault.message);
-    seen.add(fault.message);
-    return fresh;
-  });
-  return kept.slice(0, 10);
+  return [...byOffset.values()]
+    .filter((fault) => {
+      const fresh = !seen.has(fault.message);
+      seen.add(fault.message);
+      return fresh;
+    })
+    .slice(0, 10);
 }
 
 function navigation(doc: Document.Parsed, text: string): Pick<ScenarioDocument, "locate" | "line"> {

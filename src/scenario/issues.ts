@@ -10,6 +10,9 @@ import { scenarioFile, WORKLOAD_KINDS } from "./schema.ts";
 
 type Issue = z.core.$ZodIssue;
 
+/** Unknown keys told of one mapping: more are no misspellings but another kind of file. */
+const MAX_KEYS = 100;
+
 /** What to do about a limit that people meet for a reason. */
 const HINTS: Readonly<Record<string, string>> = {
   GOMAXPROCS: "leave it out to use machine.cpus",
@@ -130,7 +133,7 @@ function translate(issue: Issue, raw: unknown): Fault[] {
   }
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => {
+      return issue.keys.slice(0, MAX_KEYS).map((key) => {
         const hint = unknownKeyHint(key, path, raw);
         const fault = { path: [...path, key], message: `unknown key ${tick(key.slice(0, 80))}`, onKey: true };
         return hint === undefined ? fault : { ...fault, hint };

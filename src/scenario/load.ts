@@ -38,6 +38,9 @@ export interface LoadOptions {
   readonly set?: readonly string[];
 }
 
+/** A file with more faults than this is of another kind, and its faults are all alike. */
+const MAX_ERRORS = 100;
+
 /** What a setting was changed by: where its own text stands. */
 interface Overlay {
   readonly path: Path;
@@ -67,7 +70,7 @@ export function loadScenario(text: string, fileName: string, options: LoadOption
   for (const fault of read.faults) tell(fault.offset, "", fault);
   if (read.document === undefined) return { ok: false, errors };
   const scenarios = new Resolver(read.document, errors, tell).resolve(options.set ?? []);
-  if (errors.length > 0) return { ok: false, errors: inOrder(errors, fileName) };
+  if (errors.length > 0) return { ok: false, errors: shortened(inOrder(errors, fileName)) };
   return { ok: true, scenarios };
 }
 
@@ -313,6 +316,16 @@ function commonLength(a: Path, b: Path): number {
   let i = 0;
   while (i < a.length && i < b.length && String(a[i]) === String(b[i])) i++;
   return i;
+}
+
+function shortened(errors: readonly ScenarioError[]): ScenarioError[] {
+  const kept = errors.slice(0, MAX_ERRORS);
+  const next = errors[MAX_ERRORS];
+  if (next !== undefined) {
+    const { hint: _hint, ...place } = next;
+    kept.push({ ...place, path: "", message: `and ${errors.length - MAX_ERRORS} more faults` });
+  }
+  return kept;
 }
 
 /** By place, without repetitions (a fault of a phase shows in every variant). */

@@ -23,6 +23,14 @@ export type PointerPart =
 
 const POINTER_BYTES = 8;
 
+const didYouMeanPointers = (value: number): string | undefined => {
+  const meant = [
+    ...(value % POINTER_BYTES === 0 ? [`"${value}B"`] : []),
+    ...(value <= 100 ? [`"${value}%"`] : []),
+  ];
+  return meant.length === 0 ? undefined : `did you mean ${list(meant, "or")}?`;
+};
+
 const pointers = spelled<PointerPart>(
   {
     id: "Pointers",
@@ -37,14 +45,7 @@ const pointers = spelled<PointerPart>(
     const expected = 'a share of the object (0 to 1, "50%") or a size ("16B")';
     if (typeof value === "number") {
       if (value >= 0 && value <= 1) return { kind: "fraction", fraction: value };
-      report(
-        `expected ${expected}, got ${value}`,
-        value > 1 && value <= 100
-          ? `did you mean "${value}%"?`
-          : value % POINTER_BYTES === 0 && value > 0
-            ? `did you mean "${value}B"?`
-            : undefined,
-      );
+      report(`expected ${expected}, got ${value}`, value > 1 ? didYouMeanPointers(value) : undefined);
       return undefined;
     }
     const text = typeof value === "string" ? value.trim() : "";
@@ -95,7 +96,7 @@ function lifetime(id: string, owners: readonly OwnerWord[], what: string): z.Zod
     else {
       const near = nearest(value, words);
       report(
-        `expected a duration or ${list(words.map(tick), "or")}, got ${shown(value)}`,
+        `expected ${list(["a duration", ...words.map(tick)], "or")}, got ${shown(value)}`,
         near && `did you mean ${tick(near)}?`,
       );
     }
@@ -113,7 +114,7 @@ function lifetime(id: string, owners: readonly OwnerWord[], what: string): z.Zod
 
 const name = z
   .string()
-  .regex(/^[a-zA-Z][a-zA-Z0-9_-]*$/, "a name is letters, digits, - and _, starting with a letter")
+  .regex(/^[a-zA-Z][a-zA-Z0-9_-]*$/, "expected a name (letters, digits, - and _, starting with a letter)")
   .max(64);
 
 /** Says something about a key, after its default: the outermost type is the one JSON Schema describes. */
@@ -155,6 +156,9 @@ const objectGroupOf = (owner: OwnerWord, words: readonly OwnerWord[]) =>
         when: onMapping,
       },
     );
+
+/** Groups of one entry; each is a source of its own in the figures. */
+const MAX_GROUPS = 32;
 
 const requestObjects = objectGroupOf("request", ["request", "owner"]);
 const itemObjects = objectGroupOf("item", ["item", "request", "owner"]);
@@ -227,7 +231,10 @@ const arrivals = z
       z
         .strictObject({
           period: durationNs,
-          amplitude: z.number().min(0).max(1),
+          amplitude: describe(
+            z.number().min(0).max(1),
+            "Swing as a share of the mean: 0.8 is 20 % to 180 %.",
+          ),
           peak_at: durationNs.prefault(0),
         })
         .optional(),
@@ -238,7 +245,7 @@ const arrivals = z
         .strictObject({
           every: durationNs,
           length: durationNs,
-          factor: z.number().min(0).max(1e6),
+          factor: describe(z.number().min(0).max(1e6), "0 is a pause."),
           first: durationNs.optional(),
         })
         .optional(),
@@ -258,7 +265,7 @@ const service = z
     ),
     io: describe(durationDist.prefault(0), "Time a request waits without a P, in its middle."),
     stack: stackDepth("the handler's frames"),
-    objects: describe(z.array(requestObjects).max(1000).default([]), "What a request allocates."),
+    objects: describe(z.array(requestObjects).max(MAX_GROUPS).default([]), "What a request allocates."),
     arena_block: arenaBlock,
     concurrency: describe(
       z.int().min(1).optional(),
@@ -282,7 +289,7 @@ const batch = z
     io: describe(durationDist.prefault(0), "Time an item waits without a P, in its middle."),
     pause: describe(durationDist.prefault(0), "Idle time between two items of a worker."),
     stack: stackDepth("a worker's frames"),
-    objects: describe(z.array(itemObjects).max(1000).default([]), "What an item allocates."),
+    objects: describe(z.array(itemObjects).max(MAX_GROUPS).default([]), "What an item allocates."),
     arena_block: arenaBlock,
     items: describe(z.int().min(1).optional(), "Items to do in all; the workers then end. Default: no end."),
   })
@@ -300,7 +307,7 @@ const cache = z
     ttl: describe(durationDist.optional(), "Entries older than this are dropped. Default: none are."),
     replacement: describe(z.enum(["lru", "random"]).default("lru"), "Which entry makes room."),
     objects: describe(
-      z.array(entryObjects).min(1).max(1000),
+      z.array(entryObjects).min(1).max(MAX_GROUPS),
       "What one entry is made of; `lifetime: entry` (default) lives while the entry is cached.",
     ),
     prefill: describe(z.boolean().default(false), "Fill to the bound at the start."),
@@ -320,7 +327,7 @@ const goroutines = z
       "How long a goroutine lives; one that ends is replaced.",
     ),
     objects: describe(
-      z.array(goroutineObjects).max(1000).default([]),
+      z.array(goroutineObjects).max(MAX_GROUPS).default([]),
       "What each holds while it lives (`lifetime: goroutine`).",
     ),
     tick: tickOf("10ms", "How often the manager wakes to end and replace goroutines that are due."),
@@ -343,10 +350,7 @@ export const FIXED_IN_PHASES: readonly string[] = [
   "stop",
   "tick",
   "goroutines",
-  "workers",
-  "items",
   "keys",
-  "skew",
   "replacement",
   "prefill",
 ];
@@ -434,7 +438,7 @@ const phase = z.strictObject({
   set: settings,
 });
 
-const variant = z.strictObject({ name, set: settings });
+const variant = z.strictObject({ name: describe(name, "Names its part of the output."), set: settings });
 
 /** The name of the scenario itself among its variants. */
 export const BASE_VARIANT = "base";

@@ -130,7 +130,10 @@ interface Spelling {
   /** A corrected spelling of a text that is nearly right. */
   readonly correct: (text: string) => string | undefined;
   readonly number: (value: number, report: Report) => number | undefined;
+  /** Why a quantity of another kind may have come here. */
   readonly otherHint?: string;
+  /** The largest value a run can count with, as it would be spelled. */
+  readonly largest: string;
 }
 
 function quantity(spelling: Spelling): QuantityParser {
@@ -138,7 +141,8 @@ function quantity(spelling: Spelling): QuantityParser {
     if (typeof value === "number") {
       if (Number.isNaN(value)) report(`expected ${spelling.expected}, got NaN`);
       else if (value < 0) report(`${value} is negative`, `expected ${spelling.expected}`);
-      else if (value > Number.MAX_SAFE_INTEGER) report(`${value} is too large`);
+      else if (value > Number.MAX_SAFE_INTEGER)
+        report(`${value} is too large`, `at most ${spelling.largest}`);
       else return spelling.number(value, report);
       return undefined;
     }
@@ -149,15 +153,19 @@ function quantity(spelling: Spelling): QuantityParser {
     const parsed = value.length > 100 ? undefined : spelling.parse(value);
     if (parsed !== undefined) {
       if (parsed <= Number.MAX_SAFE_INTEGER) return parsed;
-      report(`${shown(value)} is too large`);
+      report(`${shown(value)} is too large`, `at most ${spelling.largest}`);
       return undefined;
     }
     const text = value.slice(0, 100).trim();
     const kind = otherKind(text);
-    const correct = kind === undefined ? spelling.correct(text) : undefined;
+    // "5MiB" for a byte rate lacks its time only.
+    const correct = kind === undefined || kind === "a size" ? spelling.correct(text) : undefined;
     if (/^-\s*\d/.test(text)) report(`${shown(value)} is negative`, `expected ${spelling.expected}`);
     else if (kind !== undefined)
-      report(`expected ${spelling.expected}, got ${shown(value)}, which is ${kind}`, spelling.otherHint);
+      report(
+        `expected ${spelling.expected}, got ${shown(value)}, which is ${kind}`,
+        correct === undefined ? spelling.otherHint : didYouMean(correct),
+      );
     else
       report(
         `expected ${spelling.expected}, got ${shown(value)}`,
@@ -169,6 +177,7 @@ function quantity(spelling: Spelling): QuantityParser {
 
 export const readBytes: QuantityParser = quantity({
   expected: 'a size such as "64KiB" or 4096',
+  largest: "8191TiB",
   parse: parseBytes,
   correct: byteSpelling,
   number: (value, report) => {
@@ -180,6 +189,7 @@ export const readBytes: QuantityParser = quantity({
 
 export const readDurationNs: QuantityParser = quantity({
   expected: 'a duration such as "10ms" or "1m30s"',
+  largest: "2501h (nanoseconds up to 2^53)",
   parse: parseDurationNs,
   correct: durationSpelling,
   number: (value, report) => {
@@ -191,6 +201,7 @@ export const readDurationNs: QuantityParser = quantity({
 
 export const readRate: QuantityParser = quantity({
   expected: 'a rate such as "500/s" or "200k/s"',
+  largest: "9e15 per second",
   parse: parseRate,
   correct: rateSpelling,
   number: (value) => value,
@@ -200,6 +211,7 @@ export const readRate: QuantityParser = quantity({
 
 export const readByteRate: QuantityParser = quantity({
   expected: 'a byte rate such as "50MiB/s"',
+  largest: "8191TiB/s",
   parse: parseByteRate,
   correct: byteRateSpelling,
   number: (value, report) => {

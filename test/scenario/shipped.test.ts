@@ -1,0 +1,77 @@
+/** The scenarios that come with the project, and the JSON Schema editors read them by. */
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { z } from "zod";
+import { scenarioJsonSchema } from "../../src/scenario/json-schema.ts";
+import { formatErrors, loadScenario } from "../../src/scenario/load.ts";
+
+const folder = new URL("../../scenarios/", import.meta.url);
+const read = (file: string) => readFileSync(new URL(file, folder), "utf8");
+const files = readdirSync(folder).filter((file) => file.endsWith(".yaml"));
+const schemaText = read("scenario.schema.json");
+const schema: unknown = JSON.parse(schemaText);
+const bySchema = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
+
+test("scenario.schema.json is what the schema says (tsx src/scenario/json-schema.ts writes it)", () => {
+  expect(schemaText).toBe(scenarioJsonSchema());
+});
+
+describe.each(files)("%s", (file) => {
+  const text = read(file);
+  test("loads", () => {
+    const result = loadScenario(text, file);
+    if (!result.ok) throw new Error(formatErrors(result.errors, { color: false }));
+    expect(`${result.scenarios[0].name}.yaml`).toBe(file);
+    expect(result.scenarios[0].duration).toBeGreaterThanOrEqual(10e9);
+    expect(result.scenarios[0].duration).toBeLessThanOrEqual(60e9);
+  });
+  test("validates against the JSON Schema", () => {
+    expect(bySchema.safeParse(parse(text)).error?.issues).toBeUndefined();
+  });
+  test("opens with its schema, what it shows and what to look for", () => {
+    expect(text.startsWith("# yaml-language-server: $schema=./scenario.schema.json\n")).toBe(true);
+    expect(text).toContain("\n# What it shows: ");
+    expect(text).toContain("\n# What to look for: ");
+  });
+});
+
+test("the JSON Schema refuses what the loader refuses", () => {
+  const web = (): { go?: unknown; duration: unknown; workload: Record<string, unknown>[] } =>
+    parse(read("web-api.yaml")) as ReturnType<typeof web>;
+  const refuses = (change: (scenario: ReturnType<typeof web>) => void) => {
+    const scenario = web();
+    change(scenario);
+    return !bySchema.safeParse(scenario).success;
+  };
+  expect(refuses(() => {})).toBe(false);
+  expect(refuses((s) => (s.duration = 10))).toBe(true);
+  expect(refuses((s) => (s.go = { GOGC: "much" }))).toBe(true);
+  expect(refuses((s) => (s.go = { GOGC: "off", version: 1.26 }))).toBe(false);
+  expect(refuses((s) => (s.workload[0]["stack"] = "4KB"))).toBe(true);
+  expect(refuses((s) => (s.workload[0]["stack"] = { uniform: [1] }))).toBe(true);
+  expect(refuses((s) => (s.workload[0]["io"] = { mixture: [{ weight: 1, of: { exponentl: "1ms" } }] }))).toBe(
+    true,
+  );
+  expect(refuses((s) => (s.workload[0]["size"] = 64))).toBe(true);
+});
+
+test("every setting has a description", () => {
+  const bare: string[] = [];
+  const visit = (node: unknown, path: string): void => {
+    if (typeof node !== "object" || node === null) return;
+    for (const [key, value] of Object.entries(node)) {
+      if (key === "properties" && !path.includes("$defs"))
+        for (const [name, field] of Object.entries(value as Record<string, Record<string, unknown>>))
+          if (
+            field["description"] === undefined &&
+            field["$ref"] === undefined &&
+            field["const"] === undefined
+          )
+            bare.push(`${path}.${name}`);
+      visit(value, `${path}.${key}`);
+    }
+  };
+  visit(schema, "");
+  expect(bare).toEqual([]);
+});
