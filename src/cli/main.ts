@@ -7,6 +7,7 @@ import { complain, watchStandardStreams, widthOf } from "./console.ts";
 import { CliError, EXIT, type ExitStatus, exitStatusHelp } from "./exit.ts";
 import { explain } from "./failure.ts";
 import { runCommand } from "./run.ts";
+import { validateCommand } from "./validate.ts";
 import { packageVersion } from "./version.ts";
 
 /** Whether stacks are wanted: asked of the raw arguments, for failures may come before these are parsed. */
@@ -23,6 +24,7 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
       )
       .command(runCommand)
       .command(checkCommand)
+      .command(validateCommand)
       .option("verbose", { type: "boolean", default: false, describe: "Stack traces with errors" })
       .demandCommand(1, "Name a command, e.g. run scenarios/web-api.yaml")
       .recommendCommands()
