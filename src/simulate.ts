@@ -392,15 +392,16 @@ class Simulation {
     readMemStats(rt, st);
     let inflight = 0;
     let completed = 0;
-    let p50 = 0;
-    let p99 = 0;
+    // No request completed since the last sample: no value, an empty cell.
+    let p50 = Number.NaN;
+    let p99 = Number.NaN;
     for (const running of this.#running) {
       inflight += running.inflight ?? 0;
       completed += running.completed ?? 0;
       const latency = running.latency;
       if (latency === undefined || latency.count === 0) continue;
-      p50 = Math.max(p50, latency.percentile(0.5));
-      p99 = Math.max(p99, latency.percentile(0.99));
+      p50 = Math.max(Number.isNaN(p50) ? 0 : p50, latency.percentile(0.5));
+      p99 = Math.max(Number.isNaN(p99) ? 0 : p99, latency.percentile(0.99));
     }
     const rss = this.#memory.residentBytes();
     const free = st.heapSys - st.heapAlloc;
@@ -443,7 +444,7 @@ class Simulation {
     row[i++] = completed;
     row[i++] = p50;
     row[i++] = p99;
-    this.#figures.sample(st, rss);
+    this.#figures.sample(st, rss, inflight);
     this.#options.sink?.sample?.(row);
     for (const running of this.#running) running.latency?.rotate();
     this.#samples++;
@@ -528,9 +529,11 @@ class Figures {
   #mspan = 0;
   #sysPeak = 0;
   #rssPeak = 0;
+  #inflight = 0;
+  #inflightPeak = 0;
   readonly #pauses: number[] = [];
 
-  sample(st: MemStats, rss: number): void {
+  sample(st: MemStats, rss: number, inflight: number): void {
     this.#samples++;
     this.#goal += st.nextGC;
     this.#goalPeak = Math.max(this.#goalPeak, st.nextGC);
@@ -543,6 +546,8 @@ class Figures {
     this.#mspan += st.mspanInuse;
     this.#sysPeak = Math.max(this.#sysPeak, st.sys);
     this.#rssPeak = Math.max(this.#rssPeak, rss);
+    this.#inflight += inflight;
+    this.#inflightPeak = Math.max(this.#inflightPeak, inflight);
   }
 
   cycle(cycle: CycleRecord): void {
@@ -568,6 +573,8 @@ class Figures {
       mspan_inuse_mean_bytes: this.#mspan / n,
       sys_peak_bytes: this.#sysPeak,
       rss_peak_bytes: this.#rssPeak,
+      in_flight_mean: this.#inflight / n,
+      in_flight_peak: this.#inflightPeak,
       pause_median_ns: sorted.length === 0 ? 0 : sorted[Math.floor((sorted.length - 1) / 2)],
     };
   }

@@ -313,7 +313,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#markDoneHandle = -1;
     const rate = (this.#workers + this.#assists) * this.#speed();
     if (rate <= 0) return;
-    const end = nowNs + (this.#totalNs - this.#doneNs) / rate;
+    const end = Math.ceil(nowNs + (this.#totalNs - this.#doneNs) / rate);
     this.#markDoneHandle = sched.fire(end, PRIORITY_WORLD, this.#markDoneCallback);
   }
 
