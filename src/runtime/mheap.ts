@@ -281,13 +281,13 @@ export class Heap {
     this.reclaimIndex = 0;
     this.reclaimCredit = 0;
     this.sweepCentralIndex = 0;
+    this.lastHeapInUse = this.stats.heapInUse;
     return this.bytesMarked;
   }
 
   /** After the pacer's resetLive and commit: paces sweeping up to `trigger`. */
-  commitCycle(trigger?: number): void {
-    this.lastHeapInUse = this.stats.heapInUse;
-    if (trigger !== undefined) gcPaceSweeper(this, trigger);
+  commitCycle(trigger: number): void {
+    gcPaceSweeper(this, trigger);
   }
 
   gcPaceSweeper(trigger: number): void {
