@@ -3,6 +3,7 @@
 package main
 
 import (
+	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -122,6 +123,8 @@ func descend(levels int, job role, s *source, arg uint64) byte {
 			serve(s, int64(arg))
 		case roleMember:
 			s.member(arg)
+		case rolePark:
+			parkAt()
 		}
 	}
 	return pad[levels&(padBytes-1)]
@@ -165,6 +168,11 @@ const (
 	roleManager
 	roleMember
 	roleIntervention
+	// calibration only
+	rolePark
+	roleFinish
+	roleYield
+	roleGrow
 )
 
 // starts holds what new goroutines are to do. All run the same function without arguments, so starting one leaves no
@@ -198,5 +206,16 @@ func run() {
 		s.manage()
 	case roleIntervention:
 		intervene(arg)
+	case rolePark:
+		withStack(float64(arg), job, nil, 0)
+	case roleFinish:
+		atomic.AddInt64(&finished, 1)
+	case roleYield:
+		for ; arg > 0; arg-- {
+			runtime.Gosched()
+		}
+		atomic.StoreInt64(&finished, 1)
+	case roleGrow:
+		growStack(arg)
 	}
 }
