@@ -237,24 +237,7 @@ class Simulation {
       avx512: profile.avx512,
     });
     inputs.heap = heap;
-    const stackSpanOf = new Map<number, number>();
-    const stacks = new StackAllocator(
-      {
-        allocStackSpan: (npages) => {
-          const span = heap.allocManual(npages, "stack");
-          stackSpanOf.set(heap.spans.base[span], span);
-          return heap.spans.base[span];
-        },
-        freeStackSpan: (basePage) => {
-          const span = stackSpanOf.get(basePage);
-          if (span === undefined) throw new Error(`no stack span starts at page ${basePage}`);
-          stackSpanOf.delete(basePage);
-          heap.freeManual(span, "stack");
-        },
-      },
-      memory,
-      procs,
-    );
+    const stacks = new StackAllocator(heap, memory, procs);
     const sourceOfRuntime = this.#addSource("runtime");
     const gKind = kinds.add(sourceOfRuntime, rules.gStructBytes, G_PTR_BYTES);
     let allgsOwner = -1;
@@ -363,7 +346,7 @@ class Simulation {
     const rt = this.#rt;
     const { baseline } = this.#profile;
     const source = this.#addSource("process");
-    rt.beginStep(0);
+    rt.beginStep(0, 0);
     mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
     for (let i = 0; i < baseline.threads; i++) rt.goroutines.newM(0, i === 0);
     for (let i = 0; i < baseline.goroutines; i++) rt.goroutines.newproc(0);

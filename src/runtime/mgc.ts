@@ -109,11 +109,10 @@ class BgSweep extends G {
     this.#sweepNs = takeWorkNs;
   }
 
-  step(): number {
+  step(p: number): number {
     let swept = 0;
-    while (swept < SWEEP_BATCH_SPANS && this.#heap.sweepone() >= 0) swept++;
+    while (swept < SWEEP_BATCH_SPANS && this.#heap.sweepone(p) >= 0) swept++;
     this.after = swept < SWEEP_BATCH_SPANS ? AFTER_PARK : AFTER_YIELD;
-    this.wakeAtNs = Infinity;
     return this.#sweepNs();
   }
 }
@@ -130,7 +129,6 @@ class ForceGcHelper extends G {
   step(): number {
     this.#want();
     this.after = AFTER_PARK;
-    this.wakeAtNs = Infinity;
     return 0;
   }
 }
@@ -229,7 +227,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     if (reason === "heap" && !this.heapAtTrigger()) return false;
     const { heap, sched, pacer } = this.#o;
     // Pick up what is left to sweep; proportional sweeping has normally left nothing.
-    while (heap.sweepone() >= 0);
+    while (heap.sweepone(p) >= 0);
     g.pendingNs += this.takeSweepNs();
     if (reason === "heap" && !this.heapAtTrigger()) return false;
 
@@ -247,7 +245,9 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#o.clearPools(nowNs);
     this.#triggerBytes = this.#reason === "heap" ? pacer.trigger() : pacer.heapLive;
     pacer.startCycle(this.#stwStartNs, sched.nprocs, this.#reason === "periodic");
-    const totals = heap.startMark(Math.floor(nowNs / this.#o.tickNs));
+    // Two cycles within one tick would be one to the slots.
+    const tick = Math.max(Math.floor(nowNs / this.#o.tickNs), heap.lastMarkTick + 1);
+    const totals = heap.startMark(tick);
     stacks.setGCPhase(true);
     goroutines.startScan();
     goroutines.markrootFreeGStacks(0);
@@ -427,6 +427,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
     stacks.freeStackSpans();
     for (let p = 0; p < sched.nprocs; p++) {
       heap.prepareForSweep(p);
+      // An idle P would sit on its page cache, out of the scavenger's sight.
+      if (heap.rules.idlePageCacheFlush && sched.wasIdle(p)) heap.flushPageCache(p);
       stacks.stackcacheClear(p);
     }
     this.#o.onCycle({
@@ -475,8 +477,7 @@ export class ExplicitGc extends G {
     this.#heap = heap;
   }
 
-  step(): number {
-    this.wakeAtNs = Infinity;
+  step(p: number): number {
     switch (this.#stage) {
       case 0:
         if (this.#gc.running) {
@@ -491,7 +492,7 @@ export class ExplicitGc extends G {
         return 0;
       case 1: {
         let swept = 0;
-        while (swept < 100 && this.#heap.sweepone() >= 0) swept++;
+        while (swept < 100 && this.#heap.sweepone(p) >= 0) swept++;
         if (swept < 100) {
           this.#stage = 0;
           this.after = AFTER_PARK;

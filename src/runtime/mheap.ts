@@ -411,7 +411,9 @@ export class Heap {
 
   /** Stack spans by their first page, as stack.ts knows them. */
   allocStackSpan(npages: number): number {
-    return this.spans.base[this.allocManual(npages, "stack")];
+    // First the span, then its column: making one may replace the columns by longer ones.
+    const s = this.allocManual(npages, "stack");
+    return this.spans.base[s];
   }
 
   freeStackSpan(basePage: number): void {

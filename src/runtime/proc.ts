@@ -121,6 +121,7 @@ export class Scheduler {
   readonly #pEndNs: Float64Array;
   readonly #pEvent: Int32Array;
   readonly #idle: number[] = [];
+  readonly #idleBeforeStop: Uint8Array;
   readonly #runq: (G | null)[] = [];
   #runqHead = 0;
   readonly #gs: (G | null)[] = [];
@@ -143,6 +144,7 @@ export class Scheduler {
     this.pState = new Uint8Array(nprocs).fill(P_IDLE);
     this.#pG = new Array<G | null>(nprocs).fill(null);
     this.#pEndNs = new Float64Array(nprocs);
+    this.#idleBeforeStop = new Uint8Array(nprocs);
     this.#pEvent = new Int32Array(nprocs).fill(-1);
     for (let p = nprocs - 1; p >= 0; p--) this.#idle.push(p);
   }
@@ -262,11 +264,17 @@ export class Scheduler {
           this.#runq.push(g);
         }
       }
+      this.#idleBeforeStop[p] = state === P_IDLE ? 1 : 0;
       this.pState[p] = P_STOPPED;
     }
     this.#idle.length = 0;
     this.#running = 0;
     this.queue.push(now + durationNs, PRIORITY_WORLD, EV_START_THE_WORLD, 0);
+  }
+
+  /** Was P `p` idle when the world was last stopped? */
+  wasIdle(p: number): boolean {
+    return this.#idleBeforeStop[p] === 1;
   }
 
   get worldStopped(): boolean {

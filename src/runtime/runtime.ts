@@ -67,7 +67,8 @@ export class GoRuntime {
   }
 
   /** To be called at the head of every step that allocates. */
-  beginStep(nowNs: number): void {
+  beginStep(p: number, nowNs: number): void {
+    this.heap.currentP = p;
     this.sliceNs = 0;
     this.stop = false;
     this.#maxSliceNs = this.gc.marking ? MAX_SLICE_MARKING_NS : MAX_SLICE_NS;

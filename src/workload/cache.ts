@@ -99,7 +99,7 @@ class CacheTask extends G implements Running {
 
   step(p: number, nowNs: number): number {
     const rt = this.#ctx.rt;
-    rt.beginStep(nowNs);
+    rt.beginStep(p, nowNs);
     if (!this.#started || (this.#due < 1 && this.#building === NONE)) {
       this.#started = true;
       this.#accrue(nowNs);

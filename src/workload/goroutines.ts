@@ -11,10 +11,15 @@ import type { Goroutines, WorkloadEntry } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
 import { compileDist, type Sampler } from "./distributions.ts";
 import { Holder, OwnedObjects } from "./owned.ts";
-import type { Context, Running } from "./program.ts";
+import { type Context, type Running, stackDepth } from "./program.ts";
 
-/** Stack bytes a goroutine parked in a channel receive uses below its own frames (measured, see stack.ts). */
-const PARKED_USED_BYTES = 304;
+/**
+ * Stack bytes of a member's own frames and the runtime's above the depth the scenario asks for, in Go 1.26 on amd64: at the
+ * deepest, without and with objects to allocate, and as scanned while it is parked. Measured as in work.ts.
+ */
+const PARK_FRAMES_BYTES = 652;
+const MALLOC_FRAMES_BYTES = 808;
+const PARKED_USED_BYTES = 320;
 
 export function startGoroutines(ctx: Context, entry: Goroutines): Running {
   const manager = new Manager(ctx, entry);
@@ -77,7 +82,7 @@ class Manager extends G implements Running {
 
   step(p: number, nowNs: number): number {
     const rt = this.#ctx.rt;
-    rt.beginStep(nowNs);
+    rt.beginStep(p, nowNs);
     const tick = this.#entry.tick;
     const stopped = nowNs >= (this.#entry.stop ?? Infinity);
     if (this.#starting < 0 && this.#toEnd.length === 0) {
@@ -115,9 +120,10 @@ class Manager extends G implements Running {
       const member = this.#freeMembers.pop() ?? this.#gid.length;
       const gid = rt.goroutines.newproc(p);
       rt.sliceNs += rt.costs.goroutineStartNs + rt.costs.goroutineSwitchNs;
-      const need = this.#stack.sample(this.#rng);
-      rt.sliceNs += rt.goroutines.growTo(p, gid, PARKED_USED_BYTES + need) * rt.costs.stackCopyNsPerByte;
-      rt.goroutines.setUsed(gid, PARKED_USED_BYTES + need);
+      const depth = stackDepth(this.#ctx.program, this.#stack.sample(this.#rng));
+      const frames = this.#objects.length > 0 ? MALLOC_FRAMES_BYTES : PARK_FRAMES_BYTES;
+      rt.sliceNs += rt.goroutines.growTo(p, gid, depth + frames) * rt.costs.stackCopyNsPerByte;
+      rt.goroutines.setUsed(gid, depth + PARKED_USED_BYTES);
       this.#gid[member] = gid;
       this.#owner[member] = rt.owners.alloc();
       this.#held[member] = 0;

@@ -16,6 +16,14 @@ export interface ProgramCosts {
   readonly requestNs: number;
 }
 
+/** Bytes of one level of the recursion by which the oracle deepens a stack (Go 1.26, amd64). */
+const ORACLE_FRAME_BYTES = 120;
+
+/** Stack bytes that a goroutine asked to be `need` deep uses: the oracle recurses by whole frames. */
+export function stackDepth(program: ProgramCosts, need: number): number {
+  return program.declared ? Math.floor(need / ORACLE_FRAME_BYTES) * ORACLE_FRAME_BYTES : Math.round(need);
+}
+
 export interface Context {
   readonly rt: GoRuntime;
   readonly random: RandomStreams;

@@ -86,7 +86,7 @@ class StreamTask extends G {
 
   step(p: number, nowNs: number): number {
     const rt = this.#ctx.rt;
-    rt.beginStep(nowNs);
+    rt.beginStep(p, nowNs);
     if (!this.#started || this.#due < 1) {
       this.#started = true;
       this.#accrue(nowNs);

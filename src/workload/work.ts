@@ -9,7 +9,7 @@ import type { Batch, Service } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
 import { compileDist, type Sampler } from "./distributions.ts";
 import { Holder, OwnedObjects } from "./owned.ts";
-import type { Context } from "./program.ts";
+import { type Context, stackDepth } from "./program.ts";
 
 const STAGE_BEGIN = 0;
 const STAGE_ALLOC = 1;
@@ -17,8 +17,16 @@ const STAGE_COMPUTE = 2;
 const STAGE_WAIT = 3;
 const STAGE_END = 4;
 
-/** Stack bytes of a handler's own frames and of the runtime's below it, above those the scenario asks for. */
-const HANDLER_FRAMES_BYTES = 500;
+/**
+ * Stack bytes of a handler's own frames and the runtime's above the depth the scenario asks for, in Go 1.26 on amd64:
+ * at the deepest while it computes, allocates or goes to sleep, and as scanned in its wait and between two items. Measured
+ * on the oracle's handler, by the depths at which its stack doubles and by /gc/scan/stack:bytes of parked handlers.
+ */
+const COMPUTE_FRAMES_BYTES = 1048;
+const MALLOC_FRAMES_BYTES = 1096;
+const SLEEP_FRAMES_BYTES = 1168;
+const WAITING_USED_BYTES = 984;
+const PAUSED_USED_BYTES = 344;
 
 /** What the work of one entry is made of; shared by all its goroutines and replaced by phases. */
 export class WorkSpec {
@@ -65,6 +73,8 @@ export abstract class Work extends G {
   #counts: number[] = [];
   #cpuNs = 0;
   #ioNs = 0;
+  /** Stack bytes the scenario asks for. */
+  #depth = 0;
 
   constructor(spec: WorkSpec) {
     super();
@@ -76,7 +86,7 @@ export abstract class Work extends G {
 
   step(p: number, nowNs: number): number {
     const { rt } = this.spec.ctx;
-    rt.beginStep(nowNs);
+    rt.beginStep(p, nowNs);
     switch (this.#stage) {
       case STAGE_BEGIN:
         this.#begin(p, nowNs);
@@ -92,6 +102,7 @@ export abstract class Work extends G {
           this.#group = -1;
           this.#left = 0;
           if (this.#ioNs > 0) {
+            rt.goroutines.setUsed(this.gid, this.#depth + WAITING_USED_BYTES);
             this.after = AFTER_PARK;
             this.sleepNs = this.#ioNs + rt.costs.timerSlackNs;
           }
@@ -100,6 +111,7 @@ export abstract class Work extends G {
         break;
       case STAGE_END:
         this.spec.objects.release(p, this.holder, nowNs);
+        rt.goroutines.setUsed(this.gid, PAUSED_USED_BYTES);
         this.#stage = STAGE_BEGIN;
         this.finished(p, nowNs);
         break;
@@ -113,14 +125,18 @@ export abstract class Work extends G {
     const rng = spec.rng;
     this.#cpuNs = spec.cpu.sample(rng);
     this.#ioNs = spec.hasIo ? spec.io.sample(rng) : 0;
-    const stack = spec.stack.sample(rng);
     if (this.gid < 0) {
       this.gid = rt.goroutines.newproc(p);
       rt.sliceNs += rt.costs.goroutineStartNs;
     }
-    const deep = stack + HANDLER_FRAMES_BYTES;
-    rt.sliceNs += rt.goroutines.growTo(p, this.gid, deep) * rt.costs.stackCopyNsPerByte;
-    rt.goroutines.setUsed(this.gid, deep);
+    this.#depth = stackDepth(program, spec.stack.sample(rng));
+    const frames =
+      this.#ioNs > 0
+        ? SLEEP_FRAMES_BYTES
+        : spec.objects.length > 0
+          ? MALLOC_FRAMES_BYTES
+          : COMPUTE_FRAMES_BYTES;
+    rt.sliceNs += rt.goroutines.growTo(p, this.gid, this.#depth + frames) * rt.costs.stackCopyNsPerByte;
     spec.objects.expire(nowNs);
     rt.sliceNs += program.requestNs;
     if (spec.objects.needsOwner) this.holder.owner = rt.owners.alloc();
