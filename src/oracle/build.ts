@@ -67,22 +67,26 @@ function contentHash(folder: string, version: string): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Builds the oracle, if it has not been yet, and returns the program's path. */
-export function buildOracle(go: Go): string {
+/** Builds the oracle, if it has not been yet, and returns the program's path. `tag` selects a variant for calibration. */
+export function buildOracle(go: Go, tag: "" | "globals" = ""): string {
   const source = sourceFolder();
   const cache = join(tmpdir(), `gomemsim-oracle-${userInfo().uid}`);
   mkdirSync(cache, { recursive: true, mode: 0o700 });
-  const target = join(cache, `oracle-${contentHash(source, go.version)}`);
+  const target = join(cache, `oracle-${contentHash(source, go.version)}${tag === "" ? "" : `-${tag}`}`);
   if (existsSync(target)) return target;
   const building = `${target}.${process.pid}`;
   try {
-    execFileSync(go.path, ["build", "-trimpath", "-o", building, "."], {
-      cwd: source,
-      encoding: "utf8",
-      stdio: ["ignore", "ignore", "pipe"],
-      // The program has no dependencies, and a workspace or another toolchain of the user's must not interfere.
-      env: { ...process.env, GOWORK: "off", GOFLAGS: "-mod=mod", GOTOOLCHAIN: "local", CGO_ENABLED: "0" },
-    });
+    execFileSync(
+      go.path,
+      ["build", "-trimpath", ...(tag === "" ? [] : ["-tags", tag]), "-o", building, "."],
+      {
+        cwd: source,
+        encoding: "utf8",
+        stdio: ["ignore", "ignore", "pipe"],
+        // The program has no dependencies, and a workspace or another toolchain of the user's must not interfere.
+        env: { ...process.env, GOWORK: "off", GOFLAGS: "-mod=mod", GOTOOLCHAIN: "local", CGO_ENABLED: "0" },
+      },
+    );
   } catch (error) {
     const output =
       typeof error === "object" && error !== null && "stderr" in error ? String(error.stderr).trim() : "";

@@ -41,13 +41,23 @@ export const machineProfile = z.strictObject({
     init_page_ns: ns,
     /** First touch of an OS page. */
     fault_ns: ns,
+    /** Giving an OS page back (madvise). */
+    scavenge_ns_per_page: ns.default(300),
     sweep_span_ns: ns,
   }),
   mark: z.strictObject({
-    /** Marking one object, by live heap bytes: pointer-free (found, marked) and pointerful (also queued and scanned). */
+    /**
+     * Marking one object of up to 512 bytes (whose mark bits lie in its span), by live heap bytes: pointer-free (found,
+     * marked), and pointerful (also queued and visited, its bytes and pointers apart).
+     */
     noscan_object_ns: curve,
     scan_object_ns: curve,
-    /** Scanning, per byte of pointer part that holds non-nil pointers to already marked objects. */
+    /** The same for larger objects, whose mark bits lie elsewhere. */
+    noscan_big_object_ns: curve,
+    scan_big_object_ns: curve,
+    /** A non-nil pointer met while scanning: the object it leads to is looked up and, here, found marked. */
+    pointer_ns: curve,
+    /** Scanning, per byte of scan work that holds no pointer. */
     scan_ns_per_byte: curve,
     stack_ns_per_byte: ns,
     goroutine_ns: ns,
@@ -63,8 +73,18 @@ export const machineProfile = z.strictObject({
     timer_slack_ns: ns,
     stack_copy_ns_per_byte: ns,
   }),
-  /** What the oracle's own bookkeeping costs per object it tracks, and per tick. */
-  oracle: z.strictObject({ object_ns: ns, drop_ns: ns, tick_ns: ns, request_ns: ns }),
+  /** What the oracle's own bookkeeping costs. */
+  oracle: z.strictObject({
+    /** An object held by a slot table: its slot, its place in the death wheel, its random draws. */
+    object_ns: ns,
+    /** Dropping it. */
+    drop_ns: ns,
+    /** An object held by an owner table. */
+    owned_object_ns: ns,
+    /** CPU of the whole process for one wake-up of a ticking goroutine. */
+    tick_ns: ns,
+    request_ns: ns,
+  }),
   /** A Go process that has done nothing yet (the oracle with an empty workload). */
   baseline: z.strictObject({
     globals_bytes: z.int().min(0),

@@ -1,0 +1,90 @@
+/** `gomemsim calibrate`: measures what the runtime's actions cost on this machine and writes a machine profile. */
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { availableParallelism, freemem, loadavg } from "node:os";
+import type { CommandModule } from "yargs";
+import { buildOracle, findGo, GoError } from "../oracle/build.ts";
+import { calibrate } from "../oracle/calibrate.ts";
+import { provenanceOf } from "../oracle/recording.ts";
+import { machineProfile } from "../scenario/profile.ts";
+import { complain, print } from "./console.ts";
+import { CliError, EXIT } from "./exit.ts";
+import { once } from "./options.ts";
+import { cannotWrite } from "./outputs.ts";
+
+interface CalibrateArguments {
+  readonly out: string | undefined;
+  readonly quick: boolean;
+  readonly go: string | undefined;
+  readonly name: string | undefined;
+}
+
+/** What the runtime asks of the processor before it uses its AVX-512 span scanner. */
+const SCANNER_NEEDS = ["avx512vl", "avx512bw", "gfni", "avx512_bitalg", "avx512vbmi", "avx512_vpopcntdq"];
+
+/** Whether Go's collector scans spans with AVX-512 here. */
+function usesAvx512(): boolean {
+  try {
+    const flags = /^flags\s*:\s*(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1].split(" ") ?? [];
+    return SCANNER_NEEDS.every((flag) => flags.includes(flag));
+  } catch {
+    return false;
+  }
+}
+
+/** Short lists on one line: a profile is read by people. */
+function profileJson(profile: unknown): string {
+  return `${JSON.stringify(profile, null, 2).replace(/\[\s+([^[\]{}]*?)\s+\]/g, (_, list: string) => `[${list.replace(/\s+/g, " ")}]`)}\n`;
+}
+
+async function run(args: CalibrateArguments): Promise<void> {
+  if (process.platform !== "linux") throw new CliError(EXIT.go, "calibrate measures Linux only");
+  const load = loadavg()[0];
+  if (load > 0.5) complain(`note: the machine is busy (load ${load.toFixed(1)}); costs will come out high`);
+  try {
+    const go = findGo(args.go);
+    const profile = await calibrate({
+      binary: buildOracle(go),
+      binaryWithGlobals: buildOracle(go, "globals"),
+      procs: availableParallelism(),
+      quick: args.quick,
+      freeBytes: freemem(),
+      provenance: provenanceOf(go.version, `gomemsim calibrate${args.quick ? " --quick" : ""}`),
+      name: args.name ?? "this-machine",
+      avx512: usesAvx512(),
+      onStep: (what) => complain(`measuring ${what}`),
+    });
+    const text = profileJson(machineProfile.parse(profile));
+    if (args.out === undefined) {
+      await print(text);
+      return;
+    }
+    const temporary = `${args.out}.tmp-${process.pid}`;
+    try {
+      writeFileSync(temporary, text);
+      renameSync(temporary, args.out);
+    } catch (error) {
+      throw cannotWrite(args.out, error);
+    }
+    complain(`wrote ${args.out}`);
+  } catch (error) {
+    if (error instanceof GoError) throw new CliError(EXIT.go, error.message, { cause: error });
+    throw error;
+  }
+}
+
+export const calibrateCommand: CommandModule<object, CalibrateArguments> = {
+  command: "calibrate",
+  describe: "Measure this machine's costs and write a machine profile",
+  builder: (yargs) =>
+    yargs
+      .option("out", {
+        type: "string",
+        nargs: 1,
+        coerce: once("out"),
+        describe: "File to write (default: standard output)",
+      })
+      .option("name", { type: "string", nargs: 1, coerce: once("name"), describe: "The profile's name" })
+      .option("quick", { type: "boolean", default: false, describe: "Fewer repeats and smaller heaps" })
+      .option("go", { type: "string", nargs: 1, coerce: once("go"), describe: "Go command to use" }),
+  handler: run,
+};
