@@ -65,8 +65,9 @@ func (s *source) runCache() {
 	accrued, due := c.start, 0.0
 	for {
 		woke := sinceStart()
+		now := min64(woke, durationNs)
 		for {
-			until := woke
+			until := now
 			if c.next != nil && c.next.at < until {
 				until = c.next.at
 			}
@@ -76,7 +77,7 @@ func (s *source) runCache() {
 			if until > accrued {
 				accrued = until
 			}
-			if until == woke {
+			if until == now {
 				break
 			}
 			c = c.next

@@ -18,9 +18,10 @@ func (s *source) stream() {
 	share := 1 / float64(s.first.goroutines)
 	for {
 		woke := sinceStart()
+		now := min64(woke, durationNs)
 		// What came due under the settings before the last phase counts at their rate.
 		for {
-			until := woke
+			until := now
 			if c.next != nil && c.next.at < until {
 				until = c.next.at
 			}
@@ -30,7 +31,7 @@ func (s *source) stream() {
 			if until > accrued {
 				accrued = until
 			}
-			if until == woke {
+			if until == now {
 				break
 			}
 			c = c.next

@@ -1,0 +1,82 @@
+/** The Go program itself, run for a second or two. Without Go these tests are skipped, and say so. */
+import { describe, expect, test } from "vitest";
+import { buildOracle, findGo, GoError } from "../../src/oracle/build.ts";
+import { METRICS } from "../../src/oracle/metrics.ts";
+import { type RealRun, runOracle } from "../../src/oracle/run.ts";
+import { loadScenario } from "../../src/scenario/load.ts";
+
+const program = ((): string => {
+  try {
+    return process.platform === "linux" ? buildOracle(findGo()) : "";
+  } catch (error) {
+    if (error instanceof GoError) return "";
+    throw error;
+  }
+})();
+
+async function run(workload: string, head = "duration: 1s\nsample_interval: 50ms\n"): Promise<RealRun> {
+  const text = `name: t\n${head}workload:\n${workload}`;
+  const loaded = loadScenario(text, "t.yaml");
+  if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors));
+  return runOracle(program, loaded.scenarios[0], 1);
+}
+
+describe.skipIf(program === "")(
+  `the oracle${program === "" ? " (skipped: no Go on this machine)" : ""}`,
+  () => {
+    test("plays a stream: as many objects as its rate asks for, as many live as they last", async () => {
+      const { result, figures, trace } = await run(
+        "  - {kind: stream, name: s, rate: 200k/s, size: 64, pointers: 50%, lifetime: 100ms, goroutines: 2}\n",
+      );
+      const [source] = result.sources;
+      expect(source.objects).toBeGreaterThan(150_000);
+      expect(source.objects).toBeLessThanOrEqual(200_000);
+      expect(source.bytes).toBe(source.objects * 64);
+      expect(source.held).toBeGreaterThan(15_000);
+      expect(source.held).toBeLessThan(40_000);
+      // What the runtime counted: our objects and a few of its own.
+      expect(figures["mallocs"]).toBeGreaterThan(source.objects * 0.97);
+      expect(figures["mallocs"]).toBeLessThan(source.objects + 2000);
+      expect(trace.length).toBeGreaterThanOrEqual(figures["gc_count"]);
+      expect(result.samples.rows.length).toBe(21);
+      for (const { name } of METRICS) expect(figures[name], name).toBeGreaterThanOrEqual(0);
+    });
+
+    test("plays a service with a bound, pools and an arena; a cache; goroutines; batch; a leak; phases", async () => {
+      const { result } = await run(
+        `  - kind: service
+    name: svc
+    arrivals: {rate: 500/s}
+    cpu: 50us
+    io: 2ms
+    stack: 5KiB
+    concurrency: 8
+    objects:
+      - {count: 10, size: {lognormal: {median: 200, sigma: 1}}, pointers: 50%}
+      - {count: 2.5, size: 4KiB, allocator: pool}
+      - {count: 20, size: 100, allocator: arena}
+      - {size: 40KiB}
+      - {size: 9, lifetime: 100ms}
+  - {kind: cache, name: c, requests: 20k/s, keys: 5000, skew: 1, max_entries: 500, ttl: 200ms, objects: [{size: 300, count: 2}]}
+  - {kind: cache, name: r, requests: 20k/s, keys: 5000, max_bytes: 64KiB, replacement: random, prefill: true, objects: [{size: 300}]}
+  - {kind: goroutines, name: g, count: 200, stack: 3000, lifetime: {exponential: 300ms}, objects: [{size: 128}]}
+  - {kind: batch, name: b, workers: 2, pause: 1ms, items: 50, objects: [{size: 1000, count: 20, pointers: 100%}]}
+  - {kind: leak, name: l, rate: 1k/s, size: 100}
+`,
+        "duration: 1s\nphases:\n  - {at: 500ms, set: {workload.g.count: 50, workload.l.rate: 5k/s}}\ninterventions:\n  - {at: 300ms, do: gc, every: 300ms}\n",
+      );
+      const of = (name: string) => result.sources.find((source) => source.name === name)!;
+      expect(of("svc").completed).toBeGreaterThan(300);
+      expect(of("svc").latency_ns?.["p50"]).toBeGreaterThan(2e6);
+      expect(of("c")["entries"]).toBe(500);
+      expect(of("c").held).toBe(1000);
+      expect(of("r")["entries"]).toBeLessThanOrEqual(217); // 64 KiB hold 215.6 entries of 304 bytes: the next one stops
+      expect(of("b").completed).toBe(50);
+      expect(of("l").objects).toBeGreaterThan(2700);
+      expect(of("l").objects).toBeLessThanOrEqual(3000);
+      expect(of("l").held).toBe(of("l").objects);
+      expect(of("g")["alive"]).toBeLessThan(150);
+      expect(result.memstats["NumForcedGC"]).toBe(3);
+    });
+  },
+);
