@@ -50,6 +50,7 @@ class Manager extends G implements Running {
   #starting = -1;
   #group = 0;
   #left = 0;
+  #depth = 0;
   readonly #holder = new Holder();
   completed = 0;
 
@@ -123,7 +124,7 @@ class Manager extends G implements Running {
       const depth = stackDepth(this.#ctx.program, this.#stack.sample(this.#rng));
       const frames = this.#objects.length > 0 ? MALLOC_FRAMES_BYTES : PARK_FRAMES_BYTES;
       rt.sliceNs += rt.goroutines.growTo(p, gid, depth + frames) * rt.costs.stackCopyNsPerByte;
-      rt.goroutines.setUsed(gid, depth + PARKED_USED_BYTES);
+      this.#depth = depth;
       this.#gid[member] = gid;
       this.#owner[member] = rt.owners.alloc();
       this.#held[member] = 0;
@@ -133,6 +134,18 @@ class Manager extends G implements Running {
     }
     const member = this.#starting;
     this.#holder.owner = this.#owner[member];
+    this.#populate(p, member, nowNs);
+    const deepest = this.#depth + MALLOC_FRAMES_BYTES + rt.slowFramesBytes;
+    const gid = this.#gid[member];
+    if (rt.slowFramesBytes > 0) {
+      rt.sliceNs += rt.goroutines.growTo(p, gid, deepest) * rt.costs.stackCopyNsPerByte;
+      rt.slowFramesBytes = 0;
+    }
+    rt.goroutines.setUsed(gid, this.#depth + PARKED_USED_BYTES);
+  }
+
+  #populate(p: number, member: number, nowNs: number): void {
+    const rt = this.#ctx.rt;
     while (!rt.stop) {
       if (this.#left > 0) {
         this.#objects.allocOne(this, p, this.#group, this.#holder, this.#rng, nowNs);

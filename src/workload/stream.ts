@@ -17,9 +17,10 @@ const BLOCK = 512;
 export function startStream(ctx: Context, entry: Stream | Leak): Running {
   const source = ctx.addSource(entry.name);
   const n = entry.kind === "stream" ? entry.goroutines : 1;
+  const table = ctx.program.declared ? new SlotTable(ctx.rt, source, ctx.durationNs) : null;
   const tasks: StreamTask[] = [];
   for (let i = 0; i < n; i++) {
-    const task = new StreamTask(ctx, source, entry, n, ctx.random.stream(`${entry.name}/${i}`));
+    const task = new StreamTask(ctx, source, entry, n, table, ctx.random.stream(`${entry.name}/${i}`));
     tasks.push(task);
     ctx.rt.sched.readyAt(task, entry.start);
   }
@@ -38,7 +39,7 @@ class StreamTask extends G {
   readonly #source: number;
   readonly #share: number;
   readonly #deaths = new Int32Array(BLOCK);
-  #table: SlotTable | null;
+  readonly #table: SlotTable | null;
   #kinds!: KindSampler;
   #death!: DeathSampler;
   #perNs = 0;
@@ -53,14 +54,21 @@ class StreamTask extends G {
   /** A kind drawn for an object the last step had no room for; -1 for none. */
   #wokeNs = 0;
 
-  constructor(ctx: Context, source: number, entry: Stream | Leak, share: number, rng: Rng) {
+  constructor(
+    ctx: Context,
+    source: number,
+    entry: Stream | Leak,
+    share: number,
+    table: SlotTable | null,
+    rng: Rng,
+  ) {
     super();
     this.#ctx = ctx;
     this.#source = source;
     this.#share = share;
     this.#rng = rng;
     this.#accruedNs = entry.start;
-    this.#table = ctx.program.declared ? new SlotTable(ctx.rt, source, ctx.durationNs) : null;
+    this.#table = table;
     this.configure(entry, entry.start);
   }
 

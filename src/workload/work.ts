@@ -55,6 +55,11 @@ export class WorkSpec {
     this.objects.configure(entry.objects, entry.arena_block);
   }
 
+  /** The timer of time.Sleep, in which the oracle waits: 96 bytes, pointers up to byte 80. */
+  get timerKind(): number {
+    return this.ctx.rt.kinds.add(this.#source, 96, 80);
+  }
+
   /** The kind of the oracle's table of `n` pointers to one owner's objects. */
   ownerTableKind(n: number): number {
     return this.ctx.rt.kinds.add(this.#source, n * 8, n * 8);
@@ -85,7 +90,8 @@ export abstract class Work extends G {
   protected abstract finished(p: number, nowNs: number): void;
 
   step(p: number, nowNs: number): number {
-    const { rt } = this.spec.ctx;
+    const { spec } = this;
+    const { rt } = spec.ctx;
     rt.beginStep(p, nowNs);
     switch (this.#stage) {
       case STAGE_BEGIN:
@@ -102,6 +108,7 @@ export abstract class Work extends G {
           this.#group = -1;
           this.#left = 0;
           if (this.#ioNs > 0) {
+            if (spec.ctx.program.declared) rt.alloc(this, p, spec.timerKind, ~this.holder.owner);
             rt.goroutines.setUsed(this.gid, this.#depth + WAITING_USED_BYTES);
             this.after = AFTER_PARK;
             this.sleepNs = this.#ioNs + rt.costs.timerSlackNs;
@@ -110,7 +117,7 @@ export abstract class Work extends G {
         }
         break;
       case STAGE_END:
-        this.spec.objects.release(p, this.holder, nowNs);
+        spec.objects.release(p, this.holder, nowNs);
         rt.goroutines.setUsed(this.gid, PAUSED_USED_BYTES);
         this.#stage = STAGE_BEGIN;
         this.finished(p, nowNs);
@@ -170,6 +177,10 @@ export abstract class Work extends G {
       }
       spec.objects.allocOne(this, p, this.#group, this.holder, spec.rng, nowNs);
       this.#left--;
+    }
+    if (rt.slowFramesBytes > 0) {
+      const deepest = this.#depth + MALLOC_FRAMES_BYTES + rt.slowFramesBytes;
+      rt.sliceNs += rt.goroutines.growTo(p, this.gid, deepest) * rt.costs.stackCopyNsPerByte;
     }
     this.after = AFTER_RUN;
   }
