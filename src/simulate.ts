@@ -9,6 +9,7 @@ import type { RuntimeCosts } from "./runtime/costs.ts";
 import { KindTable } from "./runtime/kinds.ts";
 import { type CycleRecord, ExplicitGc, Gc } from "./runtime/mgc.ts";
 import { GcController, type MemoryLimitInputs, noMemoryLimit } from "./runtime/mgcpacer.ts";
+import { Scavenger } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
 import { mapProfileBuckets } from "./runtime/mprof.ts";
@@ -156,6 +157,7 @@ function runtimeCosts(profile: MachineProfile, declared: boolean): RuntimeCosts 
     tinyNs: alloc.tiny_ns,
     zeroNsPerByte: alloc.zero_ns_per_byte,
     faultNs: alloc.fault_ns,
+    scavengeNsPerPage: alloc.scavenge_ns_per_page,
     sweepSpanNs: alloc.sweep_span_ns,
     mallocNoscanNs: alloc.malloc_noscan_ns,
     mallocScanNs: alloc.malloc_scan_ns,
@@ -228,7 +230,7 @@ class Simulation {
     const heap = new Heap({
       rules,
       kinds,
-      pages: new PageAlloc(),
+      pages: new PageAlloc(rules),
       accounting: pacer,
       procs,
       os: memory,
@@ -268,12 +270,19 @@ class Simulation {
     );
     const pauseRng = random.stream("pauses");
     pacer.addGlobals(profile.baseline.globals_bytes);
+    const scavenger = new Scavenger({
+      sched,
+      heap,
+      nsPerPage: costs.scavengeNsPerPage,
+      timerSlackNs: costs.timerSlackNs,
+    });
     const gc = new Gc({
       sched,
       heap,
       pacer,
       goroutines,
       stacks,
+      scavenger,
       costs,
       globalsBytes: profile.baseline.globals_bytes,
       tickNs,

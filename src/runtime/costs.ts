@@ -16,6 +16,8 @@ export interface RuntimeCosts {
   readonly tinyNs: number;
   readonly zeroNsPerByte: number;
   readonly faultNs: number;
+  /** Giving an OS page back to the OS. */
+  readonly scavengeNsPerPage: number;
   readonly sweepSpanNs: number;
   readonly mallocNoscanNs: CostCurve;
   readonly mallocScanNs: CostCurve;

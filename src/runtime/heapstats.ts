@@ -89,6 +89,8 @@ export class HeapWork {
   reclaimedPages = 0;
   /** Spans returned to the page heap. */
   spansFreed = 0;
+  /** OS pages given back by allocations. */
+  pagesScavenged = 0;
 
   reset(): void {
     this.refills = 0;
@@ -102,5 +104,6 @@ export class HeapWork {
     this.largeAllocs = 0;
     this.reclaimedPages = 0;
     this.spansFreed = 0;
+    this.pagesScavenged = 0;
   }
 }

@@ -24,6 +24,7 @@ import {
   workerFractional,
   workerIdle,
 } from "./mgcpacer.ts";
+import type { Scavenger } from "./mgcscavenge.ts";
 import type { Heap } from "./mheap.ts";
 import {
   AFTER_PARK,
@@ -88,6 +89,7 @@ export interface GcOptions {
   readonly pacer: GcController;
   readonly goroutines: Goroutines;
   readonly stacks: StackAllocator;
+  readonly scavenger: Scavenger;
   readonly costs: RuntimeCosts;
   readonly globalsBytes: number;
   readonly tickNs: number;
@@ -201,8 +203,10 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#o.heap.commitCycle(trigger);
   }
 
-  /** The background scavenger's goals: not modelled yet, nothing is released in the background. */
-  paceScavenger(): void {}
+  /** Follows them too (gcPaceScavenger). */
+  paceScavenger(memoryLimit: number, heapGoal: number, lastHeapGoal: number): void {
+    this.#o.scavenger.pace(memoryLimit, heapGoal, lastHeapGoal);
+  }
 
   /** Asks for a cycle from inside a goroutine's step. */
   want(reason: GcReason): void {
@@ -248,6 +252,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
     // Two cycles within one tick would be one to the slots.
     const tick = Math.max(Math.floor(nowNs / this.#o.tickNs), heap.lastMarkTick + 1);
     const totals = heap.startMark(tick);
+    // Until the next sweep nothing more becomes free: what there is may go now (finishsweep_m).
+    this.#o.scavenger.wake();
     stacks.setGCPhase(true);
     goroutines.startScan();
     goroutines.markrootFreeGStacks(0);
@@ -414,6 +420,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     const bytesMarked = heap.finishMark();
     pacer.resetLive(bytesMarked);
     gcControllerCommit(pacer, heap.isSweepDone(), false, this);
+    this.#o.scavenger.nextGen();
     this.numGC++;
     const pauseNs = this.#stw1Ns + this.#stw2Ns;
     this.pauseTotalNs += pauseNs;

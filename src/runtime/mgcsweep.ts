@@ -112,6 +112,7 @@ export function sweepone(h: Heap, p: number): number {
     const s = nextSpanForSweep(h);
     if (s < 0) {
       h.sweepDrained = true;
+      h.scavenger?.sweepDone();
       return -1;
     }
     if (!tryAcquire(h, s)) continue;

@@ -75,15 +75,21 @@ export interface HeapOs extends MetadataMemory {
   sysReserve(nbytes: number): void;
   sysMap(startByte: number, nbytes: number): void;
   sysUsed(startByte: number, nbytes: number): void;
+  sysUnused(startByte: number, nbytes: number): void;
   sysFault(startByte: number, nbytes: number): void;
   touch(startByte: number, endByte: number): number;
   isResident(startByte: number, endByte: number): boolean;
 }
 
-/** Called after pages were taken from the page heap and before they are used: synchronous scavenging. */
-export interface AllocScavenger {
-  /** `scavBytes` of the allocation were scavenged, the heap has just grown by `growthBytes`. */
+/** The scavenger, as the heap sees it. */
+export interface HeapScavenger {
+  /**
+   * Pages were taken from the page heap and are not used yet: `scavBytes` of them were scavenged, the heap has just
+   * grown by `growthBytes`. Time for synchronous scavenging.
+   */
   spanAllocated(scavBytes: number, growthBytes: number): void;
+  /** The last span of a cycle was swept. */
+  sweepDone(): void;
 }
 
 export interface HeapOptions {
@@ -122,7 +128,7 @@ export class Heap {
   /** mspan records waiting in each P's cache. */
   #mspanCache = new Int32Array(0);
   /** May be set by whoever models the scavenger. */
-  scavenger: AllocScavenger | undefined;
+  scavenger: HeapScavenger | undefined;
 
   readonly stats = new HeapStats();
   readonly work = new HeapWork();
@@ -440,6 +446,11 @@ export class Heap {
   noteScavenged(nbytes: number): void {
     this.stats.heapFree -= nbytes;
     this.stats.heapReleased += nbytes;
+  }
+
+  /** heapRetained: the heap's own estimate of its part of the resident set. */
+  get retained(): number {
+    return this.stats.heapInUse + this.stats.heapFree;
   }
 
   /** gcController.mappedReady: bytes of all memory in use or ready for use, what the memory limit counts. */

@@ -16,8 +16,7 @@
  * The result of a search does not depend on where the origin lies, only `searchAddr` between searches might,
  * and it is a hint.
  *
- * Simplified: the tree's own memory is not counted here (mheap's metadata does that); of the scavenger's index
- * only the pages in use per chunk are kept, at the places where Go updates the index. Huge-page advice on the
+ * Simplified: the tree's own memory is not counted here (mheap's metadata does that). Huge-page advice on the
  * bitmaps is not modelled.
  */
 
@@ -42,6 +41,8 @@ import {
   sumStart,
   trailingZeros32,
 } from "./mpallocbits.ts";
+import { ScavengeIndex, type ScavengeRules } from "./scavengeindex.ts";
+import { rulesFor } from "./version.ts";
 
 /** maxSearchAddr: nothing is free. */
 export const maxSearchAddr = 0x7fffffff;
@@ -110,9 +111,11 @@ export class PageAlloc {
   allocBits: Int32Array = new Int32Array(0);
   scavBits: Int32Array = new Int32Array(0);
 
-  /** Leaf summaries (packed) and pages in use, per chunk. */
+  /** Where the scavenger finds pages to give back; told of every allocation and free. */
+  readonly scav: ScavengeIndex;
+
+  /** Leaf summaries (packed), per chunk. */
   #leaf: Int32Array = new Int32Array(0);
-  #chunkInUse: Uint16Array = new Uint16Array(0);
   /** Summaries of the inner levels. */
   #inner: Int32Array = new Int32Array(0);
 
@@ -127,6 +130,10 @@ export class PageAlloc {
   #freeBase = 0;
   #freeBound = 0;
 
+  constructor(rules: ScavengeRules = rulesFor("1.26")) {
+    this.scav = new ScavengeIndex(rules);
+  }
+
   /** pageAlloc.grow: adds `npages` from page `base` on, free and scavenged. Both are widened to whole chunks. */
   grow(base: number, npages: number): void {
     if (npages <= 0 || base < 0) throw new Error(`grow: bad range: base ${base}, ${npages} pages`);
@@ -140,6 +147,7 @@ export class PageAlloc {
     if (this.totalPages === 0 || startChunk < this.start) this.start = startChunk;
     if (endChunk > this.end) this.end = endChunk;
     this.#addInUse(chunkBase, chunkLimit);
+    this.scav.grow(startChunk, endChunk);
     if (chunkBase < this.searchAddr) this.searchAddr = chunkBase;
 
     for (let c = startChunk; c < endChunk; c++) {
@@ -206,8 +214,9 @@ export class PageAlloc {
       setRange(this.allocBits, at, si, n);
       if (scavHere > 0) clearRange(this.scavBits, at, si, n);
       scav += scavHere;
-      this.#indexAlloc(leaf, n);
+      this.scav.alloc(c, n);
     }
+    this.freePageCount -= npages;
     this.scavengedPages -= scav;
     this.#update(base, npages, true, true);
     return scav * pageSize;
@@ -222,10 +231,10 @@ export class PageAlloc {
     for (let c = sc; c <= ec; c++) {
       const si = c === sc ? base & (pallocChunkPages - 1) : 0;
       const n = (c === ec ? (last & (pallocChunkPages - 1)) + 1 : pallocChunkPages) - si;
-      const leaf = this.#leafOf(c);
-      clearRange(this.allocBits, leaf << logChunkWords, si, n);
-      this.#indexFree(leaf, n);
+      clearRange(this.allocBits, this.#leafOf(c) << logChunkWords, si, n);
+      this.scav.free(c, si + n - 1, n);
     }
+    this.freePageCount += npages;
     this.#update(base, npages, true, false);
   }
 
@@ -282,7 +291,9 @@ export class PageAlloc {
     scavBits[w + 1] = scavHi & ~cacheHi;
     this.scavengedPages -= onesCount32(scavLo & cacheLo) + onesCount32(scavHi & cacheHi);
     this.#update(base, pageCachePages, false, true);
-    this.#indexAlloc(leaf, onesCount32(cacheLo) + onesCount32(cacheHi));
+    const npages = onesCount32(cacheLo) + onesCount32(cacheHi);
+    this.scav.alloc(ci, npages);
+    this.freePageCount -= npages;
     // The block's last page, not the page after: searchAddr may not leave the heap.
     this.searchAddr = base + pageCachePages - 1;
   }
@@ -290,7 +301,8 @@ export class PageAlloc {
   /** The work of pageCache.flush: the pages a cache did not use are free again. The caller empties the block. */
   freeBlock(from: PageBlock): void {
     const base = from.base;
-    const leaf = this.#leafOf(base >>> logPallocChunkPages);
+    const ci = base >>> logPallocChunkPages;
+    const leaf = this.#leafOf(ci);
     const w = (leaf << logChunkWords) + ((base & (pallocChunkPages - 1)) >>> 5);
     const { allocBits, scavBits } = this;
     const scavLo = from.scavLo & ~scavBits[w];
@@ -300,7 +312,10 @@ export class PageAlloc {
     scavBits[w] |= scavLo;
     scavBits[w + 1] |= scavHi;
     this.scavengedPages += onesCount32(scavLo) + onesCount32(scavHi);
-    this.#indexFree(leaf, onesCount32(from.cacheLo) + onesCount32(from.cacheHi));
+    const npages = onesCount32(from.cacheLo) + onesCount32(from.cacheHi);
+    const last = from.cacheHi !== 0 ? 63 - Math.clz32(from.cacheHi) : 31 - Math.clz32(from.cacheLo);
+    this.scav.flush(ci, (base & (pallocChunkPages - 1)) + last, npages);
+    this.freePageCount += npages;
     if (base < this.searchAddr) this.searchAddr = base;
     this.#update(base, pageCachePages, false, false);
   }
@@ -436,11 +451,6 @@ export class PageAlloc {
     return this.#leafOf(ci) << logChunkWords;
   }
 
-  /** Pages in use in a chunk, page caches included. */
-  chunkInUse(ci: number): number {
-    return this.#chunkInUse[this.#leafOf(ci)];
-  }
-
   /** Longest free run inside a chunk (its leaf summary). */
   chunkMaxFree(ci: number): number {
     return sumMax(this.#leaf[this.#leafOf(ci)]);
@@ -557,10 +567,8 @@ export class PageAlloc {
         const leaf = this.#leafOf(c);
         const at = leaf << logChunkWords;
         const used = popcntRange(this.allocBits, at, 0, pallocChunkPages);
-        if (used !== this.#chunkInUse[leaf])
-          throw new Error(
-            `chunk ${c}: ${used} pages in use by its bitmap, ${this.#chunkInUse[leaf]} counted`,
-          );
+        if (used !== this.scav.inUse(c))
+          throw new Error(`chunk ${c}: ${used} pages in use by its bitmap, ${this.scav.inUse(c)} counted`);
         if (summarize(this.allocBits, at) !== this.#leaf[leaf]) throw new Error(`chunk ${c}: stale summary`);
         if (used < pallocChunkPages && firstFree === maxSearchAddr)
           firstFree = (c << logPallocChunkPages) + foundIndex(findInChunk(this.allocBits, at, 1, 0));
@@ -591,27 +599,11 @@ export class PageAlloc {
 
   // --- internals ------------------------------------------------------------------------------------------
 
-  /** Index of a chunk's entry in `#leaf` and `#chunkInUse`. */
+  /** Index of a chunk's entry in `#leaf`. */
   #leafOf(ci: number): number {
     const slot = this.#regionSlot[ci >>> logRegionChunks];
     if (!(slot >= 0)) throw new Error(`chunk ${ci} is not in the heap`);
     return (slot << logRegionChunks) | (ci & (regionChunks - 1));
-  }
-
-  /** scavengeIndex.alloc: occupancy. */
-  #indexAlloc(leaf: number, npages: number): void {
-    const used = this.#chunkInUse[leaf] + npages;
-    if (used > pallocChunkPages) throw new Error(`too many pages allocated in chunk: ${used}`);
-    this.#chunkInUse[leaf] = used;
-    this.freePageCount -= npages;
-  }
-
-  /** scavengeIndex.free: occupancy. */
-  #indexFree(leaf: number, npages: number): void {
-    const used = this.#chunkInUse[leaf] - npages;
-    if (used < 0) throw new Error(`allocated pages below zero in chunk: ${used}`);
-    this.#chunkInUse[leaf] = used;
-    this.freePageCount += npages;
   }
 
   /** Counts the scavenged marks of a range, then sets (mark 1), clears (-1) or leaves (0) them. */
@@ -704,9 +696,6 @@ export class PageAlloc {
       this.scavBits = extended(this.scavBits, slots * regionChunks * chunkWords);
       this.#leaf = extended(this.#leaf, slots * regionChunks);
       this.#inner = extended(this.#inner, slots * regionNodes * nodeWords);
-      const inUse = new Uint16Array(slots * regionChunks);
-      inUse.set(this.#chunkInUse);
-      this.#chunkInUse = inUse;
     }
   }
 

@@ -167,7 +167,7 @@ test("free-run statistics", () => {
   const buckets = new Float64Array(12);
   expect(pages.freeRuns(buckets)).toBe(4);
   expect(Array.from(buckets)).toEqual([1, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0]);
-  expect([pages.chunkInUse(4095), pages.chunkMaxFree(4096)]).toEqual([512 - 18, 28]);
+  expect([pages.scav.inUse(4095), pages.chunkMaxFree(4096)]).toEqual([512 - 18, 28]);
 });
 
 test("growth over known space, and use of unknown space, are refused", () => {

@@ -1,0 +1,355 @@
+/**
+ * The scavenger: gives free pages of the heap back to the OS, so that the resident set follows a shrinking heap.
+ *
+ * Models mgcscavenge.go of Go 1.26, scavengeindex.ts apart, and the part of mheap.allocSpan that scavenges when the
+ * heap grows. Every cycle sets a goal for the memory retained (spans of objects plus free pages not given back):
+ * what was in use at the last mark termination, scaled by the change of the heap goal, and a tenth more. While more is
+ * retained, a goroutine gives back free pages from the highest address downwards, 64 KiB at a time, for a millisecond
+ * or a little more, and then sleeps so long that it takes 1 % of the CPUs; a PI controller finds that ratio. It is
+ * woken when a sweep ends (by sysmon) and when the next one is completed at the start of a cycle. What older
+ * releases do differently is in `VersionRules`.
+ *
+ * Simplified: giving back costs the same for every OS page, whatever the number of calls; sysmon looks every
+ * 10 ms, as it does once it has had nothing to do for a while, and never sleeps deeper; transparent huge pages are
+ * 2 MiB and never in use (the heap does not ask for them), yet runs are not cut inside one, as in Go.
+ * Where it stops being true: scavenging inside allocations under GOMEMLIMIT needs the CPU limiter, so only the
+ * background part of the limit is here.
+ */
+import { OS_PAGE_BYTES } from "../os/os.ts";
+import type { Heap, HeapScavenger } from "./mheap.ts";
+import type { PageAlloc } from "./mpagealloc.ts";
+import { pageSize, pallocChunkPages } from "./mpallocbits.ts";
+import { PiController } from "./picontroller.ts";
+import { AFTER_PARK, AFTER_RUN, G, PRIORITY_TIMER, type Scheduler } from "./proc.ts";
+
+/** scavengePercent: the share of all CPUs the background scavenger aims at. */
+const scavengePercent = 1;
+/** retainExtraPercent: room above the heap goal, 10 %, as the divisor it amounts to. */
+const retainExtraDivisor = 10;
+/** reduceExtraPercent: how far below the memory limit the scavenger aims. */
+const reduceExtraPercent = 5;
+/** Bytes the background scavenger looks for in one go. */
+const scavengeQuantum = 64 * 1024;
+/** minScavWorkTime: it sleeps only after this much work. */
+const minScavWorkTimeNs = 1e6;
+/** Work assumed per OS page when the clock saw none. */
+const approxWorkedNsPerPhysicalPage = 10e3;
+const startingScavSleepRatio = 0.001;
+const controllerCooldownNs = 5e9;
+/** sysmon's longest pause between two looks. */
+const sysmonPeriodNs = 10e6;
+/** physHugePageSize in runtime pages. */
+const pagesPerHugePage = 256;
+
+/** What `findScavengeCandidate` found: first page in the chunk, and length. */
+export function candidateStart(found: number): number {
+  return found & 1023;
+}
+export function candidateSize(found: number): number {
+  return found >>> 10;
+}
+
+/**
+ * pallocData.findScavengeCandidate: the highest run of free and unscavenged pages of the chunk, at most `max`
+ * pages of its upper end, looking downwards from the 64-page block of `searchIdx`. More than `max` if the cut would
+ * break a free huge page. Packed (candidateStart, candidateSize); 0 if there is none.
+ */
+export function findScavengeCandidate(
+  allocBits: Int32Array,
+  scavBits: Int32Array,
+  at: number,
+  searchIdx: number,
+  max: number,
+): number {
+  let w = ((searchIdx >>> 6) << 1) + 1;
+  while (w >= 0 && (allocBits[at + w] | scavBits[at + w]) === -1) w--;
+  if (w < 0) return 0;
+  let x = allocBits[at + w] | scavBits[at + w];
+  const above = Math.clz32(~x);
+  const end = w * 32 + 32 - above;
+  // Down to the next page that is in use or scavenged, in this word or one further down.
+  let run = Math.min(32 - above, Math.clz32(x << above));
+  while (run === end - w * 32 && w > 0) {
+    x = allocBits[at + --w] | scavBits[at + w];
+    run += Math.clz32(x);
+  }
+
+  let size = Math.min(run, max);
+  let start = end - size;
+  if (Math.ceil(start / pagesPerHugePage) * pagesPerHugePage <= end) {
+    const hugePageBelow = Math.floor(start / pagesPerHugePage) * pagesPerHugePage;
+    if (hugePageBelow >= end - run) {
+      size += start - hugePageBelow;
+      start = hugePageBelow;
+    }
+  }
+  return start | (size << 10);
+}
+
+/** Takes the pages [base, base+npages) back from the heap: sysUnused and the statistics. */
+export type Release = (base: number, npages: number) => void;
+
+/**
+ * pageAlloc.scavenge: gives back at least `nbytes` from the highest address downwards, going on where the last call
+ * of its kind (forced or not) stopped. Returns the bytes given back: fewer only if there is no more for now.
+ */
+export function scavenge(pages: PageAlloc, nbytes: number, force: boolean, release: Release): number {
+  let released = 0;
+  while (released < nbytes) {
+    const ci = pages.scav.find(force);
+    if (ci < 0) break;
+    released += scavengeOne(pages, ci, pages.scav.foundPage, nbytes - released, release);
+  }
+  return released;
+}
+
+/** pageAlloc.scavengeOne: one run of pages of chunk `ci`, or the chunk is marked empty and 0 returned. */
+function scavengeOne(
+  pages: PageAlloc,
+  ci: number,
+  searchIdx: number,
+  maxBytes: number,
+  release: Release,
+): number {
+  if (pages.chunkMaxFree(ci) > 0) {
+    const max = Math.min(pallocChunkPages, Math.ceil(maxBytes / pageSize));
+    const at = pages.chunkWordsAt(ci);
+    const found = findScavengeCandidate(pages.allocBits, pages.scavBits, at, searchIdx, max);
+    if (found !== 0) {
+      const base = ci * pallocChunkPages + candidateStart(found);
+      const npages = candidateSize(found);
+      pages.setScavenged(base, npages);
+      release(base, npages);
+      return npages * pageSize;
+    }
+  }
+  pages.scav.setEmpty(ci);
+  return 0;
+}
+
+/** What the background scavenger works on. */
+export interface ScavengerWork {
+  /** Gives back about `nbytes`; returns how much it was. */
+  scavenge(nbytes: number): number;
+  /** CPU nanoseconds of having given back that much. */
+  costNs(released: number): number;
+  /** Nothing is to be done for now. */
+  shouldStop(): boolean;
+}
+
+const STAGE_PARKED = 0;
+const STAGE_WORKING = 1;
+const STAGE_SLEEPING = 2;
+
+/** bgscavenge: scavengerState and the goroutine it belongs to. A step is one quantum. */
+export class BackgroundScavenger extends G {
+  /** scavengerState.parked: waiting for `wake`, with or without a timer. */
+  idle = true;
+  /** Bytes given back since the start. */
+  released = 0;
+  /** Ratio of time worked to time slept. */
+  sleepRatio = startingScavSleepRatio;
+
+  readonly #sched: Scheduler;
+  readonly #work: ScavengerWork;
+  readonly #controller = new PiController(0.3375, 3.2e6, 1e9, 0.001, 1000);
+  readonly #timerSlackNs: number;
+  readonly #timerCallback: number;
+  #timer = -1;
+  #stage = STAGE_PARKED;
+  #cooldownNs = 0;
+  #workedNs = 0;
+  #releasedInRun = 0;
+  #quantumReleased = 0;
+  /** Start of the quantum under way, or of the sleep. */
+  #sinceNs = 0;
+
+  constructor(sched: Scheduler, work: ScavengerWork, timerSlackNs: number) {
+    super();
+    this.#sched = sched;
+    this.#work = work;
+    this.#timerSlackNs = timerSlackNs;
+    this.#timerCallback = sched.register(() => {
+      this.#timer = -1;
+      this.wake();
+    });
+    sched.adopt(this);
+  }
+
+  /** scavengerState.wake: unparks the goroutine at once if it is parked. */
+  wake(): boolean {
+    if (!this.idle) return false;
+    this.idle = false;
+    this.#sched.ready(this);
+    return true;
+  }
+
+  step(_p: number, nowNs: number): number {
+    if (this.#stage === STAGE_WORKING) {
+      this.#quantumDone(nowNs);
+      if (this.#quantumReleased < scavengeQuantum || this.#workedNs >= minScavWorkTimeNs)
+        return this.#runDone(nowNs);
+    } else {
+      if (this.#stage === STAGE_SLEEPING) this.#slept(nowNs);
+      this.#workedNs = 0;
+      this.#releasedInRun = 0;
+    }
+    if (this.#work.shouldStop()) return this.#runDone(nowNs);
+    this.#quantumReleased = this.#work.scavenge(scavengeQuantum);
+    this.#releasedInRun += this.#quantumReleased;
+    this.released += this.#quantumReleased;
+    this.#stage = STAGE_WORKING;
+    this.#sinceNs = nowNs;
+    this.after = AFTER_RUN;
+    return this.#work.costNs(this.#quantumReleased);
+  }
+
+  /** Go measures the wall-clock time of a quantum, being preempted included. */
+  #quantumDone(nowNs: number): void {
+    const duration = Math.trunc(nowNs - this.#sinceNs);
+    this.#workedNs +=
+      duration === 0
+        ? approxWorkedNsPerPhysicalPage * Math.floor(this.#quantumReleased / OS_PAGE_BYTES)
+        : duration;
+  }
+
+  /** The end of a run: a sleep in proportion to the work, or none was done and somebody must wake it. */
+  #runDone(nowNs: number): number {
+    this.after = AFTER_PARK;
+    this.idle = true;
+    if (this.#releasedInRun === 0) {
+      this.#stage = STAGE_PARKED;
+      return 0;
+    }
+    this.#stage = STAGE_SLEEPING;
+    this.#sinceNs = nowNs;
+    // Less would make for sleeps too short to be reliable.
+    if (this.#workedNs < minScavWorkTimeNs) this.#workedNs = minScavWorkTimeNs;
+    const wakeNs = nowNs + Math.trunc(this.#workedNs / this.sleepRatio) + this.#timerSlackNs;
+    this.#timer = this.#sched.fire(wakeNs, PRIORITY_TIMER, this.#timerCallback);
+    return 0;
+  }
+
+  /** scavengerState.sleep after it has slept: how the sleep ratio follows from the CPU share just had. */
+  #slept(nowNs: number): void {
+    if (this.#timer >= 0) this.#sched.queue.cancel(this.#timer);
+    this.#timer = -1;
+    const worked = this.#workedNs;
+    const slept = Math.trunc(nowNs - this.#sinceNs);
+    if (this.#cooldownNs > 0) {
+      const t = slept + Math.trunc(worked);
+      this.#cooldownNs = t > this.#cooldownNs ? 0 : this.#cooldownNs - t;
+      return;
+    }
+    const cpuFraction = worked / ((slept + worked) * this.#sched.nprocs);
+    this.sleepRatio = this.#controller.next(cpuFraction, scavengePercent / 100, slept + worked);
+    if (!this.#controller.ok) {
+      this.sleepRatio = startingScavSleepRatio;
+      this.#cooldownNs = controllerCooldownNs;
+    }
+  }
+}
+
+export interface ScavengerOptions {
+  readonly sched: Scheduler;
+  readonly heap: Heap;
+  /** CPU nanoseconds of giving back one OS page. */
+  readonly nsPerPage: number;
+  readonly timerSlackNs: number;
+}
+
+/** The scavenger of one process: its goals, its goroutine, and the scavenging a growing heap does itself. */
+export class Scavenger implements HeapScavenger {
+  /** Retained bytes to get down to, on account of GOGC and of the memory limit; Infinity: nothing to do. */
+  gcPercentGoal = Infinity;
+  memoryLimitGoal = Infinity;
+  /** Bytes given back by allocations that made the heap grow. */
+  releasedEager = 0;
+  readonly background: BackgroundScavenger;
+
+  readonly #heap: Heap;
+  readonly #sched: Scheduler;
+  readonly #release: Release;
+  readonly #sysmonCallback: number;
+  #sysmonDue = false;
+  #sysmonWake = false;
+
+  constructor(options: ScavengerOptions) {
+    const { heap, sched, nsPerPage } = options;
+    this.#heap = heap;
+    this.#sched = sched;
+    this.#release = (base, npages) => {
+      heap.os?.sysUnused(base * pageSize, npages * pageSize);
+      heap.noteScavenged(npages * pageSize);
+    };
+    this.background = new BackgroundScavenger(
+      sched,
+      {
+        scavenge: (nbytes) => scavenge(heap.pages, nbytes, false, this.#release),
+        costNs: (released) => (released / OS_PAGE_BYTES) * nsPerPage,
+        shouldStop: () => heap.retained <= this.gcPercentGoal && heap.mappedReady <= this.memoryLimitGoal,
+      },
+      options.timerSlackNs,
+    );
+    this.#sysmonCallback = sched.register(() => this.#sysmon());
+    heap.scavenger = this;
+  }
+
+  /** gcPaceScavenger: the goals, each time the pacer has new ones. */
+  pace(memoryLimit: number, heapGoal: number, lastHeapGoal: number): void {
+    const heap = this.#heap;
+    const percent = 100 - reduceExtraPercent;
+    const limitGoal = Math.trunc(
+      memoryLimit * (heap.rules.limitBackgroundScavenge ? percent / 100 : percent),
+    );
+    this.memoryLimitGoal = heap.mappedReady <= limitGoal ? Infinity : limitGoal;
+    this.gcPercentGoal = Infinity;
+    // Before the end of the first cycle there is nothing to go by.
+    if (lastHeapGoal === 0) return;
+    const goalRatio = heapGoal === lastHeapGoal ? 1 : heapGoal / lastHeapGoal;
+    let goal = Math.trunc(heap.lastHeapInUse * goalRatio);
+    goal += Math.trunc(goal / retainExtraDivisor);
+    goal = Math.ceil(goal / OS_PAGE_BYTES) * OS_PAGE_BYTES;
+    if (heap.retained - goal >= OS_PAGE_BYTES) this.gcPercentGoal = goal;
+  }
+
+  /** mheap.allocSpan: when the heap has just grown above the goal, others' free pages go for the new ones. */
+  spanAllocated(_scavBytes: number, growthBytes: number): void {
+    if (growthBytes === 0 || this.gcPercentGoal === Infinity) return;
+    const overage = this.#heap.retained + growthBytes - this.gcPercentGoal;
+    if (overage <= 0) return;
+    const released = scavenge(this.#heap.pages, Math.min(growthBytes, overage), false, this.#release);
+    this.releasedEager += released;
+    this.#heap.work.pagesScavenged += released / OS_PAGE_BYTES;
+  }
+
+  /** scavengerState.ready: sysmon shall wake the background scavenger. */
+  sweepDone(): void {
+    this.#sysmonWake = true;
+    this.#callSysmon();
+  }
+
+  wake(): void {
+    if (this.background.wake()) this.#sysmonWake = false;
+  }
+
+  /** Moves the index to its next generation: mark termination. */
+  nextGen(): void {
+    this.#heap.pages.scav.nextGen();
+  }
+
+  #callSysmon(): void {
+    if (this.#sysmonDue) return;
+    this.#sysmonDue = true;
+    const next = (Math.floor(this.#sched.nowNs / sysmonPeriodNs) + 1) * sysmonPeriodNs;
+    this.#sched.fire(next, PRIORITY_TIMER, this.#sysmonCallback);
+  }
+
+  /** Sysmon's look: a scavenger at work is asked again at the next one. */
+  #sysmon(): void {
+    this.#sysmonDue = false;
+    if (!this.#sysmonWake) return;
+    this.wake();
+    if (this.#sysmonWake) this.#callSysmon();
+  }
+}
