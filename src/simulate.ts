@@ -132,6 +132,15 @@ export interface RunSummary {
 export const defaultProfile: MachineProfile = machineProfile.parse(defaultProfileJson);
 
 const FOREVER = 0x7fffffff;
+/**
+ * Stacks of the goroutines a process starts with, as [deepest, parked] bytes: main's, one of the runtime's that has grown,
+ * and the others. Measured in a Go 1.26 process (test/golden/stacks-1.26.json).
+ */
+const START_STACKS_BYTES = [
+  [5000, 1310],
+  [2000, 235],
+  [175, 175],
+] as const;
 /** Allocating stacks of a process before main. */
 const PROCESS_STACKS = 8;
 const SAMPLES_PER_PROGRESS = 8;
@@ -358,7 +367,12 @@ class Simulation {
     rt.beginStep(0, 0);
     mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
     for (let i = 0; i < baseline.threads; i++) rt.goroutines.newM(0, i === 0);
-    for (let i = 0; i < baseline.goroutines; i++) rt.goroutines.newproc(0);
+    for (let i = 0; i < baseline.goroutines; i++) {
+      const g = rt.goroutines.newproc(0);
+      const [grown, parked] = START_STACKS_BYTES[Math.min(i, START_STACKS_BYTES.length - 1)];
+      rt.goroutines.growTo(0, g, grown);
+      rt.goroutines.setUsed(g, parked);
+    }
     for (const [bytes, pointerful, count] of baseline.objects) {
       const kind = rt.kinds.add(source, bytes, pointerful ? bytes : 0);
       for (let i = 0; i < count; i++) rt.alloc(this.#system, 0, kind, FOREVER);
