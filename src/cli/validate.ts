@@ -114,7 +114,9 @@ async function runReal(args: ValidateArguments, scenario: Scenario): Promise<Rea
     );
     runs.push(await runOracle(binary, scenario, i));
   }
-  const command = `gomemsim validate ${scenario.name}.yaml --runs ${count}`;
+  const variant = args.variant === undefined ? "" : ` --variant ${args.variant}`;
+  const set = args.set.map((setting) => ` --set ${setting}`).join("");
+  const command = `gomemsim validate ${scenario.name}.yaml --runs ${count}${variant}${set}`;
   return { figures: runs.map((run) => run.figures), from: provenanceOf(go.version, command), runs };
 }
 
@@ -269,7 +271,18 @@ async function validate(args: ValidateArguments): Promise<void> {
       of: cells.length,
       real_cpu_seconds: realCpu,
       simulated_cpu_seconds: simulatedCpu,
-      cells: cells.map(({ metric, ...cell }) => ({ metric: metric.name, unit: metric.unit, ...cell })),
+      cells: cells.map((cell) => ({
+        metric: cell.metric.name,
+        unit: cell.metric.unit,
+        real_min: cell.realMin,
+        real_median: cell.realMedian,
+        real_max: cell.realMax,
+        simulated: cell.simulated,
+        band_low: cell.low,
+        band_high: cell.high,
+        in_band: cell.inBand,
+        error_fraction: cell.error,
+      })),
     };
     await print(`${JSON.stringify(report, (_, x: unknown) => (Number.isNaN(x) ? null : x), 2)}\n`);
   } else {
