@@ -176,6 +176,11 @@ export class BackgroundScavenger extends G {
     sched.adopt(this);
   }
 
+  /** Parked with a timer. */
+  get asleep(): boolean {
+    return this.#stage === STAGE_SLEEPING;
+  }
+
   /** scavengerState.wake: unparks the goroutine at once if it is parked. */
   wake(): boolean {
     if (!this.idle) return false;

@@ -11,7 +11,8 @@
  *
  * Pages are numbered as in mpagealloc.ts; -1 stands where Go has a cleared address or chunk 0 for "nothing".
  *
- * Simplified: finding and freeing never overlap, so the marks that keep a finder from undoing a free are not needed.
+ * Nothing is simplified but the locking. The marks on the cursors, there to keep a finder from undoing a concurrent
+ * free, show even when nothing overlaps: a marked cursor stays where it is when a search finds nothing.
  */
 import { logPallocChunkPages, pallocChunkPages } from "./mpallocbits.ts";
 import type { VersionRules } from "./version.ts";
@@ -32,6 +33,10 @@ export class ScavengeIndex {
   gen = 0;
   /** Lowest chunk of the heap. */
   minHeapIdx = -1;
+
+  /** The cursors were raised and no search has gone below the chunk they are in yet. */
+  #markedBg = false;
+  #markedForce = false;
 
   readonly #density: boolean;
   readonly #pageIndex: boolean;
@@ -86,7 +91,7 @@ export class ScavengeIndex {
       this.#setSearchAddr(forced, i * pallocChunkPages + pallocChunkPages - 1);
       return i;
     }
-    this.#setSearchAddr(forced, -1);
+    if (!(forced ? this.#markedForce : this.#markedBg)) this.#setSearchAddr(forced, -1);
     return -1;
   }
 
@@ -106,7 +111,10 @@ export class ScavengeIndex {
     this.#hasFree[ci] = 1;
     const addr = ci * pallocChunkPages + lastPage;
     if (addr > this.freeHWM) this.freeHWM = addr;
-    if (addr > this.searchAddrForce) this.searchAddrForce = addr;
+    if (addr > this.searchAddrForce) {
+      this.searchAddrForce = addr;
+      this.#markedForce = true;
+    }
   }
 
   /**
@@ -129,7 +137,10 @@ export class ScavengeIndex {
   /** A new generation: once per cycle, at mark termination, when the most is in use. */
   nextGen(): void {
     this.gen = (this.gen + 1) % 2 ** 32;
-    if (this.searchAddrBg < this.freeHWM) this.searchAddrBg = this.freeHWM;
+    if (this.searchAddrBg < this.freeHWM) {
+      this.searchAddrBg = this.freeHWM;
+      this.#markedBg = true;
+    }
     this.freeHWM = -1;
   }
 
@@ -153,7 +164,12 @@ export class ScavengeIndex {
   }
 
   #setSearchAddr(forced: boolean, page: number): void {
-    if (forced) this.searchAddrForce = page;
-    else this.searchAddrBg = page;
+    if (forced) {
+      this.searchAddrForce = page;
+      this.#markedForce = false;
+    } else {
+      this.searchAddrBg = page;
+      this.#markedBg = false;
+    }
   }
 }

@@ -25,7 +25,8 @@ import (
 	"strings"
 )
 
-// The tests of each file, and the closures in them whose arguments are the vectors.
+// The tests of each file, and the closures in them whose arguments are the vectors; closures made inside these
+// count as well.
 var files = map[string]map[string]string{
 	"mpagealloc_test.go": {
 		"TestPageAllocGrow": "", "TestPageAllocAlloc": "", "TestPageAllocFree": "", "TestPageAllocAllocAndFree": "",
@@ -35,6 +36,9 @@ var files = map[string]map[string]string{
 		"TestPallocBitsAlloc": "", "TestPallocBitsFree": "", "TestFindBitRange64": "check",
 	},
 	"mpagecache_test.go": {"TestPageCacheAlloc": "", "TestPageCacheFlush": "runTest", "TestPageAllocAllocToCache": ""},
+	"mgcscavenge_test.go": {
+		"TestPallocDataFindScavengeCandidate": "", "TestPageAllocScavenge": "", "TestScavengeIndex": "setup",
+	},
 }
 
 // Which vectors go into which file.
@@ -44,6 +48,8 @@ var outputs = map[string][]string{
 		"PallocBitsFree", "FindBitRange64", "PallocBitsRandom", "FindBitRange64Random"},
 	"mpagecache":       {"PageCacheAlloc", "PageCacheFlush", "PageAllocAllocToCache"},
 	"mpagealloc-trace": {"PageAllocTrace"},
+	"mgcscavenge": {"PallocDataFindScavengeCandidate", "FindScavengeCandidateRandom", "PageAllocScavenge", "ScavengeIndex",
+		"ScavengeTrace", "Scavenger"},
 }
 
 func main() {
@@ -159,6 +165,7 @@ func instrument(path string, tests map[string]string) ([]byte, error) {
 							args = append(args, ast.NewIdent(param.Name))
 						}
 					}
+					instrumentInner(lit, name, call)
 					lit.Body.List = append([]ast.Stmt{call("vectorsCall", args...)}, lit.Body.List...)
 				}
 			}
@@ -169,4 +176,26 @@ func instrument(path string, tests map[string]string) ([]byte, error) {
 	var out bytes.Buffer
 	err = format.Node(&out, fset, file)
 	return out.Bytes(), err
+}
+
+// instrumentInner puts a call into every closure assigned inside lit: with its name and its arguments.
+func instrumentInner(lit *ast.FuncLit, name ast.Expr, call func(string, ...ast.Expr) ast.Stmt) {
+	for _, stmt := range lit.Body.List {
+		set, ok := stmt.(*ast.AssignStmt)
+		if !ok {
+			continue
+		}
+		inner, isLit := set.Rhs[0].(*ast.FuncLit)
+		id, isName := set.Lhs[0].(*ast.Ident)
+		if !isLit || !isName {
+			continue
+		}
+		args := []ast.Expr{name, ast.NewIdent("t"), &ast.BasicLit{Kind: token.STRING, Value: `"` + id.Name + `"`}}
+		for _, field := range inner.Type.Params.List {
+			for _, param := range field.Names {
+				args = append(args, ast.NewIdent(param.Name))
+			}
+		}
+		inner.Body.List = append([]ast.Stmt{call("vectorsCall", args...)}, inner.Body.List...)
+	}
 }
