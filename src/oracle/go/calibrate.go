@@ -239,8 +239,8 @@ func parkAt() {
 // --- faults ---
 
 func calibrateFaults(w *writer) {
-	const pages = 4096
-	var list []float64
+	const pages, quantum = 4096, 16 // the scavenger gives back 64 KiB at a time
+	var list, back []float64
 	for i := 0; i < 9; i++ {
 		base := reserve(pages * osPage)
 		start := nanotime()
@@ -248,9 +248,15 @@ func calibrateFaults(w *writer) {
 			*(*byte)(unsafe.Pointer(p)) = 1
 		}
 		list = append(list, float64(nanotime()-start)/pages)
+		start = nanotime()
+		for p := base; p < base+pages*osPage; p += quantum * osPage {
+			syscall.RawSyscall(syscall.SYS_MADVISE, p, quantum*osPage, syscall.MADV_DONTNEED)
+		}
+		back = append(back, float64(nanotime()-start)/pages)
 		syscall.RawSyscall(syscall.SYS_MUNMAP, base, pages*osPage, 0)
 	}
 	w.series("fault_ns", list)
+	w.series("scavenge_ns", back)
 }
 
 // --- goroutines and timers ---
