@@ -42,7 +42,7 @@ export const machineProfile = z.strictObject({
     /** First touch of an OS page. */
     fault_ns: ns,
     /** Giving an OS page back (madvise). */
-    scavenge_ns_per_page: ns.default(300),
+    scavenge_ns_per_page: ns,
     sweep_span_ns: ns,
   }),
   mark: z.strictObject({
