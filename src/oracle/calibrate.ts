@@ -284,11 +284,19 @@ class Calibration {
     const more = this.#o.procs - 1;
     const growth = median(stw2) - median(us(single, (c) => c.stw2_ms));
     const perP = more === 0 ? 0 : Math.max(0, Math.min(growth / more, median(stw2) / this.#o.procs));
-    const spread = (list: readonly number[]): { median: number; sigma: number } => ({
-      median: tidy(median(list) - this.#o.procs * perP),
+    const spread = (list: readonly number[], procs = this.#o.procs): { median: number; sigma: number } => ({
+      median: tidy(median(list) - procs * perP),
       sigma: tidy(logSpread(list)),
     });
-    return { sweep_term: spread(stw1), mark_term: spread(stw2), per_p_ns: tidy(perP) };
+    return {
+      sweep_term: spread(stw1),
+      sweep_term_single_p: spread(
+        us(single, (c) => c.stw1_ms),
+        1,
+      ),
+      mark_term: spread(stw2),
+      per_p_ns: tidy(perP),
+    };
   }
 }
 

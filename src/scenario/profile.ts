@@ -65,7 +65,16 @@ export const machineProfile = z.strictObject({
     /** Fixed CPU of a cycle's concurrent part: root jobs, ragged barriers, worker starts. */
     cycle_ns: ns,
   }),
-  pause: z.strictObject({ sweep_term: spread, mark_term: spread, per_p_ns: ns }),
+  /**
+   * Stop-the-world times. Sweep termination ends by waking the other Ps' threads, which on an idle CPU takes far longer
+   * than all the rest, so a process with a single P has its own figure.
+   */
+  pause: z.strictObject({
+    sweep_term: spread,
+    sweep_term_single_p: spread,
+    mark_term: spread,
+    per_p_ns: ns,
+  }),
   sched: z.strictObject({
     goroutine_start_ns: ns,
     goroutine_switch_ns: ns,
