@@ -2,6 +2,7 @@
 /** The `gomemsim` command: registers the commands, and turns every failure into a message and an exit status. */
 import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
+import { calibrateCommand } from "./calibrate.ts";
 import { checkCommand } from "./check.ts";
 import { complain, watchStandardStreams, widthOf } from "./console.ts";
 import { CliError, EXIT, type ExitStatus, exitStatusHelp } from "./exit.ts";
@@ -25,6 +26,7 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
       .command(runCommand)
       .command(checkCommand)
       .command(validateCommand)
+      .command(calibrateCommand)
       .option("verbose", { type: "boolean", default: false, describe: "Stack traces with errors" })
       .demandCommand(1, "Name a command, e.g. run scenarios/web-api.yaml")
       .recommendCommands()
