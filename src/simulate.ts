@@ -24,8 +24,7 @@ import { rulesFor } from "./runtime/version.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 import type { Scenario } from "./scenario/schema.ts";
-import { RandomStreams } from "./sim/rng.ts";
-import { compileDist } from "./workload/distributions.ts";
+import { RandomStreams, type Rng } from "./sim/rng.ts";
 import type { Context, Running } from "./workload/program.ts";
 import { startEntry } from "./workload/start.ts";
 
@@ -157,8 +156,8 @@ function chooseTickNs(durationNs: number): number {
   return tickNs;
 }
 
-function runtimeCosts(profile: MachineProfile, declared: boolean): RuntimeCosts {
-  const { alloc, mark, sched, oracle } = profile;
+function runtimeCosts(profile: MachineProfile): RuntimeCosts {
+  const { alloc, mark, sched } = profile;
   return {
     refillNs: alloc.refill_ns,
     spanAllocNs: alloc.span_alloc_ns,
@@ -172,6 +171,11 @@ function runtimeCosts(profile: MachineProfile, declared: boolean): RuntimeCosts 
     mallocScanNs: alloc.malloc_scan_ns,
     markNoscanObjectNs: mark.noscan_object_ns,
     markScanObjectNs: mark.scan_object_ns,
+    markNoscanBigObjectNs: mark.noscan_big_object_ns,
+    markScanBigObjectNs: mark.scan_big_object_ns,
+    sparseNoscanSpanNs: mark.sparse_noscan_span_ns,
+    sparseScanSpanNs: mark.sparse_scan_span_ns,
+    pointerNs: mark.pointer_ns,
     scanNsPerByte: mark.scan_ns_per_byte,
     stackScanNsPerByte: mark.stack_ns_per_byte,
     markGoroutineNs: mark.goroutine_ns,
@@ -183,8 +187,24 @@ function runtimeCosts(profile: MachineProfile, declared: boolean): RuntimeCosts 
     stackCopyNsPerByte: sched.stack_copy_ns_per_byte,
     initPointerWordNs: alloc.init_pointer_word_ns,
     initPageNs: alloc.init_page_ns,
-    objectNs: declared ? oracle.object_ns + oracle.drop_ns : 0,
   };
+}
+
+/** Draws from a distribution given by quantiles at even steps, linear between them. */
+function drawQuantile(quantiles: readonly number[], rng: Rng): number {
+  const at = rng.f64() * (quantiles.length - 1);
+  const below = Math.floor(at);
+  const above = Math.min(below + 1, quantiles.length - 1);
+  return quantiles[below] + (quantiles[above] - quantiles[below]) * (at - below);
+}
+
+/** One of the two measured loads around `busy`, the nearer the likelier: `u` in [0, 1) decides. */
+function nearestLoad<T extends { readonly busy: number }>(loads: readonly T[], busy: number, u: number): T {
+  let above = loads.findIndex((load) => load.busy >= busy);
+  if (above < 0) above = loads.length - 1;
+  const below = Math.max(0, above - 1);
+  const width = loads[above].busy - loads[below].busy;
+  return width > 0 && u < (loads[above].busy - busy) / width ? loads[below] : loads[above];
 }
 
 /** Stands for the runtime itself where an allocation needs a goroutine. */
@@ -222,7 +242,7 @@ class Simulation {
     const rules = rulesFor(scenario.go.version);
     const procs = scenario.go.GOMAXPROCS;
     const tickNs = chooseTickNs(scenario.duration);
-    const costs = runtimeCosts(profile, declared);
+    const costs = runtimeCosts(profile);
     const memory = new Memory({
       fileBytes: profile.baseline.file_rss_bytes,
       otherBytes: profile.baseline.other_rss_bytes,
@@ -271,12 +291,10 @@ class Simulation {
     const sched = new Scheduler(
       procs,
       scenario.machine.cpus,
-      profile.sched.goroutine_switch_ns,
+      profile.sched.timer_slack_ns,
       profile.sched.goroutine_switch_ns,
     );
-    const pauses = [profile.pause.sweep_term, profile.pause.mark_term].map((spread) =>
-      compileDist({ kind: "lognormal", median: spread.median, sigma: spread.sigma }),
-    );
+    const { pause } = profile;
     const pauseRng = random.stream("pauses");
     pacer.addGlobals(profile.baseline.globals_bytes);
     const scavenger = new Scavenger({
@@ -295,7 +313,13 @@ class Simulation {
       costs,
       globalsBytes: profile.baseline.globals_bytes,
       tickNs,
-      stwNs: (which) => Math.round(pauses[which].sample(pauseRng) + procs * profile.pause.per_p_ns),
+      stwNs: (which, busy) => {
+        if (procs === 1) {
+          return Math.round(drawQuantile(which === 0 ? pause.sweep_term_single_p : pause.mark_term_single_p, pauseRng));
+        }
+        const load = nearestLoad(pause.by_load, busy, pauseRng.f64());
+        return Math.round(drawQuantile(which === 0 ? load.sweep_term : load.mark_term, pauseRng));
+      },
       onCycle: (cycle) => this.#onCycle(cycle),
       clearPools: (nowNs) => {
         for (const pool of this.#pools) pool.cleanup(this.#rt.deathTick(nowNs));
@@ -322,6 +346,8 @@ class Simulation {
         declared,
         tickNs: declared ? profile.oracle.tick_ns : 0,
         requestNs: declared ? profile.oracle.request_ns : 0,
+        heldObjectNs: declared ? profile.oracle.object_ns + profile.oracle.drop_ns : 0,
+        ownedObjectNs: declared ? profile.oracle.owned_object_ns : 0,
       },
       pools: this.#pools,
       addSource: (name) => this.#addSource(name),

@@ -227,6 +227,8 @@ class Calibration {
       | "scan_big_object_ns"
       | "pointer_ns"
       | "scan_ns_per_byte"
+      | "sparse_noscan_span_ns"
+      | "sparse_scan_span_ns"
     >
   > {
     const { quick, freeBytes, onStep } = this.#o;
@@ -261,7 +263,10 @@ class Calibration {
       scan.push([bytes, tidy(Math.max(1, small - slot - perPointer - 64 * byteNs))]);
       scanBig.push([bytes, tidy(Math.max(1, (await perObject(2040, 8)) - slot - perPointer))]);
     }
+    onStep("marking sparse spans");
     return {
+      sparse_noscan_span_ns: await this.#sparse(0, idleMark, nilPerByte),
+      sparse_scan_span_ns: await this.#sparse(8, idleMark, nilPerByte),
       noscan_object_ns: noscan,
       scan_object_ns: scan,
       noscan_big_object_ns: noscanBig,
@@ -271,32 +276,43 @@ class Calibration {
     };
   }
 
-  /** The stops of a program under light load: a service and a stream, a few collections a second on every P. */
-  async #pauses(): Promise<MachineProfile["pause"]> {
-    const cycles = async (procs: number): Promise<readonly TracedCycle[]> =>
-      (await runOracle(this.#o.binary, lightLoad(procs, this.#o.quick ? 4 : 12), 1)).trace.slice(5);
-    const many = await cycles(this.#o.procs);
-    const single = this.#o.procs === 1 ? many : await cycles(1);
-    const us = (list: readonly TracedCycle[], of: (c: TracedCycle) => number): number[] =>
-      list.map((c) => of(c) * 1e6);
-    const stw1 = us(many, (c) => c.stw1_ms);
-    const stw2 = us(many, (c) => c.stw2_ms);
-    const more = this.#o.procs - 1;
-    const growth = median(stw2) - median(us(single, (c) => c.stw2_ms));
-    const perP = more === 0 ? 0 : Math.max(0, Math.min(growth / more, median(stw2) / this.#o.procs));
-    const spread = (list: readonly number[], procs = this.#o.procs): { median: number; sigma: number } => ({
-      median: tidy(median(list) - procs * perP),
-      sigma: tidy(logSpread(list)),
-    });
-    return {
-      sweep_term: spread(stw1),
-      sweep_term_single_p: spread(
-        us(single, (c) => c.stw1_ms),
-        1,
-      ),
-      mark_term: spread(stw2),
-      per_p_ns: tidy(perP),
+  /**
+   * What marking a span costs beyond its objects at full density, by the marked share of its slots: the first objects
+   * found in a span miss the caches, the others find it there.
+   */
+  async #sparse(pointers: number, idleMark: number, nilPerByte: number): Promise<[number, number][]> {
+    const slots = 2 ** 20;
+    const spans = slots / (pointers === 0 ? 126 : 124);
+    const perCollection = async (keep: number): Promise<number> => {
+      const m = await this.#measure("mark", { size: 64, pointers, objects: slots, keep_every: keep, reps: 9 });
+      return measured(m, "mark_ns") - idleMark - slots * (1 - 1 / keep) * 8 * nilPerByte;
     };
+    const full = (await perCollection(1)) / slots;
+    const curve: [number, number][] = [];
+    for (const keep of [64, 32, 16, 8, 4, 2]) {
+      const extra = ((await perCollection(keep)) - (slots / keep) * full) / spans;
+      curve.push([1 / keep, tidy(Math.max(0, extra))]);
+    }
+    curve.push([1, 0]);
+    return curve;
+  }
+
+  /** The stops of programs that keep their CPUs busy to different degrees; some collections a second. */
+  async #pauses(): Promise<MachineProfile["pause"]> {
+    const { procs, quick, binary } = this.#o;
+    const seconds = quick ? 4 : 10;
+    const sweepTerm = (list: readonly TracedCycle[]): number[] => quantiles(list.map((c) => c.stw1_ms * 1e6));
+    const markTerm = (list: readonly TracedCycle[]): number[] => quantiles(list.map((c) => c.stw2_ms * 1e6));
+    const single = (await runOracle(binary, pauseLoad(1, seconds, 0.3), 1)).trace.slice(5);
+    const byLoad: MachineProfile["pause"]["by_load"] = [];
+    for (const wanted of quick ? [0, 0.5] : [0, 0.15, 0.3, 0.5, 0.7, 0.9]) {
+      const run = await runOracle(binary, pauseLoad(procs, seconds, wanted), 1);
+      const cycles = run.trace.slice(5);
+      const gc = run.figures["gc_cpu_seconds"] ?? 0;
+      const busy = ((run.figures["cpu_seconds"] ?? 0) - gc) / (seconds * procs);
+      byLoad.push({ busy: tidy(Math.min(1, busy)), sweep_term: sweepTerm(cycles), mark_term: markTerm(cycles) });
+    }
+    return { sweep_term_single_p: sweepTerm(single), mark_term_single_p: markTerm(single), by_load: byLoad };
   }
 }
 
@@ -304,19 +320,19 @@ class Calibration {
 const classOf = (size: number): number =>
   size === 32760 ? 32768 : size === 1016 ? 1024 : size === 4088 ? 4096 : size === 16376 ? 16384 : size;
 
-/** Sigma of a log-normal: half the distance between the logarithms of the 16th and the 84th percentile. */
-export function logSpread(list: readonly number[]): number {
-  const sorted = Float64Array.from(list.filter((x) => x > 0)).sort();
-  if (sorted.length < 8) return 0;
-  const at = (q: number): number => sorted[Math.round(q * (sorted.length - 1))];
-  return Math.log(at(0.84) / at(0.16)) / 2;
+/** Quantiles in steps of a twentieth; the extremes are left out, as one bad moment of the machine makes them. */
+export function quantiles(list: readonly number[]): number[] {
+  const sorted = Float64Array.from(list).sort();
+  if (sorted.length === 0) return [0];
+  return Array.from({ length: 19 }, (_, i) => tidy(sorted[Math.round(((i + 1) / 20) * (sorted.length - 1))]));
 }
 
-function lightLoad(procs: number, seconds: number): Scenario {
+/** A service that uses a share of all CPU time, and a stream that collects a few times a second. */
+function pauseLoad(procs: number, seconds: number, busy: number): Scenario {
   const constant = (value: number) => ({ kind: "constant" as const, value });
-  const noscan = { kind: "fraction" as const, fraction: 0 };
+  const requestNs = 250e3;
   return {
-    name: "light-load",
+    name: "pause-load",
     description: "",
     variant: BASE_VARIANT,
     duration: seconds * 1e9,
@@ -328,34 +344,26 @@ function lightLoad(procs: number, seconds: number): Scenario {
     interventions: [],
     workload: [
       {
-        kind: "service",
-        name: "service",
-        start: 0,
-        arrivals: { process: "poisson", rate: 1000 },
-        cpu: constant(100e3),
-        io: constant(2e6),
-        stack: constant(2000),
-        arena_block: 65536,
-        objects: [
-          {
-            count: constant(40),
-            size: constant(512),
-            pointers: { kind: "fraction", fraction: 0.25 },
-            lifetime: { until: "owner" },
-            allocator: "heap",
-          },
-        ],
-      },
-      {
         kind: "stream",
         name: "stream",
         start: 0,
-        rate: 50_000,
+        rate: 200_000,
         size: constant(128),
-        pointers: noscan,
-        lifetime: { until: "time", dist: { kind: "exponential", mean: 200e6 } },
+        pointers: { kind: "fraction", fraction: 0.25 },
+        lifetime: { until: "time", dist: { kind: "exponential", mean: 100e6 } },
         tick: 1e6,
         goroutines: 1,
+      },
+      {
+        kind: "service",
+        name: "service",
+        start: 0,
+        arrivals: { process: "poisson", rate: (busy * procs * 1e9) / requestNs },
+        cpu: { kind: "exponential", mean: requestNs },
+        io: { kind: "exponential", mean: 4e6 },
+        stack: constant(2000),
+        objects: [],
+        arena_block: 65536,
       },
     ],
   };

@@ -21,9 +21,20 @@ export interface RuntimeCosts {
   readonly sweepSpanNs: number;
   readonly mallocNoscanNs: CostCurve;
   readonly mallocScanNs: CostCurve;
-  /** Marking one object, against live heap bytes. */
+  /**
+   * Marking one object, against the bytes of spans walked: up to 512 bytes (mark bits in its span) or bigger, without pointers or
+   * with (queued and visited too; its pointers and other bytes apart).
+   */
   readonly markNoscanObjectNs: CostCurve;
   readonly markScanObjectNs: CostCurve;
+  readonly markNoscanBigObjectNs: CostCurve;
+  readonly markScanBigObjectNs: CostCurve;
+  /** Per span marked in part, beyond its objects' costs, against the marked share of its slots. */
+  readonly sparseNoscanSpanNs: CostCurve;
+  readonly sparseScanSpanNs: CostCurve;
+  /** A pointer that leads to an object marked already. */
+  readonly pointerNs: CostCurve;
+  /** Scanning, per byte of scan work that holds no pointer. */
   readonly scanNsPerByte: CostCurve;
   readonly stackScanNsPerByte: number;
   readonly markGoroutineNs: number;
@@ -32,13 +43,12 @@ export interface RuntimeCosts {
   readonly cycleNs: number;
   readonly goroutineStartNs: number;
   readonly goroutineSwitchNs: number;
+  /** From a timer's moment, or a wake-up of a parked thread, until its goroutine runs on an idle CPU. */
   readonly timerSlackNs: number;
   readonly stackCopyNsPerByte: number;
   /** The program's own writing of a new object: per pointer word, and per OS page. */
   readonly initPointerWordNs: number;
   readonly initPageNs: number;
-  /** The program's bookkeeping per object it allocates (the oracle's, when it is simulated). */
-  readonly objectNs: number;
 }
 
 /** Linear interpolation in log2 x on a cost curve, flat outside. */

@@ -28,6 +28,8 @@ export class KindTable {
   largePages = new Int32Array(64);
   /** Scan work of marking one object, bytes. */
   scanBytes = new Float64Array(64);
+  /** Pointer words that lead to objects found marked already; the first pointer to each object is counted as its marking. */
+  pointers = new Float64Array(64);
   /** Bytes one allocation adds to heapScan. */
   scanAllocBytes = new Float64Array(64);
   /** Objects of the kind allocated since the start, tiny ones included. Written by malloc. */
@@ -59,9 +61,17 @@ export class KindTable {
     this.tiny[k] = layout.tiny ? 1 : 0;
     this.largePages[k] = layout.largePages;
     this.scanBytes[k] = layout.scanBytes;
+    this.pointers[k] = words / 8;
     this.scanAllocBytes[k] = layout.scanAllocBytes;
     this.#byKey.set(key, k);
     return k;
+  }
+
+  /** A kind whose pointers are the first ones to what they lead to: a table that holds objects. */
+  addTable(source: number, size: number): number {
+    const kind = this.add(source, size, size);
+    this.pointers[kind] = 0;
+    return kind;
   }
 
   #grow(): void {
@@ -74,6 +84,7 @@ export class KindTable {
     this.tiny = grownUint8(this.tiny, n);
     this.largePages = grownInt32(this.largePages, n);
     this.scanBytes = grownFloat64(this.scanBytes, n);
+    this.pointers = grownFloat64(this.pointers, n);
     this.scanAllocBytes = grownFloat64(this.scanAllocBytes, n);
     this.allocated = grownFloat64(this.allocated, n);
   }

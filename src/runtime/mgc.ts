@@ -9,12 +9,11 @@
  * nanoseconds that work costs. Marking then is progress along those nanoseconds: each worker or assist on a P adds one
  * nanosecond per nanosecond, the rate changes as workers come and go, and the end is predicted again at each change.
  *
- * Simplified: work is uniform, so an assist's share of time is its share of work; roots are counted first, as they are
- * scanned first; the ragged barrier before mark termination is part of the fixed cost of a cycle; write barriers cost
+ * Simplified: roots are scanned first and then the heap, each at one rate of work per nanosecond; the ragged barrier before mark termination is part of the fixed cost of a cycle; write barriers cost
  * nothing. An object unreachable only after the mark began survives it (snapshot at the beginning), which is exact
  * for references held in the heap and pessimistic for those held only on a stack not scanned yet.
  */
-import { curveAt, type RuntimeCosts } from "./costs.ts";
+import { type CostCurve, curveAt, type RuntimeCosts } from "./costs.ts";
 import {
   type GcController,
   gcControllerCommit,
@@ -25,11 +24,13 @@ import {
   workerIdle,
 } from "./mgcpacer.ts";
 import type { Scavenger } from "./mgcscavenge.ts";
+import { SHARE_STEPS } from "./mgcmark.ts";
 import type { Heap } from "./mheap.ts";
 import {
   AFTER_PARK,
   AFTER_RUN,
   AFTER_YIELD,
+  FORCE_PREEMPT_NS,
   G,
   type MarkScheduling,
   P_DEDICATED,
@@ -93,11 +94,18 @@ export interface GcOptions {
   readonly costs: RuntimeCosts;
   readonly globalsBytes: number;
   readonly tickNs: number;
-  /** Length of the next stop: 0 sweep termination, 1 mark termination. */
-  readonly stwNs: (which: 0 | 1) => number;
+  /** Length of the next stop: 0 sweep termination, 1 mark termination; `busy` is the share of CPU time goroutines use. */
+  readonly stwNs: (which: 0 | 1, busy: number) => number;
   readonly onCycle: (cycle: CycleRecord) => void;
   /** Called with the world stopped, before marking. */
   readonly clearPools: StwHook;
+}
+
+/** What spans marked in part cost beyond their objects. */
+function sparseNs(shares: Float64Array, perSpanNs: CostCurve): number {
+  let ns = 0;
+  for (let i = 1; i <= SHARE_STEPS; i++) if (shares[i] > 0) ns += shares[i] * curveAt(perSpanNs, i / SHARE_STEPS);
+  return ns;
 }
 
 /** The background sweeper: ten spans, then it yields if anything else wants the P. */
@@ -166,10 +174,17 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #advancedNs = 0;
   #workers = 0;
   #assists = 0;
-  #workPerNs = 0;
+  #rootsNs = 0;
   #heapWork = 0;
   #stackWork = 0;
   readonly #workerStartNs: Float64Array;
+  /** Per P: scan work its assist has set out to do. */
+  readonly #assistWork: Float64Array;
+
+  // How busy the process was before this cycle.
+  #busySinceNs = 0;
+  #busyMutatorNs = 0;
+  #cycleBusy = 0;
 
   // The cycle under way.
   #reason: GcReason = "heap";
@@ -184,6 +199,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   constructor(options: GcOptions) {
     this.#o = options;
     this.#workerStartNs = new Float64Array(options.sched.nprocs);
+    this.#assistWork = new Float64Array(options.sched.nprocs);
     this.#bgsweep = new BgSweep(options.heap, () => this.takeSweepNs());
     this.#forcegc = new ForceGcHelper(() => this.want("periodic"));
     options.sched.adopt(this.#bgsweep);
@@ -239,7 +255,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#reason = reason;
     this.#heap0 = pacer.heapLive;
     this.#stwStartNs = nowNs;
-    this.#stw1Ns = this.#o.stwNs(0);
+    this.#stw1Ns = this.#o.stwNs(0, this.#busy(nowNs));
     sched.stopTheWorld(this.#stw1Ns, p, (now) => this.#startMark(now));
     return true;
   }
@@ -247,6 +263,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #startMark(nowNs: number): void {
     const { heap, pacer, stacks, goroutines, costs, sched } = this.#o;
     this.#o.clearPools(nowNs);
+    sched.resetAssistBytes();
     this.#triggerBytes = this.#reason === "heap" ? pacer.trigger() : pacer.heapLive;
     pacer.startCycle(this.#stwStartNs, sched.nprocs, this.#reason === "periodic");
     // Two cycles within one tick would be one to the slots.
@@ -258,29 +275,46 @@ export class Gc implements MarkScheduling, PacingFollowers {
     goroutines.startScan();
     goroutines.markrootFreeGStacks(0);
     const stackBytes = goroutines.scanStacks(0);
-    const live = totals.bytes;
-    const ns =
-      costs.cycleNs +
-      (totals.objects - totals.scanObjects) * curveAt(costs.markNoscanObjectNs, live) +
-      totals.scanObjects * curveAt(costs.markScanObjectNs, live) +
-      totals.scanBytes * curveAt(costs.scanNsPerByte, live) +
+    const walked = totals.spanBytes;
+    const rootsNs =
       stackBytes * costs.stackScanNsPerByte +
       goroutines.scannedStacks * costs.markGoroutineNs +
       this.#o.globalsBytes * costs.globalsScanNsPerByte;
+    const heapNs =
+      costs.cycleNs +
+      (totals.objects - totals.scanObjects - totals.bigObjects + totals.bigScanObjects) *
+        curveAt(costs.markNoscanObjectNs, walked) +
+      (totals.scanObjects - totals.bigScanObjects) * curveAt(costs.markScanObjectNs, walked) +
+      (totals.bigObjects - totals.bigScanObjects) * curveAt(costs.markNoscanBigObjectNs, walked) +
+      totals.bigScanObjects * curveAt(costs.markScanBigObjectNs, walked) +
+      sparseNs(totals.noscanShares, costs.sparseNoscanSpanNs) +
+      sparseNs(totals.scanShares, costs.sparseScanSpanNs) +
+      totals.pointers * curveAt(costs.pointerNs, walked) +
+      Math.max(0, totals.scanBytes - totals.pointerBytes) * curveAt(costs.scanNsPerByte, walked);
     this.#heapWork = totals.scanBytes;
     this.#stackWork = stackBytes;
-    const work = this.#heapWork + this.#stackWork + this.#o.globalsBytes;
-    this.#totalNs = ns;
+    this.#rootsNs = rootsNs;
+    this.#totalNs = rootsNs + heapNs;
     this.#doneNs = 0;
     this.#advancedNs = nowNs;
     this.#workers = 0;
     this.#assists = 0;
-    this.#workPerNs = work / ns;
-    this.idleCheckNs = Math.max(1000, IDLE_CHECK_THRESHOLD / this.#workPerNs);
+    this.idleCheckNs = Math.max(1000, (IDLE_CHECK_THRESHOLD * heapNs) / Math.max(1, this.#heapWork));
     this.#markStartNs = nowNs;
     this.marking = true;
     pacer.blackenEnabled = true;
     pacer.revise();
+  }
+
+  /** Share of CPU time that goroutines have used since the last cycle began. */
+  #busy(nowNs: number): number {
+    const sched = this.#o.sched;
+    const capacity = (nowNs - this.#busySinceNs) * Math.min(sched.nprocs, sched.cpus);
+    const share = capacity > 0 ? (sched.mutatorNs - this.#busyMutatorNs) / capacity : 0;
+    this.#busySinceNs = nowNs;
+    this.#busyMutatorNs = sched.mutatorNs;
+    this.#cycleBusy = Math.min(1, Math.max(0, share));
+    return this.#cycleBusy;
   }
 
   /** Brings the mark's progress, and the pacer's view of it, up to `nowNs`. */
@@ -292,9 +326,28 @@ export class Gc implements MarkScheduling, PacingFollowers {
     const speed = this.#speed();
     const byWorkers = Math.min(this.#workers * speed * dt, this.#totalNs - this.#doneNs);
     const byAssists = Math.min(this.#assists * speed * dt, this.#totalNs - this.#doneNs - byWorkers);
+    const before = this.#workAt(this.#doneNs);
     this.#doneNs += byWorkers + byAssists;
-    pacer.bgScanCredit += Math.trunc(byWorkers * this.#workPerNs);
-    this.#report(Math.trunc(this.#doneNs * this.#workPerNs));
+    const after = this.#workAt(this.#doneNs);
+    if (byWorkers > 0) pacer.bgScanCredit += Math.trunc(((after - before) * byWorkers) / (byWorkers + byAssists));
+    this.#report(Math.trunc(after));
+  }
+
+  /** Scan work done when `ns` of the mark's CPU time are spent: the roots' first, then the heap's. */
+  #workAt(ns: number): number {
+    const roots = this.#stackWork + this.#o.globalsBytes;
+    if (ns < this.#rootsNs) return (ns / this.#rootsNs) * roots;
+    return roots + ((ns - this.#rootsNs) / (this.#totalNs - this.#rootsNs)) * this.#heapWork;
+  }
+
+  /** CPU time that `work` more of scan work takes from here; Infinity if there is not as much left. */
+  #nsForWork(work: number): number {
+    const roots = this.#stackWork + this.#o.globalsBytes;
+    const target = this.#workAt(this.#doneNs) + work;
+    if (target <= roots) return (target / roots) * this.#rootsNs - this.#doneNs;
+    if (target >= roots + this.#heapWork) return Infinity;
+    const heapNs = this.#totalNs - this.#rootsNs;
+    return this.#rootsNs + ((target - roots) / this.#heapWork) * heapNs - this.#doneNs;
   }
 
   /** Splits the work done so far into globals, stacks and heap, in the order they are scanned. */
@@ -349,7 +402,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
   }
 
   workerExitNs(p: number, mode: number, nowNs: number): number {
-    if (mode === P_IDLE_WORKER && this.#o.sched.runnable > 0) return nowNs + this.idleCheckNs;
+    // An idle worker leaves when it sees runnable goroutines (the scheduler tells), or when sysmon preempts it.
+    if (mode === P_IDLE_WORKER) return nowNs + FORCE_PREEMPT_NS;
     if (mode !== P_FRACTIONAL) return Infinity;
     // The worker looks only once per idleCheckThreshold of scan work.
     const exit = this.#o.pacer.fractionalWorkerExitTime(p, nowNs);
@@ -382,10 +436,11 @@ export class Gc implements MarkScheduling, PacingFollowers {
       g.gcAssistBytes = 0;
       return 0;
     }
+    this.#assistWork[p] = scanWork;
     this.#assists++;
     this.#workerStartNs[p] = nowNs;
     this.#predict(nowNs);
-    return Math.min(scanWork / this.#workPerNs, left) / this.#speed();
+    return Math.min(this.#nsForWork(scanWork), left) / this.#speed();
   }
 
   assistDone(g: G, p: number, nowNs: number): void {
@@ -394,7 +449,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     const pacer = this.#o.pacer;
     const ns = nowNs - this.#workerStartNs[p];
     pacer.addAssistTime(p, Math.round(ns));
-    g.gcAssistBytes += 1 + Math.trunc(pacer.assistBytesPerWork * ns * this.#speed() * this.#workPerNs);
+    g.gcAssistBytes += 1 + Math.trunc(pacer.assistBytesPerWork * this.#assistWork[p]);
     if (this.marking) this.#predict(nowNs);
     else g.gcAssistBytes = 0;
   }
@@ -405,7 +460,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     const { sched, pacer, stacks } = this.#o;
     this.#report(this.#heapWork + this.#stackWork + this.#o.globalsBytes);
     this.#markEndNs = nowNs;
-    this.#stw2Ns = this.#o.stwNs(1);
+    this.#stw2Ns = this.#o.stwNs(1, this.#cycleBusy);
     this.marking = false;
     pacer.blackenEnabled = false;
     stacks.setGCPhase(false);

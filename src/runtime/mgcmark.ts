@@ -30,12 +30,23 @@ export class MarkTotals {
   scanBytes = 0;
   /** Marked objects that have pointers to scan. */
   scanObjects = 0;
-  /** Spans with at least one survivor. */
+  /** Of all and of those with pointers, the ones too big for mark bits in their span (over 512 bytes). */
+  bigObjects = 0;
+  bigScanObjects = 0;
+  /** Pointer words in marked objects that lead to objects marked already. */
+  pointers = 0;
+  /** Bytes of all their pointer words, those of tables included. */
+  pointerBytes = 0;
+  /** Spans with at least one survivor, and their bytes. */
   spans = 0;
+  spanBytes = 0;
   /** Of these, spans scanned whole by the AVX-512 path. */
   denseSpans = 0;
   /** Survivors by size class; class 0 is large objects. */
   readonly classObjects = new Float64Array(numSizeClasses);
+  /** Spans by the marked share of their slots, in steps of 1 / SHARE_STEPS rounded up: without pointers, and with. */
+  readonly noscanShares = new Float64Array(SHARE_STEPS + 1);
+  readonly scanShares = new Float64Array(SHARE_STEPS + 1);
 
   reset(tick: number): void {
     this.tick = tick;
@@ -43,11 +54,21 @@ export class MarkTotals {
     this.bytes = 0;
     this.scanBytes = 0;
     this.scanObjects = 0;
+    this.bigObjects = 0;
+    this.bigScanObjects = 0;
+    this.pointers = 0;
+    this.pointerBytes = 0;
     this.spans = 0;
+    this.spanBytes = 0;
     this.denseSpans = 0;
     this.classObjects.fill(0);
+    this.noscanShares.fill(0);
+    this.scanShares.fill(0);
   }
 }
+
+/** Steps in which the marked share of a span's slots is counted. */
+export const SHARE_STEPS = 64;
 
 /** A span is scanned whole when at least nelems / 8 (rounded down) of its objects are marked. */
 const denseShift = 3;
@@ -76,16 +97,26 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
     const spc = spans.spc[s];
     const elemsize = spans.elemsize[s];
     totals.spans++;
+    totals.spanBytes += spans.npages[s] * h.pageSize;
     totals.objects += n;
     totals.bytes += n * elemsize;
     totals.classObjects[spc >> 1] += n;
+    const share = Math.ceil((n * SHARE_STEPS) / spans.nelems[s]);
+    if ((spc & 1) !== 0) totals.noscanShares[share]++;
+    else totals.scanShares[share]++;
+    const big = elemsize > h.rules.minSizeForMallocHeader;
+    if (big) totals.bigObjects += n;
     if ((spc & 1) !== 0) continue;
     totals.scanObjects += n;
+    if (big) totals.bigScanObjects += n;
+    const kind = spans.kind[s];
+    totals.pointerBytes += kind !== kindMixed ? n * h.kinds.ptrBytes[kind] : sumOfMixed(h, s, tick, h.kinds.ptrBytes);
+    totals.pointers += kind !== kindMixed ? n * h.kinds.pointers[kind] : sumOfMixed(h, s, tick, h.kinds.pointers);
     if (avx512 && h.layout.inlineMarks[spc] !== 0 && n >= spans.nelems[s] >> denseShift) {
       totals.denseSpans++;
       totals.scanBytes += n * elemsize;
     } else if (spans.kind[s] >= 0) totals.scanBytes += n * h.kinds.scanBytes[spans.kind[s]];
-    else if (spans.kind[s] === kindMixed) totals.scanBytes += scanBytesOfMixed(h, s, tick);
+    else if (spans.kind[s] === kindMixed) totals.scanBytes += sumOfMixed(h, s, tick, h.kinds.scanBytes);
   }
   owners.recycle(tick);
   owners.earliest = tick + 1;
@@ -128,20 +159,20 @@ function countOwned(h: Heap, s: number, tick: number): number {
 }
 
 /** Scan work of a span's survivors of several kinds; slots of owners dead by `tick` are plain by now. */
-function scanBytesOfMixed(h: Heap, s: number, tick: number): number {
+/** Sum over the survivors of a span of several kinds of a column of the table of kinds. */
+function sumOfMixed(h: Heap, s: number, tick: number, column: Float64Array): number {
   const seg = h.spans.slotSeg[s];
   const death = h.slots.death[seg];
   const kindOf = h.slots.kind[seg] as Uint16Array;
-  const scanBytes = h.kinds.scanBytes;
   const off = h.spans.slotOff[s];
   const end = off + h.spans.nelems[s];
-  let bytes = 0;
+  let sum = 0;
   for (let i = off; i < end; i++) {
     const v = death[i];
     // 1 for survivors (v < 0 or v > tick), 0 for free slots, whatever kind they had.
-    bytes += ((v | (tick - v)) >>> 31) * scanBytes[kindOf[i]];
+    sum += ((v | (tick - v)) >>> 31) * column[kindOf[i]];
   }
-  return bytes;
+  return sum;
 }
 
 /** gcMarkTinyAllocs: every P's current tiny block is marked, whatever is in it. */

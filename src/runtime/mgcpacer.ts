@@ -215,6 +215,8 @@ export class GcController {
   #gcFractionalMarkTime: Float64Array;
   #maxStackScanDelta: Float64Array;
 
+  /** The trigger without a memory limit; negative when it must be computed again. */
+  #trigger = -1;
   /** Second result of the last heapGoalInternal. */
   #minTrigger = 0;
 
@@ -417,6 +419,7 @@ export class GcController {
 
   /** Makes the finished cycle the basis of the next: after `endCycle`, before `commit`, world stopped. */
   resetLive(bytesMarked: number): void {
+    this.#trigger = -1;
     this.heapMarked = bytesMarked;
     this.heapLive = bytesMarked;
     this.heapScan = this.heapScanWork;
@@ -430,6 +433,7 @@ export class GcController {
    * `revise` when a cycle is running.
    */
   commit(isSweepDone: boolean): void {
+    this.#trigger = -1;
     // An unfinished sweep proceeds with heap growth, from heapLive to the trigger: give it some.
     this.sweepDistMinTrigger = isSweepDone ? 0 : this.heapLive + sweepMinHeapDistance;
 
@@ -538,9 +542,14 @@ export class GcController {
     return trigger;
   }
 
-  /** The heap part of gcTrigger.test: whether a cycle should start now. */
+  /**
+   * The heap part of gcTrigger.test: whether a cycle should start now. Without a memory limit the trigger moves only with
+   * `commit`, so it is kept from there: this test runs at every refill.
+   */
   shouldTrigger(): boolean {
-    return this.heapLive >= this.trigger();
+    if (this.memoryLimit !== noMemoryLimit) return this.heapLive >= this.trigger();
+    if (this.#trigger < 0) this.#trigger = this.trigger();
+    return this.heapLive >= this.#trigger;
   }
 
   /** The allocator's report: heapLive and heapScan moved by these bytes. While marking heapScan is fixed. */

@@ -29,15 +29,23 @@ export const P_DEDICATED = 3;
 export const P_FRACTIONAL = 4;
 export const P_IDLE_WORKER = 5;
 export const P_STOPPED = 6;
+/** A thread has been woken for it and will look for work when it arrives (a spinning M). */
+export const P_WAKING = 7;
 
 /** sysmon asks a goroutine that has run this long to yield (proc.go forcePreemptNS). */
-const FORCE_PREEMPT_NS = 10e6;
+export const FORCE_PREEMPT_NS = 10e6;
 
 const EV_SLICE = 0;
 const EV_WAKE = 1;
 const EV_WORKER = 2;
 const EV_CALL = 3;
 const EV_START_THE_WORLD = 4;
+const EV_FIND_WORK = 5;
+const EV_POLLED = 6;
+const EV_IO = 7;
+
+/** An idle thread waits for timers in epoll, whose time-outs are whole milliseconds. */
+const EPOLL_GRAIN_NS = 1e6;
 
 /** Priorities among events of one instant: the world's state first, then Ps, then timers, observers last. */
 export const PRIORITY_WORLD = 0;
@@ -60,6 +68,10 @@ export abstract class G {
   wakeAtNs = Infinity;
   /** With AFTER_PARK: sleeps this long from the moment it parks; -1 for none. */
   sleepNs = -1;
+  /** The sleep ends by I/O, which wakes a thread at its own moment, rather than by a timer. */
+  ioWait = false;
+  /** The P whose timer heap holds its sleep: the one it parked on. */
+  timerP = 0;
   /** Neither running nor runnable. */
   parked = true;
   /** Made runnable before it got to park. */
@@ -122,7 +134,15 @@ export class Scheduler {
   readonly #pEvent: Int32Array;
   readonly #idle: number[] = [];
   readonly #idleBeforeStop: Uint8Array;
+  /** Runnable goroutines that any P may take, oldest first. */
   readonly #runq: (G | null)[] = [];
+  /** Per P: goroutines made runnable by its timers, and those whose timers are due and have not been run. */
+  readonly #local: G[][];
+  readonly #due: G[][];
+  /** Per P: its idle worker will leave at its next look. */
+  readonly #called: Uint8Array;
+  /** Ps whose woken threads are on their way. */
+  #waking = 0;
   #runqHead = 0;
   readonly #gs: (G | null)[] = [];
   readonly #freeIds: number[] = [];
@@ -133,6 +153,8 @@ export class Scheduler {
   #afterStart: ((nowNs: number) => void) | null = null;
   #running = 0;
   readonly #wakeNs: number;
+  /** When a P last went idle: its thread then began to wait for the next timer. */
+  #idleSinceNs = 0;
   readonly #switchNs: number;
 
   /** `wakeNs`: delay until a parked M runs on a woken P; `switchNs`: CPU of one goroutine switch. */
@@ -145,6 +167,9 @@ export class Scheduler {
     this.#pG = new Array<G | null>(nprocs).fill(null);
     this.#pEndNs = new Float64Array(nprocs);
     this.#idleBeforeStop = new Uint8Array(nprocs);
+    this.#called = new Uint8Array(nprocs);
+    this.#local = Array.from({ length: nprocs }, () => []);
+    this.#due = Array.from({ length: nprocs }, () => []);
     this.#pEvent = new Int32Array(nprocs).fill(-1);
     for (let p = nprocs - 1; p >= 0; p--) this.#idle.push(p);
   }
@@ -155,7 +180,9 @@ export class Scheduler {
 
   /** Number of goroutines waiting for a P. */
   get runnable(): number {
-    return this.#runq.length - this.#runqHead;
+    let n = this.#runq.length - this.#runqHead;
+    for (let p = 0; p < this.nprocs; p++) n += this.#local[p].length;
+    return n;
   }
 
   get hasIdleP(): boolean {
@@ -199,10 +226,50 @@ export class Scheduler {
     this.#wakep();
   }
 
-  /** Makes `g` runnable at `atNs`: time.Sleep, timers, I/O completion. */
+  /** Makes `g` runnable when its timer of `atNs` is run: time.Sleep. */
   readyAt(g: G, atNs: number): void {
     this.adopt(g);
     this.queue.push(Math.max(atNs, this.nowNs), PRIORITY_TIMER, EV_WAKE, g.id);
+  }
+
+  /**
+   * A timer is due. A busy P runs its timers when it next looks for work, and a P out of work those of others. If a P is
+   * idle, its thread sleeps in epoll for the wait rounded up to whole milliseconds (netpoll_epoll.go), counted from when
+   * it last went idle, and then takes a moment to run. Nobody looks at timers while every P marks or computes.
+   */
+  #timer(id: number): void {
+    const g = this.#gs[id]!;
+    this.#due[g.timerP].push(g);
+    if (this.#idle.length === 0 || this.#worldStopped) return;
+    const waited = this.nowNs - this.#idleSinceNs;
+    const late = Math.ceil(waited / EPOLL_GRAIN_NS) * EPOLL_GRAIN_NS - waited;
+    this.queue.push(this.nowNs + late + this.#wakeNs, PRIORITY_TIMER, EV_POLLED, id);
+  }
+
+  /** The thread in epoll has timed out: it takes the P that went idle last and looks for work. */
+  #polled(id: number): void {
+    const g = this.#gs[id];
+    if (g === null || this.#worldStopped || !this.#due[g.timerP].includes(g)) return;
+    if (this.#running > 0 || this.#waking > 0) {
+      // The thread that ran the first of several timers has woken the next one.
+      this.#wakep();
+      return;
+    }
+    const p = this.#idle.pop();
+    if (p !== undefined) this.#schedule(p);
+  }
+
+  /** checkTimers: the due timers of P `q` make their goroutines runnable on P `p`. */
+  #runTimers(q: number, p: number): void {
+    const due = this.#due[q];
+    if (due.length === 0) return;
+    for (const g of due) {
+      g.parked = false;
+      this.#local[p].push(g);
+    }
+    due.length = 0;
+    // Every goroutine made runnable wakes another thread, needed or not; meanwhile nobody else may steal.
+    this.#wakep();
   }
 
   /** Runs events up to and including `untilNs`. */
@@ -216,7 +283,18 @@ export class Scheduler {
           this.#sliceEnded(arg);
           break;
         case EV_WAKE:
+          this.#timer(arg);
+          break;
+        case EV_POLLED:
+          this.#polled(arg);
+          break;
+        case EV_IO:
           this.ready(this.#gs[arg]!);
+          break;
+        case EV_FIND_WORK:
+          this.#pEvent[arg] = -1;
+          this.#waking--;
+          this.#schedule(arg);
           break;
         case EV_WORKER:
           this.#pEvent[arg] = -1;
@@ -256,7 +334,7 @@ export class Scheduler {
           this.#pG[p] = null;
           this.#runq.push(g);
         }
-      } else if (state === P_ASSIST || state >= P_DEDICATED) {
+      } else if (state === P_ASSIST || (state >= P_DEDICATED && state <= P_IDLE_WORKER)) {
         this.stopWorker(p);
         if (state === P_ASSIST) {
           const g = this.#pG[p]!;
@@ -264,12 +342,19 @@ export class Scheduler {
           this.#runq.push(g);
         }
       }
-      this.#idleBeforeStop[p] = state === P_IDLE ? 1 : 0;
+      if (state === P_WAKING) this.#cancelP(p);
+      this.#idleBeforeStop[p] = state === P_IDLE || state === P_WAKING ? 1 : 0;
       this.pState[p] = P_STOPPED;
     }
     this.#idle.length = 0;
+    this.#waking = 0;
     this.#running = 0;
     this.queue.push(now + durationNs, PRIORITY_WORLD, EV_START_THE_WORLD, 0);
+  }
+
+  /** gcResetMarkState: every goroutine enters a cycle without credit or debt. */
+  resetAssistBytes(): void {
+    for (const g of this.#gs) if (g !== null) g.gcAssistBytes = 0;
   }
 
   /** Was P `p` idle when the world was last stopped? */
@@ -292,19 +377,8 @@ export class Scheduler {
       this.#running++;
       this.#slice(owner);
     }
-    for (let p = this.nprocs - 1; p >= 0; p--) {
-      if (this.pState[p] !== P_STOPPED) continue;
-      this.pState[p] = P_IDLE;
-      this.#idle.push(p);
-    }
-    for (let p = 0; p < this.nprocs; p++) if (this.pState[p] === P_IDLE) this.#leaveIdle(p);
-  }
-
-  /** Takes a P off the idle list and lets it look for work. */
-  #leaveIdle(p: number): void {
-    const at = this.#idle.indexOf(p);
-    if (at >= 0) this.#idle.splice(at, 1);
-    this.#schedule(p);
+    // The other Ps' threads were woken before the world counted as started, but take a moment to run.
+    for (let p = 0; p < this.nprocs; p++) if (this.pState[p] === P_STOPPED) this.#wake(p);
   }
 
   /** findRunnable: P `p` has nothing to run; it is in no list. */
@@ -317,10 +391,19 @@ export class Scheduler {
         return;
       }
     }
-    if (this.#runqHead < this.#runq.length) {
-      this.#execute(p, this.#runqPop());
+    this.#runTimers(p, p);
+    const local = this.#local[p].shift();
+    if (local !== undefined) {
+      this.#execute(p, local);
       return;
     }
+    if (this.#runqHead < this.#runq.length) {
+      const g = this.#runqPop();
+      this.#execute(p, g);
+      if (this.#runqHead < this.#runq.length) this.#wakep();
+      return;
+    }
+    if (this.#steal(p)) return;
     if (gc.marking && gc.addIdleWorker()) {
       this.#startWorker(p, P_IDLE_WORKER);
       return;
@@ -328,6 +411,21 @@ export class Scheduler {
     this.pState[p] = P_IDLE;
     this.#pG[p] = null;
     this.#idle.push(p);
+    this.#idleSinceNs = this.nowNs;
+  }
+
+  /** stealWork: timers and goroutines of other Ps, unless enough threads are searching already. */
+  #steal(p: number): boolean {
+    if (this.#waking > 0 && 2 * this.#waking >= this.nprocs - this.#idle.length) return false;
+    for (let i = 1; i < this.nprocs; i++) {
+      const q = (p + i) % this.nprocs;
+      this.#runTimers(q, p);
+      const g = this.#local[p].shift() ?? this.#local[q].shift();
+      if (g === undefined) continue;
+      this.#execute(p, g);
+      return true;
+    }
+    return false;
   }
 
   #runqPop(): G {
@@ -399,14 +497,17 @@ export class Scheduler {
           this.#gs[g.id] = null;
           this.#freeIds.push(g.id);
           g.id = -1;
+          g.gcAssistBytes = 0;
         }
         g.parked = true;
+        g.timerP = p;
         this.#release(p);
         this.#parkedNow(g);
         return;
       }
     }
-    const waiting = this.#runqHead < this.#runq.length;
+    const waiting =
+      this.#runqHead < this.#runq.length || this.#local[p].length > 0 || this.#due[p].length > 0;
     const yields = g.pendingNs <= 0 && g.after === AFTER_YIELD;
     if (
       (yields && (waiting || this.#gc!.marking)) ||
@@ -422,7 +523,10 @@ export class Scheduler {
   #parkedNow(g: G): void {
     if (g.takeWoken()) this.ready(g);
     else if (g.after === AFTER_EXIT) return;
-    else if (g.sleepNs >= 0) this.readyAt(g, this.nowNs + g.sleepNs);
+    else if (g.sleepNs >= 0) {
+      if (g.ioWait) this.queue.push(this.nowNs + g.sleepNs, PRIORITY_TIMER, EV_IO, g.id);
+      else this.readyAt(g, this.nowNs + g.sleepNs);
+    }
     else if (g.wakeAtNs < Infinity) this.readyAt(g, g.wakeAtNs);
   }
 
@@ -435,6 +539,7 @@ export class Scheduler {
   #startWorker(p: number, mode: number): void {
     const gc = this.#gc!;
     this.pState[p] = mode;
+    this.#called[p] = 0;
     this.#running++;
     gc.workerStarted(p, mode, this.nowNs);
     const exit = gc.workerExitNs(p, mode, this.nowNs);
@@ -462,21 +567,30 @@ export class Scheduler {
     this.#pEvent[p] = -1;
   }
 
-  /** wakep: something became runnable; an idle P takes it, else an idle worker will notice at its next look. */
+  /** A thread for P `p`, which is in no list, is on its way. */
+  #wake(p: number): void {
+    this.pState[p] = P_WAKING;
+    this.#waking++;
+    this.#pEvent[p] = this.queue.push(this.nowNs + this.#wakeNs, PRIORITY_P, EV_FIND_WORK, p);
+  }
+
+  /**
+   * wakep: something became runnable. If no thread is searching already, one is woken for the P that went idle last;
+   * with no idle P, an idle worker will notice at its next look.
+   */
   #wakep(): void {
-    if (this.#worldStopped) return;
+    if (this.#worldStopped || this.#waking > 0) return;
     const p = this.#idle.pop();
     if (p !== undefined) {
-      this.#place(p, this.#runqPop());
-      // The M's wake-up is latency, not CPU: the slice begins only after it.
-      this.#pEndNs[p] = this.nowNs + this.#wakeNs;
-      this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
+      this.#wake(p);
       return;
     }
     const gc = this.#gc!;
     if (!gc.marking) return;
     for (let q = 0; q < this.nprocs; q++) {
-      if (this.pState[q] !== P_IDLE_WORKER || this.#pEvent[q] >= 0) continue;
+      if (this.pState[q] !== P_IDLE_WORKER || this.#called[q] !== 0) continue;
+      this.#called[q] = 1;
+      this.#cancelP(q);
       const every = gc.idleCheckNs;
       const since = (this.nowNs - this.#pEndNs[q]) % every;
       this.#pEvent[q] = this.queue.push(this.nowNs + every - since, PRIORITY_P, EV_WORKER, q);

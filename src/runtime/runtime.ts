@@ -116,12 +116,20 @@ export class GoRuntime {
   }
 
   /**
-   * `n` small objects of one kind, dying at `deaths[from + i]`. Returns how many were made: fewer than `n` when the
-   * step must end first.
+   * `n` small objects of one kind, dying at `deaths[from + i]`; `extraNs` is what the program does beside for each.
+   * Returns how many were made: fewer than `n` when the step must end first.
    */
-  allocRun(g: G, p: number, kind: number, n: number, deaths: Int32Array, from: number): number {
+  allocRun(
+    g: G,
+    p: number,
+    kind: number,
+    n: number,
+    deaths: Int32Array,
+    from: number,
+    extraNs: number,
+  ): number {
     const elemsize = this.kinds.elemsize[kind];
-    const perObjectNs = this.kindNs(kind);
+    const perObjectNs = this.kindNs(kind) + extraNs;
     let want = Math.min(n, Math.ceil((this.#maxSliceNs - this.sliceNs) / perObjectNs));
     if (this.gc.marking) {
       want = Math.min(want, Math.floor(Math.max(0, g.gcAssistBytes) / elemsize) + 1);
@@ -191,9 +199,9 @@ export class GoRuntime {
     const size = kinds.size[kind];
     const write =
       (kinds.ptrBytes[kind] / 8) * costs.initPointerWordNs + Math.ceil(size / 4096) * costs.initPageNs;
-    if (kinds.tiny[kind] === 1) return costs.tinyNs + write + costs.objectNs;
-    if (kinds.largePages[kind] > 0) return write + costs.objectNs;
+    if (kinds.tiny[kind] === 1) return costs.tinyNs + write;
+    if (kinds.largePages[kind] > 0) return write;
     const curve = kinds.ptrBytes[kind] > 0 ? costs.mallocScanNs : costs.mallocNoscanNs;
-    return curveAt(curve, kinds.elemsize[kind]) + write + costs.objectNs;
+    return curveAt(curve, kinds.elemsize[kind]) + write;
   }
 }

@@ -10,8 +10,8 @@ import { z } from "zod";
 
 const ns = z.number().min(0);
 const curve = z.array(z.tuple([z.number().positive(), ns])).min(1);
-/** A log-normal spread: half of the values are below `median`, 16 % above median * exp(sigma). */
-const spread = z.strictObject({ median: ns, sigma: z.number().min(0) });
+/** How a time varies: its quantiles at even steps from the smallest to the largest value seen. */
+const spread = z.array(ns).min(1);
 
 export const machineProfile = z.strictObject({
   name: z.string(),
@@ -45,9 +45,10 @@ export const machineProfile = z.strictObject({
     scavenge_ns_per_page: ns,
     sweep_span_ns: ns,
   }),
+  /** Curves here are over the bytes of spans that hold marked objects: the memory that marking walks through. */
   mark: z.strictObject({
     /**
-     * Marking one object of up to 512 bytes (whose mark bits lie in its span), by live heap bytes: pointer-free (found,
+     * Marking one object of up to 512 bytes (whose mark bits lie in its span): pointer-free (found,
      * marked), and pointerful (also queued and visited, its bytes and pointers apart).
      */
     noscan_object_ns: curve,
@@ -55,6 +56,9 @@ export const machineProfile = z.strictObject({
     /** The same for larger objects, whose mark bits lie elsewhere. */
     noscan_big_object_ns: curve,
     scan_big_object_ns: curve,
+    /** Per span of which only some slots are marked, beyond its objects' costs: a curve over the marked share. */
+    sparse_noscan_span_ns: curve,
+    sparse_scan_span_ns: curve,
     /** A non-nil pointer met while scanning: the object it leads to is looked up and, here, found marked. */
     pointer_ns: curve,
     /** Scanning, per byte of scan work that holds no pointer. */
@@ -66,14 +70,16 @@ export const machineProfile = z.strictObject({
     cycle_ns: ns,
   }),
   /**
-   * Stop-the-world times. Sweep termination ends by waking the other Ps' threads, which on an idle CPU takes far longer
-   * than all the rest, so a process with a single P has its own figure.
+   * Stop-the-world times: of a process with a single P, and of one with all CPUs by the share of its CPU time that its
+   * goroutines use. Stopping a running P takes a signal, and ending sweep termination wakes the threads of other Ps (and
+   * sysmon's), which takes long where their CPUs sleep: both depend on how busy the process is.
    */
   pause: z.strictObject({
-    sweep_term: spread,
     sweep_term_single_p: spread,
-    mark_term: spread,
-    per_p_ns: ns,
+    mark_term_single_p: spread,
+    by_load: z
+      .array(z.strictObject({ busy: z.number().min(0).max(1), sweep_term: spread, mark_term: spread }))
+      .min(1),
   }),
   sched: z.strictObject({
     goroutine_start_ns: ns,

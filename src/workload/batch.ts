@@ -97,7 +97,8 @@ class Worker extends Work {
     const pauseNs = this.#batch.pause.sample(this.spec.rng);
     if (pauseNs > 0) {
       this.after = AFTER_PARK;
-      this.sleepNs = pauseNs + this.spec.ctx.rt.costs.timerSlackNs;
+      this.sleepNs = pauseNs;
+      this.ioWait = false;
     } else {
       this.after = AFTER_RUN;
     }

@@ -59,7 +59,7 @@ class Manager extends G implements Running {
     this.#ctx = ctx;
     this.#entry = entry;
     this.#rng = ctx.random.stream(entry.name);
-    this.#objects = new OwnedObjects(ctx, entry.name);
+    this.#objects = new OwnedObjects(ctx, entry.name, true);
     this.#configure(entry);
   }
 
@@ -109,7 +109,7 @@ class Manager extends G implements Running {
       this.after = AFTER_PARK;
       if (!stopped) {
         const next = (Math.floor(this.#wokeNs / tick) + 1) * tick;
-        this.wakeAtNs = Math.max(next, nowNs + rt.sliceNs) + rt.costs.timerSlackNs;
+        this.wakeAtNs = next;
       }
     }
     return rt.sliceNs;

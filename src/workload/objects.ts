@@ -14,17 +14,21 @@ import { compileDist, type Sampler } from "./distributions.ts";
 
 const PAGE = 8192;
 const FOREVER = 0x7fffffff;
+const MAX_SMALL = 32768;
+/** One more than the step of the largest small size. */
+const SMALL_STEPS = 134 + (MAX_SMALL >>> 7) + 1;
 
 /** Draws kinds for one source. */
 export class KindSampler {
   /** The kind, when every object is of one kind; else -1. */
   readonly single: number;
-  /** Requested bytes of the last kind drawn. */
   readonly #kinds: KindTable;
   readonly #source: number;
   readonly #pointers: PointerPart;
   readonly #size: Sampler;
-  readonly #bySize = new Map<number, number>();
+  /** Kinds of small objects by step of size (see smallStep), -1 where none was drawn yet; of large ones by pages. */
+  readonly #small = new Int32Array(SMALL_STEPS).fill(-1);
+  readonly #large = new Map<number, number>();
 
   constructor(kinds: KindTable, source: number, size: Dist, pointers: PointerPart) {
     this.#kinds = kinds;
@@ -40,13 +44,31 @@ export class KindSampler {
 
   #kindOf(drawn: number): number {
     const size = quantisedSize(drawn, this.#pointers);
-    let kind = this.#bySize.get(size);
+    if (size <= MAX_SMALL) {
+      const step = smallStep(size);
+      const known = this.#small[step];
+      if (known >= 0) return known;
+      const kind = this.#add(size);
+      this.#small[step] = kind;
+      return kind;
+    }
+    let kind = this.#large.get(size);
     if (kind === undefined) {
-      kind = this.#kinds.add(this.#source, size, pointerBytes(size, this.#pointers));
-      this.#bySize.set(size, kind);
+      kind = this.#add(size);
+      this.#large.set(size, kind);
     }
     return kind;
   }
+
+  #add(size: number): number {
+    return this.#kinds.add(this.#source, size, pointerBytes(size, this.#pointers));
+  }
+}
+
+/** A number per quantised size up to 32 KiB: bytes below 16, then words to 1 KiB, then 128 bytes. */
+function smallStep(size: number): number {
+  if (size < 16) return size;
+  return size <= 1024 ? 14 + (size >>> 3) : 134 + (size >>> 7);
 }
 
 /** The size an object drawn as `drawn` bytes is allocated with, here and by the oracle. */

@@ -53,9 +53,13 @@ export class OwnedObjects {
   /** Whether any object lives as long as its owner, so that owners need a number. */
   needsOwner = false;
 
-  constructor(ctx: Context, name: string) {
+  /** Whether the oracle holds these owners' objects in its slot table (cache entries, goroutines) or in an owner table. */
+  readonly #inTable: boolean;
+
+  constructor(ctx: Context, name: string, inTable: boolean) {
     this.#ctx = ctx;
     this.#name = name;
+    this.#inTable = inTable;
   }
 
   /** Slots of objects dead by `nowNs` are free again. */
@@ -132,9 +136,12 @@ export class OwnedObjects {
       holder.pooled.push(item, group);
       return size;
     }
+    const { program } = this.#ctx;
     if (of.death === null) {
       rt.alloc(g, p, kind, ~holder.owner);
+      rt.sliceNs += this.#inTable ? program.heldObjectNs : program.ownedObjectNs;
     } else {
+      rt.sliceNs += program.heldObjectNs;
       const death = of.death.one(rng, nowNs);
       this.#table?.addOne(g, p, death);
       rt.alloc(g, p, kind, death);

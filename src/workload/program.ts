@@ -14,6 +14,9 @@ export interface ProgramCosts {
   readonly declared: boolean;
   readonly tickNs: number;
   readonly requestNs: number;
+  /** Per object that a slot table holds (and drops), and per object that an owner table holds. */
+  readonly heldObjectNs: number;
+  readonly ownedObjectNs: number;
 }
 
 /** Bytes of one level of the recursion by which the oracle deepens a stack (Go 1.26, amd64). */

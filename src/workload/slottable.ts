@@ -23,7 +23,7 @@ export class SlotTable {
 
   constructor(rt: GoRuntime, source: number, durationNs: number) {
     this.#rt = rt;
-    this.#kind = rt.kinds.add(source, CHUNK_POINTERS * 8, CHUNK_POINTERS * 8);
+    this.#kind = rt.kinds.addTable(source, CHUNK_POINTERS * 8);
     this.#dying = new Int32Array(Math.ceil(durationNs / BUCKET_NS) + 2);
   }
 

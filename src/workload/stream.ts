@@ -110,13 +110,14 @@ class StreamTask extends G {
     } else {
       this.after = AFTER_PARK;
       const next = (Math.floor(this.#wokeNs / this.#tickNs) + 1) * this.#tickNs;
-      this.wakeAtNs = Math.max(next, nowNs + rt.sliceNs) + rt.costs.timerSlackNs;
+      this.wakeAtNs = next;
     }
     return rt.sliceNs;
   }
 
   #allocate(p: number, nowNs: number): void {
     const rt = this.#ctx.rt;
+    const heldNs = this.#ctx.program.heldObjectNs;
     const single = this.#kinds.single;
     const run = single >= 0 && rt.kinds.tiny[single] === 0 && rt.kinds.largePages[single] === 0;
     while (this.#due >= 1 && !rt.stop) {
@@ -128,18 +129,13 @@ class StreamTask extends G {
         this.#table?.add(this, p, this.#deaths, n);
       }
       if (run) {
-        const done = rt.allocRun(
-          this,
-          p,
-          single,
-          this.#blockEnd - this.#blockAt,
-          this.#deaths,
-          this.#blockAt,
-        );
+        const left = this.#blockEnd - this.#blockAt;
+        const done = rt.allocRun(this, p, single, left, this.#deaths, this.#blockAt, heldNs);
         this.#blockAt += done;
         this.#due -= done;
       } else {
         rt.alloc(this, p, this.#kinds.draw(this.#rng), this.#deaths[this.#blockAt++]);
+        rt.sliceNs += heldNs;
         this.#due--;
       }
     }

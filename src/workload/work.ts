@@ -42,7 +42,7 @@ export class WorkSpec {
   constructor(ctx: Context, entry: Service | Batch) {
     this.ctx = ctx;
     this.rng = ctx.random.stream(entry.name);
-    this.objects = new OwnedObjects(ctx, entry.name);
+    this.objects = new OwnedObjects(ctx, entry.name, false);
     this.#source = ctx.addSource(`${entry.name}/owner-table`);
     this.configure(entry);
   }
@@ -62,7 +62,7 @@ export class WorkSpec {
 
   /** The kind of the oracle's table of `n` pointers to one owner's objects. */
   ownerTableKind(n: number): number {
-    return this.ctx.rt.kinds.add(this.#source, n * 8, n * 8);
+    return this.ctx.rt.kinds.addTable(this.#source, n * 8);
   }
 }
 
@@ -111,7 +111,9 @@ export abstract class Work extends G {
             if (spec.ctx.program.declared) rt.alloc(this, p, spec.timerKind, ~this.holder.owner);
             rt.goroutines.setUsed(this.gid, this.#depth + WAITING_USED_BYTES);
             this.after = AFTER_PARK;
-            this.sleepNs = this.#ioNs + rt.costs.timerSlackNs;
+            this.sleepNs = this.#ioNs;
+            // The oracle stands in for I/O by time.Sleep.
+            this.ioWait = !spec.ctx.program.declared;
           }
           this.#stage = STAGE_ALLOC;
         }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { logSpread, outsideRss } from "../../src/oracle/calibrate.ts";
+import { outsideRss, quantiles } from "../../src/oracle/calibrate.ts";
 import { METRICS } from "../../src/oracle/metrics.ts";
 import {
   makeRecording,
@@ -133,9 +133,8 @@ test("resident memory outside the runtime is the program's segments and the kern
   expect(outsideRss(smaps)).toBe((640 + 80 + 16) * 1024);
 });
 
-test("the spread of a log-normal sample is its sigma", () => {
-  // Quantiles of exp(0.4 z) for z from -2 to 2: the 16th and 84th percentiles are one sigma out.
-  const values = Array.from({ length: 401 }, (_, i) => Math.exp(0.4 * (-2 + i / 100)));
-  expect(logSpread(values)).toBeCloseTo(0.4 * 1.36, 1);
-  expect(logSpread([1, 2])).toBe(0);
+test("quantiles go from the 5th to the 95th percentile in even steps", () => {
+  const values = Array.from({ length: 101 }, (_, i) => 1000 - 10 * i);
+  expect(quantiles(values)).toEqual(Array.from({ length: 19 }, (_, i) => 50 * (i + 1)));
+  expect(quantiles([])).toEqual([0]);
 });

@@ -78,11 +78,26 @@ func processCPU() float64 {
 	return float64(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
+// evictBytes is more than any cache a CPU of today keeps for one core.
+const evictBytes = 96 << 20
+
+// evict writes to memory outside the heap until the caches hold nothing else, as a program does between collections.
+//
+//go:noinline
+func evict(base uintptr) {
+	for at := base; at < base+evictBytes; at += 64 {
+		*(*uint64)(unsafe.Pointer(at)) += 1
+	}
+}
+
 // collect forces collections and writes the CPU time each spent marking, and all CPU it took otherwise: sweeping.
 func collect(w *writer, reps int) {
 	runtime.GC() // the first one finds everything just made, in caches and buffers
+	other := newRegion(evictBytes)
+	other.ensure(evictBytes)
 	var mark, rest []float64
 	for i := 0; i < reps; i++ {
+		evict(other.base)
 		m, p := readMark(), processCPU()
 		runtime.GC()
 		dm := readMark() - m

@@ -1,0 +1,61 @@
+/**
+ * The fidelity table: every recorded real run against the simulator. Run: npm run fidelity [-- --seeds N]
+ *
+ * Prints, per scenario, how many of the metrics lie in band (the band is defined in src/oracle/metrics.ts), then every
+ * cell out of band, then the sum. Exit status 7 if less than nine in ten are in band.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { METRICS, type Cell, compare } from "../../src/oracle/metrics.ts";
+import { recordedFigures, recording, scenarioHash } from "../../src/oracle/recording.ts";
+import { humanValue } from "../../src/report/format.ts";
+import { loadScenario } from "../../src/scenario/load.ts";
+import { simulate } from "../../src/simulate.ts";
+
+const root = join(import.meta.dirname, "../..");
+const at = process.argv.indexOf("--seeds");
+const seeds = at > 0 ? Number(process.argv[at + 1]) : 5;
+
+const percent = (x: number): string => (Number.isNaN(x) ? "-" : `${x > 0 ? "+" : ""}${(x * 100).toFixed(1)} %`);
+const human = (cell: Cell, value: number): string => humanValue(value, cell.metric.unit);
+
+const out: string[] = [];
+let inBand = 0;
+let cells = 0;
+let from = "";
+console.log("| scenario | in band | of | simulator CPU / real CPU |");
+console.log("|---|---|---|---|");
+for (const file of readdirSync(join(root, "test/golden/oracle")).sort()) {
+  const real = recording.parse(JSON.parse(readFileSync(join(root, "test/golden/oracle", file), "utf8")));
+  from = `${real.provenance.go_version}, ${real.provenance.cpu}, ${real.provenance.cpus} CPUs, ${real.runs.length} runs each`;
+  const path = join(root, "scenarios", `${real.name}.yaml`);
+  const loaded = loadScenario(readFileSync(path, "utf8"), path);
+  if (!loaded.ok) throw new Error(`${path} is not valid`);
+  const scenario = loaded.scenarios.find((s) => s.variant === real.variant);
+  if (scenario === undefined || scenarioHash(scenario) !== real.scenario_hash) {
+    throw new Error(`${file} was recorded from another version of the scenario`);
+  }
+  const cpu = process.cpuUsage();
+  const simulated = Array.from({ length: seeds }, (_, i) =>
+    simulate(scenario, { declareOracle: true, seed: i + 1 }).figures,
+  );
+  const spent = process.cpuUsage(cpu);
+  const realCpu = real.runs.reduce((sum, run) => sum + (run["cpu_seconds"] ?? 0), 0) / real.runs.length;
+  const ratio = (spent.user + spent.system) / 1e6 / seeds / realCpu;
+  const row = compare(recordedFigures(real), simulated);
+  const good = row.filter((cell) => cell.inBand).length;
+  inBand += good;
+  cells += row.length;
+  console.log(`| ${real.name} | ${good} | ${row.length} | ${ratio.toFixed(3)} |`);
+  for (const cell of row) {
+    if (cell.inBand) continue;
+    out.push(
+      `| ${real.name} | ${cell.metric.label} | ${human(cell, cell.realMin)} | ${human(cell, cell.realMedian)} | ${human(cell, cell.realMax)} | ${human(cell, cell.simulated)} | ${percent(cell.error)} |`,
+    );
+  }
+}
+console.log(`| **all** | **${inBand}** | **${cells}** | |`);
+console.log(`\n${((100 * inBand) / cells).toFixed(1)} % of ${cells} cells in band (${METRICS.length} metrics; ${from}).`);
+console.log("\n| out of band | metric | real min | median | max | simulated | error |\n|---|---|---|---|---|---|---|");
+for (const line of out) console.log(line);
+process.exitCode = inBand / cells >= 0.9 ? 0 : 7;
