@@ -315,7 +315,9 @@ class Simulation {
       tickNs,
       stwNs: (which, busy) => {
         if (procs === 1) {
-          return Math.round(drawQuantile(which === 0 ? pause.sweep_term_single_p : pause.mark_term_single_p, pauseRng));
+          return Math.round(
+            drawQuantile(which === 0 ? pause.sweep_term_single_p : pause.mark_term_single_p, pauseRng),
+          );
         }
         const load = nearestLoad(pause.by_load, busy, pauseRng.f64());
         return Math.round(drawQuantile(which === 0 ? load.sweep_term : load.mark_term, pauseRng));

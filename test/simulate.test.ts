@@ -56,8 +56,7 @@ describe("closed forms", () => {
       for (let i = 1; i < cycles.length; i++) {
         const before = cycles[i - 1];
         const roots = before.stacks_bytes + before.globals_bytes;
-        const goal =
-          before.heap_marked_bytes + Math.floor(((before.heap_marked_bytes + roots) * gogc) / 100);
+        const goal = before.heap_marked_bytes + Math.floor(((before.heap_marked_bytes + roots) * gogc) / 100);
         // Early cycles end below the minimum heap, and a late one may have had its goal moved up by its trigger.
         if (goal < (4 << 20) * (gogc / 100) || cycles[i].goal_bytes !== goal) {
           expect(cycles[i].goal_bytes).toBeGreaterThanOrEqual(goal);
@@ -99,14 +98,20 @@ workload:
       [2, 1400, 1],
       [4, 2800, 1],
     ]) {
-      const { rows, summary } = collect(queue(k, lambda, serviceMs));
+      // The theory's servers start at once: no thread to wake, no goroutine to start or switch to.
+      const sched = {
+        ...defaultProfile.sched,
+        timer_slack_ns: 0,
+        goroutine_start_ns: 0,
+        goroutine_switch_ns: 0,
+      };
+      const profile = { ...defaultProfile, sched };
+      const { rows, summary } = collect(queue(k, lambda, serviceMs), { profile });
       const mean = summary.figures["q_latency_mean_ns"] / 1e9;
       const expected = erlangC(k, lambda, 1000 / serviceMs);
-      // Requests also pay to be started and switched to (under a microsecond of a millisecond's service).
       expect(Math.abs(mean / expected - 1)).toBeLessThan(0.02);
       // Little's law: requests in the system = arrival rate x time in the system.
-      const inflight =
-        rows.reduce((sum, row) => sum + row[column("requests_in_flight")], 0) / rows.length;
+      const inflight = rows.reduce((sum, row) => sum + row[column("requests_in_flight")], 0) / rows.length;
       const completed = summary.figures["q_requests"] / 400;
       // 400 samples of a correlated count: 10 % is about two standard errors.
       expect(Math.abs(inflight / (completed * mean) - 1)).toBeLessThan(0.1);
@@ -143,7 +148,12 @@ interventions: [{at: 1500ms, do: gc}]
 /** Everything a run gives out, as text. */
 function transcript(text: string, seed: number): string {
   const { rows, cycles, summary } = collect(text, { seed });
-  return JSON.stringify({ rows: rows.map((r) => Array.from(r)), cycles, figures: summary.figures, sources: summary.sources });
+  return JSON.stringify({
+    rows: rows.map((r) => Array.from(r)),
+    cycles,
+    figures: summary.figures,
+    sources: summary.sources,
+  });
 }
 
 describe("determinism", () => {
@@ -189,7 +199,9 @@ describe("accounting identities", () => {
     expect(cycles.length).toBeGreaterThan(3);
     expect(cycles.some((c) => c.reason === "explicit")).toBe(true);
     for (const row of rows) {
-      expect(row[column("heap_sys_bytes")]).toBe(row[column("heap_inuse_bytes")] + row[column("heap_idle_bytes")]);
+      expect(row[column("heap_sys_bytes")]).toBe(
+        row[column("heap_inuse_bytes")] + row[column("heap_idle_bytes")],
+      );
       expect(row[column("heap_released_bytes")]).toBeLessThanOrEqual(row[column("heap_idle_bytes")]);
       expect(row[column("mallocs")] - row[column("frees")]).toBe(row[column("heap_objects")]);
     }

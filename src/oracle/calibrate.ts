@@ -284,7 +284,13 @@ class Calibration {
     const slots = 2 ** 20;
     const spans = slots / (pointers === 0 ? 126 : 124);
     const perCollection = async (keep: number): Promise<number> => {
-      const m = await this.#measure("mark", { size: 64, pointers, objects: slots, keep_every: keep, reps: 9 });
+      const m = await this.#measure("mark", {
+        size: 64,
+        pointers,
+        objects: slots,
+        keep_every: keep,
+        reps: 9,
+      });
       return measured(m, "mark_ns") - idleMark - slots * (1 - 1 / keep) * 8 * nilPerByte;
     };
     const full = (await perCollection(1)) / slots;
@@ -310,7 +316,11 @@ class Calibration {
       const cycles = run.trace.slice(5);
       const gc = run.figures["gc_cpu_seconds"] ?? 0;
       const busy = ((run.figures["cpu_seconds"] ?? 0) - gc) / (seconds * procs);
-      byLoad.push({ busy: tidy(Math.min(1, busy)), sweep_term: sweepTerm(cycles), mark_term: markTerm(cycles) });
+      byLoad.push({
+        busy: tidy(Math.min(1, busy)),
+        sweep_term: sweepTerm(cycles),
+        mark_term: markTerm(cycles),
+      });
     }
     return { sweep_term_single_p: sweepTerm(single), mark_term_single_p: markTerm(single), by_load: byLoad };
   }

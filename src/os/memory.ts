@@ -168,6 +168,10 @@ export class Memory implements Os {
     else region.mappedBytes += nbytes;
   }
 
+  readUntouched(pages: number): void {
+    this.faults += pages;
+  }
+
   metaTouch(name: string, nbytes: number): number {
     const region = this.#meta.get(name);
     if (region === undefined) throw new Error(`metadata region "${name}" touched before it was mapped`);

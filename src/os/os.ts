@@ -41,6 +41,8 @@ export interface Os {
   sysFault(startByte: number, nbytes: number): number;
   /** A write to every byte of [startByte, endByte): its pages become resident. Returns the new page faults. */
   touch(startByte: number, endByte: number): number;
+  /** Reads of `pages` ready pages never written: each maps the shared zero page, a fault without residency. */
+  readUntouched(pages: number): void;
   /** Whether every page that holds a byte of [startByte, endByte) is resident. */
   isResident(startByte: number, endByte: number): boolean;
   /** Grows the mapping of a metadata region, creating it at first use. */

@@ -14,6 +14,7 @@
  * for references held in the heap and pessimistic for those held only on a stack not scanned yet.
  */
 import { type CostCurve, curveAt, type RuntimeCosts } from "./costs.ts";
+import { SHARE_STEPS } from "./mgcmark.ts";
 import {
   type GcController,
   gcControllerCommit,
@@ -24,7 +25,6 @@ import {
   workerIdle,
 } from "./mgcpacer.ts";
 import type { Scavenger } from "./mgcscavenge.ts";
-import { SHARE_STEPS } from "./mgcmark.ts";
 import type { Heap } from "./mheap.ts";
 import {
   AFTER_PARK,
@@ -104,7 +104,8 @@ export interface GcOptions {
 /** What spans marked in part cost beyond their objects. */
 function sparseNs(shares: Float64Array, perSpanNs: CostCurve): number {
   let ns = 0;
-  for (let i = 1; i <= SHARE_STEPS; i++) if (shares[i] > 0) ns += shares[i] * curveAt(perSpanNs, i / SHARE_STEPS);
+  for (let i = 1; i <= SHARE_STEPS; i++)
+    if (shares[i] > 0) ns += shares[i] * curveAt(perSpanNs, i / SHARE_STEPS);
   return ns;
 }
 
@@ -329,7 +330,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
     const before = this.#workAt(this.#doneNs);
     this.#doneNs += byWorkers + byAssists;
     const after = this.#workAt(this.#doneNs);
-    if (byWorkers > 0) pacer.bgScanCredit += Math.trunc(((after - before) * byWorkers) / (byWorkers + byAssists));
+    if (byWorkers > 0)
+      pacer.bgScanCredit += Math.trunc(((after - before) * byWorkers) / (byWorkers + byAssists));
     this.#report(Math.trunc(after));
   }
 

@@ -110,8 +110,10 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
     totals.scanObjects += n;
     if (big) totals.bigScanObjects += n;
     const kind = spans.kind[s];
-    totals.pointerBytes += kind !== kindMixed ? n * h.kinds.ptrBytes[kind] : sumOfMixed(h, s, tick, h.kinds.ptrBytes);
-    totals.pointers += kind !== kindMixed ? n * h.kinds.pointers[kind] : sumOfMixed(h, s, tick, h.kinds.pointers);
+    totals.pointerBytes +=
+      kind !== kindMixed ? n * h.kinds.ptrBytes[kind] : sumOfMixed(h, s, tick, h.kinds.ptrBytes);
+    totals.pointers +=
+      kind !== kindMixed ? n * h.kinds.pointers[kind] : sumOfMixed(h, s, tick, h.kinds.pointers);
     if (avx512 && h.layout.inlineMarks[spc] !== 0 && n >= spans.nelems[s] >> denseShift) {
       totals.denseSpans++;
       totals.scanBytes += n * elemsize;

@@ -77,6 +77,7 @@ export interface HeapOs extends MetadataMemory {
   sysUsed(startByte: number, nbytes: number): void;
   sysUnused(startByte: number, nbytes: number): void;
   sysFault(startByte: number, nbytes: number): void;
+  readUntouched(pages: number): void;
   touch(startByte: number, endByte: number): number;
   isResident(startByte: number, endByte: number): boolean;
 }
@@ -551,7 +552,23 @@ export class Heap {
     // Whole OS pages become resident, so neighbours on the last one need no further call.
     const end = Math.ceil((start + freeIndex * size) / 4096) * 4096;
     this.touch(from, end);
+    if (this.marking && (spans.spc[s] & 1) === 0 && size > this.rules.minSizeForMallocHeader)
+      this.#headerReads(from, end, start, size);
     spans.touched[s] = Math.max(freeIndex, Math.floor((end - start) / size));
+  }
+
+  /**
+   * While marking, the type header of an object is stored through the write barrier, which first reads the old value: on a
+   * page that begins with that header the read maps the zero page, and the store faults once more.
+   */
+  #headerReads(from: number, end: number, spanStart: number, size: number): void {
+    if (!this.rules.mallocHeaders) return;
+    let pages = 0;
+    for (let page = Math.ceil(from / 4096) * 4096; page < end; page += 4096)
+      if ((page - spanStart) % size === 0) pages++;
+    if (pages === 0) return;
+    this.os?.readUntouched(pages);
+    this.work.pagesFaulted += pages;
   }
 
   /** @internal Persistent GC metadata: span sets. */

@@ -526,8 +526,7 @@ export class Scheduler {
     else if (g.sleepNs >= 0) {
       if (g.ioWait) this.queue.push(this.nowNs + g.sleepNs, PRIORITY_TIMER, EV_IO, g.id);
       else this.readyAt(g, this.nowNs + g.sleepNs);
-    }
-    else if (g.wakeAtNs < Infinity) this.readyAt(g, g.wakeAtNs);
+    } else if (g.wakeAtNs < Infinity) this.readyAt(g, g.wakeAtNs);
   }
 
   #release(p: number): void {

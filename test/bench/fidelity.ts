@@ -6,7 +6,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { METRICS, type Cell, compare } from "../../src/oracle/metrics.ts";
+import { type Cell, compare, METRICS } from "../../src/oracle/metrics.ts";
 import { recordedFigures, recording, scenarioHash } from "../../src/oracle/recording.ts";
 import { humanValue } from "../../src/report/format.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
@@ -16,7 +16,8 @@ const root = join(import.meta.dirname, "../..");
 const at = process.argv.indexOf("--seeds");
 const seeds = at > 0 ? Number(process.argv[at + 1]) : 5;
 
-const percent = (x: number): string => (Number.isNaN(x) ? "-" : `${x > 0 ? "+" : ""}${(x * 100).toFixed(1)} %`);
+const percent = (x: number): string =>
+  Number.isNaN(x) ? "-" : `${x > 0 ? "+" : ""}${(x * 100).toFixed(1)} %`;
 const human = (cell: Cell, value: number): string => humanValue(value, cell.metric.unit);
 
 const out: string[] = [];
@@ -36,8 +37,9 @@ for (const file of readdirSync(join(root, "test/golden/oracle")).sort()) {
     throw new Error(`${file} was recorded from another version of the scenario`);
   }
   const cpu = process.cpuUsage();
-  const simulated = Array.from({ length: seeds }, (_, i) =>
-    simulate(scenario, { declareOracle: true, seed: i + 1 }).figures,
+  const simulated = Array.from(
+    { length: seeds },
+    (_, i) => simulate(scenario, { declareOracle: true, seed: i + 1 }).figures,
   );
   const spent = process.cpuUsage(cpu);
   const realCpu = real.runs.reduce((sum, run) => sum + (run["cpu_seconds"] ?? 0), 0) / real.runs.length;
@@ -55,7 +57,11 @@ for (const file of readdirSync(join(root, "test/golden/oracle")).sort()) {
   }
 }
 console.log(`| **all** | **${inBand}** | **${cells}** | |`);
-console.log(`\n${((100 * inBand) / cells).toFixed(1)} % of ${cells} cells in band (${METRICS.length} metrics; ${from}).`);
-console.log("\n| out of band | metric | real min | median | max | simulated | error |\n|---|---|---|---|---|---|---|");
+console.log(
+  `\n${((100 * inBand) / cells).toFixed(1)} % of ${cells} cells in band (${METRICS.length} metrics; ${from}).`,
+);
+console.log(
+  "\n| out of band | metric | real min | median | max | simulated | error |\n|---|---|---|---|---|---|---|",
+);
 for (const line of out) console.log(line);
 process.exitCode = inBand / cells >= 0.9 ? 0 : 7;

@@ -26,7 +26,9 @@ test("nine in ten byte and count figures lie in the band of the recorded real ru
     if (!loaded.ok) throw new Error(`${path} is not valid`);
     const scenario = loaded.scenarios.find((s) => s.variant === real.variant);
     if (scenario === undefined) throw new Error(`${path} has no variant ${real.variant}`);
-    expect(scenarioHash(scenario), `${file} was recorded from another version of the scenario`).toBe(real.scenario_hash);
+    expect(scenarioHash(scenario), `${file} was recorded from another version of the scenario`).toBe(
+      real.scenario_hash,
+    );
     const simulated = simulate(scenario, { declareOracle: true }).figures;
     for (const cell of compare(recordedFigures(real), [simulated])) {
       if (cell.metric.unit === "seconds" || cell.metric.unit === "ns") continue;
