@@ -2,7 +2,7 @@
  * The front door: (scenario, machine profile, seed) in, time series and figures out.
  *
  * `simulate` is a pure function: no clock, file, process or DOM. The same arguments give the same bytes in Node, in a
- * worker and in a browser. Series go to a sink as they arise, so a run's memory does not grow with its length.
+ * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one pause per cycle.
  */
 import { Memory } from "./os/memory.ts";
 import type { RuntimeCosts } from "./runtime/costs.ts";
@@ -336,7 +336,6 @@ class Simulation {
       sched,
       kinds,
       owners,
-      os: memory,
       costs,
       tickNs,
     });
@@ -373,10 +372,12 @@ class Simulation {
       });
     }
     for (const { at, every } of scenario.interventions) {
-      const last = every === undefined ? at : scenario.duration;
-      for (let t = at; t <= last; t += every ?? Infinity) {
-        sched.call(t, PRIORITY_WORLD, () => sched.ready(new ExplicitGc(rt.gc, rt.heap)));
-      }
+      const collect = (now: number): void => {
+        if (every !== undefined && now + every <= scenario.duration)
+          sched.call(now + every, PRIORITY_WORLD, collect);
+        sched.ready(new ExplicitGc(rt.gc, rt.heap));
+      };
+      sched.call(at, PRIORITY_WORLD, collect);
     }
     const interval = scenario.sample_interval;
     for (let t = interval; t <= scenario.duration; t += interval) {
@@ -503,6 +504,8 @@ class Simulation {
     this.#scenario.workload.forEach((entry, i) => {
       const running = this.#running[i];
       if (running.completed === undefined) return;
+      // What ended after the last sample, when the run is no whole number of intervals.
+      running.latency?.rotate();
       figures[`${entry.name}_requests`] = running.completed;
       const latency = running.latency?.total;
       if (latency === undefined || latency.count === 0) return;

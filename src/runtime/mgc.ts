@@ -9,8 +9,8 @@
  * nanoseconds that work costs. Marking then is progress along those nanoseconds: each worker or assist on a P adds one
  * nanosecond per nanosecond, the rate changes as workers come and go, and the end is predicted again at each change.
  *
- * Simplified: roots are scanned first and then the heap, each at one rate of work per nanosecond; the ragged barrier before mark termination is part of the fixed cost of a cycle; write barriers cost
- * nothing. An object unreachable only after the mark began survives it (snapshot at the beginning), which is exact
+ * Simplified: roots are scanned first and then the heap, each at one rate of work per nanosecond; the ragged barrier
+ * before mark termination is part of the fixed cost of a cycle; write barriers cost nothing. An object unreachable only after the mark began survives it (snapshot at the beginning), which is exact
  * for references held in the heap and pessimistic for those held only on a stack not scanned yet.
  */
 import { type CostCurve, curveAt, type RuntimeCosts } from "./costs.ts";
@@ -27,6 +27,7 @@ import {
 import type { Scavenger } from "./mgcscavenge.ts";
 import type { Heap } from "./mheap.ts";
 import {
+  AFTER_EXIT,
   AFTER_PARK,
   AFTER_RUN,
   AFTER_YIELD,
@@ -77,9 +78,6 @@ export interface CycleRecord {
   readonly gc_cpu_percent: number;
 }
 
-/** What the rest of the program does when the world is stopped for a cycle's start (sync.Pool's clean-up). */
-export type StwHook = (nowNs: number) => void;
-
 function workerMode(state: number): WorkerMode {
   return state === P_DEDICATED ? workerDedicated : state === P_FRACTIONAL ? workerFractional : workerIdle;
 }
@@ -97,8 +95,8 @@ export interface GcOptions {
   /** Length of the next stop: 0 sweep termination, 1 mark termination; `busy` is the share of CPU time goroutines use. */
   readonly stwNs: (which: 0 | 1, busy: number) => number;
   readonly onCycle: (cycle: CycleRecord) => void;
-  /** Called with the world stopped, before marking. */
-  readonly clearPools: StwHook;
+  /** sync.Pool's clean-up: called with the world stopped, before marking. */
+  readonly clearPools: (nowNs: number) => void;
 }
 
 /** What spans marked in part cost beyond their objects. */
@@ -558,8 +556,7 @@ export class ExplicitGc extends G {
         let swept = 0;
         while (swept < 100 && this.#heap.sweepone(p) >= 0) swept++;
         if (swept < 100) {
-          this.#stage = 0;
-          this.after = AFTER_PARK;
+          this.after = AFTER_EXIT;
         } else {
           this.after = AFTER_RUN;
         }

@@ -17,8 +17,6 @@ export class SyncPool {
   #shared: number[][];
   #victimPrivate: Int32Array;
   #victimShared: number[][];
-  gets = 0;
-  misses = 0;
 
   constructor(owners: OwnerTable, nprocs: number) {
     this.#owners = owners;
@@ -31,12 +29,9 @@ export class SyncPool {
 
   /** Takes an item for P `p`; -1 when the pool is empty and the caller must make one. */
   get(p: number): number {
-    this.gets++;
     const item = this.#take(p, this.#private, this.#shared);
     if (item >= 0) return item;
-    const old = this.#take(p, this.#victimPrivate, this.#victimShared);
-    if (old < 0) this.misses++;
-    return old;
+    return this.#take(p, this.#victimPrivate, this.#victimShared);
   }
 
   #take(p: number, privates: Int32Array, shared: number[][]): number {

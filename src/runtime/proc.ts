@@ -9,8 +9,13 @@
  * A goroutine runs in *slices*: `G.step` does everything the slice does to memory at the slice's start and returns the
  * CPU time it takes. Slices are short (about 20 µs while allocating), so effects of different Ps interleave at that grain.
  *
- * Simplified: one FIFO of runnable goroutines instead of local queues with stealing; Ms are not modelled; wake-up latency
- * of a parked M is one constant; when GOMAXPROCS exceeds the CPUs, slices stretch by running Ps / CPUs at their start.
+ * Each P has its timers and a local queue of the goroutines they made runnable; everything else that becomes runnable
+ * goes to one global FIFO. A P out of work steals timers and local goroutines of others. A wake-up brings one thread at a
+ * time to an idle P, where it arrives after a constant delay and looks for work itself; an idle process waits for its
+ * timers in epoll, to whole milliseconds.
+ *
+ * Simplified: goroutines readied by others do not enter the waker's local queue; Ms exist only as wake-ups on their way;
+ * when GOMAXPROCS exceeds the CPUs, slices stretch by running Ps / CPUs at their start.
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
  */
 import { EventQueue } from "../sim/eventqueue.ts";
@@ -23,14 +28,14 @@ export const AFTER_YIELD = 3;
 
 /** States of a P. */
 export const P_IDLE = 0;
-export const P_RUNNING = 1;
-export const P_ASSIST = 2;
+const P_RUNNING = 1;
+const P_ASSIST = 2;
 export const P_DEDICATED = 3;
 export const P_FRACTIONAL = 4;
 export const P_IDLE_WORKER = 5;
-export const P_STOPPED = 6;
+const P_STOPPED = 6;
 /** A thread has been woken for it and will look for work when it arrives (a spinning M). */
-export const P_WAKING = 7;
+const P_WAKING = 7;
 
 /** sysmon asks a goroutine that has run this long to yield (proc.go forcePreemptNS). */
 export const FORCE_PREEMPT_NS = 10e6;
@@ -43,15 +48,15 @@ const EV_START_THE_WORLD = 4;
 const EV_FIND_WORK = 5;
 const EV_POLLED = 6;
 const EV_IO = 7;
+const EV_CALL_ONCE = 8;
 
 /** An idle thread waits for timers in epoll, whose time-outs are whole milliseconds. */
 const EPOLL_GRAIN_NS = 1e6;
 
-/** Priorities among events of one instant: the world's state first, then Ps, then timers, observers last. */
+/** Priorities among events of one instant: the world's state first, then Ps, then timers. */
 export const PRIORITY_WORLD = 0;
-export const PRIORITY_P = 1;
+const PRIORITY_P = 1;
 export const PRIORITY_TIMER = 2;
-export const PRIORITY_OBSERVER = 3;
 
 /** A goroutine as the scheduler sees it; the workload's tasks and the runtime's own goroutines extend it. */
 export abstract class G {
@@ -126,16 +131,21 @@ export class Scheduler {
   readonly pState: Uint8Array;
   /** CPU nanoseconds spent running goroutines, over all Ps. */
   mutatorNs = 0;
-  /** Set by a step that saw the GC trigger; consumed when that step's slice begins. */
+  /** Set by a step that wants a collection; consumed as soon as that step returns. */
   gcWanted = false;
 
   readonly #pG: (G | null)[];
+  /** When a P's slice ends; for a mark worker, when it began. */
   readonly #pEndNs: Float64Array;
+  /** By how much a P's slice is stretched: running Ps per CPU at its start, at least 1. */
+  readonly #pSlow: Float64Array;
+  /** The event that ends what a P does; -1 for none. */
   readonly #pEvent: Int32Array;
   readonly #idle: number[] = [];
   readonly #idleBeforeStop: Uint8Array;
-  /** Runnable goroutines that any P may take, oldest first. */
+  /** Runnable goroutines that any P may take: `#runqHead` is the oldest, what lies before it is gone. */
   readonly #runq: (G | null)[] = [];
+  #runqHead = 0;
   /** Per P: goroutines made runnable by its timers, and those whose timers are due and have not been run. */
   readonly #local: G[][];
   readonly #due: G[][];
@@ -143,10 +153,11 @@ export class Scheduler {
   readonly #called: Uint8Array;
   /** Ps whose woken threads are on their way. */
   #waking = 0;
-  #runqHead = 0;
   readonly #gs: (G | null)[] = [];
   readonly #freeIds: number[] = [];
   readonly #calls: ((nowNs: number) => void)[] = [];
+  /** Places in `#calls` whose one call has been made. */
+  readonly #freeCalls: number[] = [];
   #gc: MarkScheduling | null = null;
   #worldStopped = false;
   #stwOwner = -1;
@@ -166,6 +177,7 @@ export class Scheduler {
     this.pState = new Uint8Array(nprocs).fill(P_IDLE);
     this.#pG = new Array<G | null>(nprocs).fill(null);
     this.#pEndNs = new Float64Array(nprocs);
+    this.#pSlow = new Float64Array(nprocs).fill(1);
     this.#idleBeforeStop = new Uint8Array(nprocs);
     this.#called = new Uint8Array(nprocs);
     this.#local = Array.from({ length: nprocs }, () => []);
@@ -178,21 +190,11 @@ export class Scheduler {
     this.#gc = gc;
   }
 
-  /** Number of goroutines waiting for a P. */
-  get runnable(): number {
-    let n = this.#runq.length - this.#runqHead;
-    for (let p = 0; p < this.nprocs; p++) n += this.#local[p].length;
-    return n;
-  }
-
-  get hasIdleP(): boolean {
-    return this.#idle.length > 0;
-  }
-
-  /** Calls `fn` at `atNs` (not before now). Observers see every effect of that instant. */
+  /** Calls `fn` once, at `atNs` (not before now). */
   call(atNs: number, priority: number, fn: (nowNs: number) => void): void {
-    this.#calls.push(fn);
-    this.queue.push(Math.max(atNs, this.nowNs), priority, EV_CALL, this.#calls.length - 1);
+    const callback = this.#freeCalls.pop() ?? this.#calls.length;
+    this.#calls[callback] = fn;
+    this.queue.push(Math.max(atNs, this.nowNs), priority, EV_CALL_ONCE, callback);
   }
 
   /** Registers a callback once, to be fired many times with `fire`. */
@@ -303,6 +305,10 @@ export class Scheduler {
         case EV_CALL:
           this.#calls[arg](this.nowNs);
           break;
+        case EV_CALL_ONCE:
+          this.#freeCalls.push(arg);
+          this.#calls[arg](this.nowNs);
+          break;
         case EV_START_THE_WORLD:
           this.#startTheWorld();
           break;
@@ -324,7 +330,8 @@ export class Scheduler {
       const state = this.pState[p];
       if (state === P_RUNNING) {
         const g = this.#pG[p]!;
-        const left = this.#pEndNs[p] - now;
+        // The owner's slice has not begun; that of the others ends later on the clock the more Ps share a CPU.
+        const left = this.#pEvent[p] >= 0 ? (this.#pEndNs[p] - now) / this.#pSlow[p] : 0;
         if (left > 0) {
           g.pendingNs += left;
           this.mutatorNs -= left;
@@ -335,7 +342,7 @@ export class Scheduler {
           this.#runq.push(g);
         }
       } else if (state === P_ASSIST || (state >= P_DEDICATED && state <= P_IDLE_WORKER)) {
-        this.stopWorker(p);
+        this.#stopWorker(p);
         if (state === P_ASSIST) {
           const g = this.#pG[p]!;
           this.#pG[p] = null;
@@ -362,10 +369,6 @@ export class Scheduler {
     return this.#idleBeforeStop[p] === 1;
   }
 
-  get worldStopped(): boolean {
-    return this.#worldStopped;
-  }
-
   #startTheWorld(): void {
     const then = this.#afterStart!;
     const owner = this.#stwOwner;
@@ -375,7 +378,10 @@ export class Scheduler {
     if (owner >= 0 && this.#pG[owner] !== null) {
       this.pState[owner] = P_RUNNING;
       this.#running++;
-      this.#slice(owner);
+      const g = this.#pG[owner]!;
+      // A step without cost that stopped the world is over already.
+      if (g.pendingNs <= 0 && g.after !== AFTER_RUN) this.#sliceEnded(owner);
+      else this.#slice(owner);
     }
     // The other Ps' threads were woken before the world counted as started, but take a moment to run.
     for (let p = 0; p < this.nprocs; p++) if (this.pState[p] === P_STOPPED) this.#wake(p);
@@ -443,13 +449,12 @@ export class Scheduler {
     this.#slice(p);
   }
 
-  /** Puts `g` on P `p`; a goroutine woken from park has nothing pending and starts with its next step. */
+  /** Puts `g` on P `p`. What its last step left to do (`pendingNs`, `after`) comes after the switch. */
   #place(p: number, g: G): void {
     this.pState[p] = P_RUNNING;
     this.#pG[p] = g;
     this.#running++;
     g.runStartNs = this.nowNs;
-    if (g.pendingNs <= 0) g.after = AFTER_RUN;
     g.pendingNs += this.#switchNs;
   }
 
@@ -481,6 +486,7 @@ export class Scheduler {
     const ns = Math.min(g.pendingNs, FORCE_PREEMPT_NS);
     g.pendingNs -= ns;
     this.mutatorNs += ns;
+    this.#pSlow[p] = slow;
     this.#pEndNs[p] = this.nowNs + ns * slow;
     this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
   }
@@ -503,6 +509,7 @@ export class Scheduler {
         g.timerP = p;
         this.#release(p);
         this.#parkedNow(g);
+        g.after = AFTER_RUN;
         return;
       }
     }
@@ -513,6 +520,7 @@ export class Scheduler {
       (yields && (waiting || this.#gc!.marking)) ||
       (this.nowNs - g.runStartNs >= FORCE_PREEMPT_NS && (waiting || this.#gc!.marking))
     ) {
+      if (yields) g.after = AFTER_RUN;
       this.#runq.push(g);
       this.#release(p);
       return;
@@ -548,13 +556,15 @@ export class Scheduler {
 
   /** A worker that reached its own end (share used, or other work seen) gives the P back. */
   #workerYields(p: number): void {
-    this.stopWorker(p);
+    this.#stopWorker(p);
+    // No longer a worker that could be called away while the P looks for what to do next.
+    this.pState[p] = P_RUNNING;
     this.#running--;
     this.#schedule(p);
   }
 
   /** Takes the worker or assist off P `p`; the P is left for the caller to place. */
-  stopWorker(p: number): void {
+  #stopWorker(p: number): void {
     const mode = this.pState[p];
     this.#cancelP(p);
     if (mode === P_ASSIST) this.#gc!.assistDone(this.#pG[p]!, p, this.nowNs);

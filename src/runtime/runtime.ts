@@ -5,7 +5,6 @@
  * Follows mallocgc of Go 1.26 (malloc.go): assist credit is charged before the object is made, a refill or a large
  * object tests the trigger afterwards. Costs are gathered in `sliceNs`, the CPU time of the goroutine's current step.
  */
-import type { Os } from "../os/os.ts";
 import { curveAt, type RuntimeCosts } from "./costs.ts";
 import type { KindTable } from "./kinds.ts";
 import type { Gc } from "./mgc.ts";
@@ -35,7 +34,6 @@ export interface RuntimeParts {
   readonly sched: Scheduler;
   readonly kinds: KindTable;
   readonly owners: OwnerTable;
-  readonly os: Os;
   readonly costs: RuntimeCosts;
   readonly tickNs: number;
 }
@@ -48,7 +46,6 @@ export class GoRuntime {
   readonly sched: Scheduler;
   readonly kinds: KindTable;
   readonly owners: OwnerTable;
-  readonly os: Os;
   readonly costs: RuntimeCosts;
   readonly tickNs: number;
   /** CPU nanoseconds of the step under way. */
@@ -69,7 +66,6 @@ export class GoRuntime {
     this.sched = parts.sched;
     this.kinds = parts.kinds;
     this.owners = parts.owners;
-    this.os = parts.os;
     this.costs = parts.costs;
     this.tickNs = parts.tickNs;
     this.gc.takeSweepNs = () => this.takeWorkNs();

@@ -34,6 +34,8 @@ class CacheTask extends G implements Running {
   readonly #expiresNs: Float64Array;
   readonly #bytes: Float64Array;
   readonly #objectsOf: Int32Array;
+  /** By key: pool items of entries that hold any. */
+  readonly #pooled = new Map<number, readonly number[]>();
   /** Keys present, in no order, and each key's place there: for random replacement. */
   readonly #present: Int32Array;
   readonly #place: Int32Array;
@@ -51,7 +53,6 @@ class CacheTask extends G implements Running {
   #started = false;
   #prefilled = 0;
   completed = 0;
-  hits = 0;
 
   /** The entry being built when a step ended in its middle. */
   #building = NONE;
@@ -143,14 +144,13 @@ class CacheTask extends G implements Running {
     this.#ctx.rt.sliceNs += LOOKUP_NS;
     if (this.#owner[key] !== NONE) {
       if (this.#expiresNs[key] > nowNs) {
-        this.hits++;
         this.#unlink(key);
         this.#linkNewest(key);
         return;
       }
-      this.#evict(key, nowNs);
+      this.#evict(p, key, nowNs);
     }
-    while (this.#entries > 0 && this.#full) this.#evict(this.#victim(), nowNs);
+    while (this.#entries > 0 && this.#full) this.#evict(p, this.#victim(), nowNs);
     this.#insert(p, key, nowNs);
   }
 
@@ -182,6 +182,7 @@ class CacheTask extends G implements Running {
         this.#group++;
         if (this.#group >= this.#objects.length) {
           this.#building = NONE;
+          if (this.#holder.pooled.length > 0) this.#pooled.set(key, this.#holder.takePooled());
           break;
         }
         this.#left = this.#objects.drawCount(this.#group, this.#rng);
@@ -198,10 +199,15 @@ class CacheTask extends G implements Running {
     }
   }
 
-  #evict(key: number, nowNs: number): void {
+  #evict(p: number, key: number, nowNs: number): void {
     const rt = this.#ctx.rt;
     rt.owners.end(this.#owner[key], rt.deathTick(nowNs));
     this.#owner[key] = NONE;
+    const pooled = this.#pooled.get(key);
+    if (pooled !== undefined) {
+      this.#objects.putBack(p, pooled);
+      this.#pooled.delete(key);
+    }
     this.#totalBytes -= this.#bytes[key];
     this.#objects.table?.release(this.#objectsOf[key]);
     this.#unlink(key);

@@ -39,6 +39,7 @@ class Manager extends G implements Running {
   readonly #gid: number[] = [];
   readonly #owner: number[] = [];
   readonly #held: number[] = [];
+  readonly #pooled: (readonly number[])[] = [];
   readonly #freeMembers: number[] = [];
   /** Members that end only when the population shrinks. */
   readonly #lasting: number[] = [];
@@ -75,9 +76,8 @@ class Manager extends G implements Running {
     this.#objects.needsOwner = true;
   }
 
-  change(changed: WorkloadEntry, nowNs: number): void {
+  change(changed: WorkloadEntry): void {
     if (changed.kind !== "goroutines") throw new Error("a phase changed the kind of an entry");
-    void nowNs;
     this.#configure(changed);
   }
 
@@ -167,6 +167,7 @@ class Manager extends G implements Running {
 
   #started(member: number, nowNs: number): void {
     this.#starting = -1;
+    this.#pooled[member] = this.#holder.takePooled();
     this.#alive++;
     if (this.#life === null) {
       this.#lasting.push(member);
@@ -183,6 +184,7 @@ class Manager extends G implements Running {
     rt.sliceNs += rt.costs.goroutineSwitchNs;
     rt.owners.end(this.#owner[member], rt.deathTick(nowNs));
     this.#objects.table?.release(this.#held[member]);
+    this.#objects.putBack(p, this.#pooled[member]);
     rt.goroutines.goexit(p, this.#gid[member]);
     this.#freeMembers.push(member);
     this.#alive--;

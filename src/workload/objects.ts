@@ -8,7 +8,7 @@
 
 import type { KindTable } from "../runtime/kinds.ts";
 import type { GoRuntime } from "../runtime/runtime.ts";
-import type { Dist, ObjectGroup, PointerPart } from "../scenario/schema.ts";
+import type { Dist, PointerPart } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
 import { compileDist, type Sampler } from "./distributions.ts";
 
@@ -72,7 +72,7 @@ function smallStep(size: number): number {
 }
 
 /** The size an object drawn as `drawn` bytes is allocated with, here and by the oracle. */
-export function quantisedSize(drawn: number, pointers: PointerPart): number {
+function quantisedSize(drawn: number, pointers: PointerPart): number {
   const size = Math.max(1, Math.round(drawn));
   if (size < 16 && pointerBytes(size, pointers) === 0) return size;
   if (size <= 1024) return Math.ceil(size / 8) * 8;
@@ -81,7 +81,7 @@ export function quantisedSize(drawn: number, pointers: PointerPart): number {
 }
 
 /** Bytes of whole pointers at the object's start. */
-export function pointerBytes(size: number, pointers: PointerPart): number {
+function pointerBytes(size: number, pointers: PointerPart): number {
   const wanted = pointers.kind === "bytes" ? pointers.bytes : size * pointers.fraction;
   return Math.floor(Math.min(wanted, size) / 8) * 8;
 }
@@ -148,5 +148,3 @@ export class CountSampler {
     return whole + (rng.f64() < x - whole ? 1 : 0);
   }
 }
-
-export type { ObjectGroup };

@@ -3,7 +3,8 @@
  *
  * `heap` objects come from mallocgc. `pool` objects are taken from a sync.Pool of their group and put back when the
  * owner ends. `arena` objects are carved from a block the owner takes from a pool of blocks: 64-byte aligned, reset for
- * the next owner; objects over 1 KiB, or past the block's end, come from the group's pool instead.
+ * the next owner; objects over 1 KiB, past the block's end, or of owners that have no block (cache entries, goroutines)
+ * come from the group's pool instead.
  */
 
 import { SyncPool } from "../runtime/pool.ts";
@@ -16,6 +17,7 @@ import { SlotTable } from "./slottable.ts";
 
 const ARENA_ALIGN = 64;
 const ARENA_MAX_OBJECT = 1024;
+const NO_ITEMS: readonly number[] = [];
 
 /** One group, ready to allocate. */
 class Group {
@@ -87,7 +89,7 @@ export class OwnedObjects {
       this.#table ??= new SlotTable(ctx.rt, ctx.addSource(`${this.#name}/table`), ctx.durationNs);
     }
     this.needsOwner = this.#groups.some((g) => g.owned && g.allocator === "heap") || ctx.program.declared;
-    if (groups.some((g) => g.allocator === "arena")) {
+    if (arenaBlock > 0 && groups.some((g) => g.allocator === "arena")) {
       this.#arenaPool ??= this.#newPool();
       this.#arenaBlock = arenaBlock;
       this.#arenaKind = ctx.rt.kinds.add(this.#sources[0], arenaBlock, 0);
@@ -115,7 +117,7 @@ export class OwnedObjects {
     const of = this.#groups[group];
     const kind = of.kinds.draw(rng);
     const size = rt.kinds.size[kind];
-    if (of.allocator === "arena" && size <= ARENA_MAX_OBJECT) {
+    if (of.allocator === "arena" && this.#arenaBlock > 0 && size <= ARENA_MAX_OBJECT) {
       if (holder.arenaItem < 0) this.#takeBlock(g, p, holder);
       const at = Math.ceil(holder.arenaUsed / ARENA_ALIGN) * ARENA_ALIGN;
       if (at + size <= this.#arenaBlock) {
@@ -160,11 +162,15 @@ export class OwnedObjects {
     holder.arenaUsed = 0;
   }
 
+  /** Pairs of pool item and group go back to their pools. */
+  putBack(p: number, pooled: readonly number[]): void {
+    for (let i = 0; i < pooled.length; i += 2) this.#pools[pooled[i + 1]]!.put(p, pooled[i]);
+  }
+
   /** The owner ends: its objects die now, pooled ones go back. */
   release(p: number, holder: Holder, nowNs: number): void {
     const rt = this.#ctx.rt;
-    for (let i = 0; i < holder.pooled.length; i += 2)
-      this.#pools[holder.pooled[i + 1]]!.put(p, holder.pooled[i]);
+    this.putBack(p, holder.pooled);
     holder.pooled.length = 0;
     if (holder.arenaItem >= 0) {
       this.#arenaPool!.put(p, holder.arenaItem);
@@ -181,7 +187,15 @@ export class OwnedObjects {
 export class Holder {
   owner = -1;
   /** Pairs: pool item, group. */
-  readonly pooled: number[] = [];
+  pooled: number[] = [];
   arenaItem = -1;
   arenaUsed = 0;
+
+  /** Hands over the pool items of an owner that is complete, for whoever keeps them until it ends. */
+  takePooled(): readonly number[] {
+    if (this.pooled.length === 0) return NO_ITEMS;
+    const pooled = this.pooled;
+    this.pooled = [];
+    return pooled;
+  }
 }

@@ -58,6 +58,8 @@ class ServiceRun implements Running {
     this.#arrivals = new ArrivalProcess(changed.arrivals, changed.start, rng);
     if (this.#handle >= 0) this.ctx.rt.sched.queue.cancel(this.#handle);
     this.#expect(nowNs);
+    while (this.inflight < this.#concurrency && this.#waitingHead < this.#waiting.length)
+      this.#serve(this.#takeWaiting());
   }
 
   #expect(afterNs: number): void {
@@ -90,21 +92,20 @@ class ServiceRun implements Running {
     this.completed++;
     this.latency.record(nowNs - request.arrivalNs);
     if (this.#waitingHead < this.#waiting.length && this.inflight <= this.#concurrency) {
-      const next = this.#waiting[this.#waitingHead++];
-      if (this.#waitingHead > 1024 && this.#waitingHead * 2 > this.#waiting.length) {
-        this.#waiting = this.#waiting.slice(this.#waitingHead);
-        this.#waitingHead = 0;
-      }
-      return next;
+      return this.#takeWaiting();
     }
     this.inflight--;
     this.#idle.push(request);
     return -1;
   }
 
-  /** Requests that have arrived and wait for a place. */
-  get queued(): number {
-    return this.#waiting.length - this.#waitingHead;
+  #takeWaiting(): number {
+    const next = this.#waiting[this.#waitingHead++];
+    if (this.#waitingHead > 1024 && this.#waitingHead * 2 > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#waitingHead);
+      this.#waitingHead = 0;
+    }
+    return next;
   }
 }
 

@@ -16,7 +16,11 @@ const BUCKET_NS = 1e6;
 export class SlotTable {
   readonly #rt: GoRuntime;
   readonly #kind: number;
-  readonly #dying: Int32Array;
+  /** The end of the run: later deaths free nothing. */
+  readonly #lastBucket: number;
+  /** By bucket, modulo its length (a power of two): objects that die in it. Grows to the farthest death pending. */
+  #dying = new Int32Array(1024);
+  /** The first bucket whose deaths are still to come. */
   #expiredBucket = 0;
   #live = 0;
   #capacity = 0;
@@ -24,14 +28,17 @@ export class SlotTable {
   constructor(rt: GoRuntime, source: number, durationNs: number) {
     this.#rt = rt;
     this.#kind = rt.kinds.addTable(source, CHUNK_POINTERS * 8);
-    this.#dying = new Int32Array(Math.ceil(durationNs / BUCKET_NS) + 2);
+    this.#lastBucket = Math.ceil(durationNs / BUCKET_NS) + 1;
   }
 
   /** Slots of objects dead by `nowNs` are free again. */
   expire(nowNs: number): void {
-    const until = Math.min(Math.floor(nowNs / BUCKET_NS), this.#dying.length - 1);
-    for (; this.#expiredBucket <= until; this.#expiredBucket++)
-      this.#live -= this.#dying[this.#expiredBucket];
+    const until = Math.min(Math.floor(nowNs / BUCKET_NS), this.#lastBucket);
+    const mask = this.#dying.length - 1;
+    for (; this.#expiredBucket <= until; this.#expiredBucket++) {
+      this.#live -= this.#dying[this.#expiredBucket & mask];
+      this.#dying[this.#expiredBucket & mask] = 0;
+    }
   }
 
   /** `n` objects with these ticks of death take slots; a full table grows by a chunk. */
@@ -49,7 +56,18 @@ export class SlotTable {
   #schedule(death: number): void {
     if (death === FOREVER) return;
     const bucket = Math.max(this.#expiredBucket, Math.ceil((death * this.#rt.tickNs) / BUCKET_NS));
-    if (bucket < this.#dying.length) this.#dying[bucket]++;
+    if (bucket > this.#lastBucket) return;
+    if (bucket - this.#expiredBucket >= this.#dying.length) this.#growTo(bucket);
+    this.#dying[bucket & (this.#dying.length - 1)]++;
+  }
+
+  #growTo(bucket: number): void {
+    const old = this.#dying;
+    let length = old.length * 2;
+    while (bucket - this.#expiredBucket >= length) length *= 2;
+    this.#dying = new Int32Array(length);
+    for (let b = this.#expiredBucket; b < this.#expiredBucket + old.length; b++)
+      this.#dying[b & (length - 1)] = old[b & (old.length - 1)];
   }
 
   /** `n` objects that somebody else will release take slots. */

@@ -51,7 +51,7 @@ class StreamTask extends G {
   #blockAt = 0;
   #blockEnd = 0;
   #started = false;
-  /** A kind drawn for an object the last step had no room for; -1 for none. */
+  /** When it last woke: its next tick counts from there. */
   #wokeNs = 0;
 
   constructor(

@@ -1,0 +1,276 @@
+/**
+ * The scheduler alone: goroutines of a few lines and a collector that never marks unless told to.
+ */
+import { describe, expect, test } from "vitest";
+import {
+  AFTER_EXIT,
+  AFTER_PARK,
+  AFTER_RUN,
+  AFTER_YIELD,
+  G,
+  type MarkScheduling,
+  P_IDLE,
+  PRIORITY_WORLD,
+  Scheduler,
+} from "../../src/runtime/proc.ts";
+
+const WAKE_NS = 50_000;
+const SWITCH_NS = 200;
+
+class NoMarking implements MarkScheduling {
+  readonly marking = false;
+  readonly idleCheckNs = 1000;
+  /** Called for a step that asked for a collection; true when it stopped the world. */
+  onTrigger: (p: number) => boolean = () => false;
+  workerDue(): number {
+    return P_IDLE;
+  }
+  addIdleWorker(): boolean {
+    return false;
+  }
+  workerStarted(): void {}
+  workerStopped(): void {}
+  workerExitNs(): number {
+    return Infinity;
+  }
+  assist(): number {
+    return 0;
+  }
+  assistDone(): void {}
+  triggered(_g: G, p: number): boolean {
+    return this.onTrigger(p);
+  }
+}
+
+/** A goroutine that logs its steps and does what `body` says. */
+class Task extends G {
+  readonly log: [name: string, p: number, nowNs: number][];
+  readonly name: string;
+  readonly body: (task: Task, nowNs: number) => number;
+
+  constructor(log: Task["log"], name: string, body: Task["body"]) {
+    super();
+    this.log = log;
+    this.name = name;
+    this.body = body;
+  }
+
+  step(p: number, nowNs: number): number {
+    this.log.push([this.name, p, nowNs]);
+    return this.body(this, nowNs);
+  }
+}
+
+/** Runs for `ns` and ends. */
+const work =
+  (ns: number) =>
+  (task: Task): number => {
+    task.after = AFTER_EXIT;
+    return ns;
+  };
+
+function setup(procs: number, cpus = procs) {
+  const sched = new Scheduler(procs, cpus, WAKE_NS, SWITCH_NS);
+  const gc = new NoMarking();
+  sched.attach(gc);
+  const log: Task["log"] = [];
+  const task = (name: string, body: Task["body"]): Task => new Task(log, name, body);
+  return { sched, gc, log, task };
+}
+
+describe("runnable goroutines", () => {
+  test("run in the order they became runnable, a wake-up and a switch after it", () => {
+    const { sched, log, task } = setup(1);
+    for (const name of ["a", "b", "c"]) sched.ready(task(name, work(1000)));
+    sched.run(1e6);
+    const first = WAKE_NS + SWITCH_NS;
+    expect(log).toEqual([
+      ["a", 0, first],
+      ["b", 0, first + 1000 + SWITCH_NS],
+      ["c", 0, first + 2 * (1000 + SWITCH_NS)],
+    ]);
+    expect(sched.mutatorNs).toBe(3 * (1000 + SWITCH_NS));
+  });
+
+  test("wake one thread at a time, each waking the next", () => {
+    const { sched, log, task } = setup(3);
+    for (const name of ["a", "b", "c"]) sched.ready(task(name, work(1e6)));
+    sched.run(5e6);
+    expect(log.map(([, , at]) => at)).toEqual([1, 2, 3].map((n) => n * WAKE_NS + SWITCH_NS));
+    expect(new Set(log.map(([, p]) => p)).size).toBe(3);
+  });
+
+  test("are not preempted alone, and after 10 ms when another waits", () => {
+    const { sched, log, task } = setup(1);
+    sched.ready(task("long", work(45e6)));
+    sched.run(12e6);
+    sched.ready(task("short", work(1000)));
+    sched.run(100e6);
+    expect(log.map(([name]) => name)).toEqual(["long", "short"]);
+    // Its second slice of 10 ms is the one in which it is seen to have run long enough.
+    expect(log[1][2]).toBeCloseTo(WAKE_NS + SWITCH_NS + 20e6 + SWITCH_NS, 0);
+    expect(sched.mutatorNs).toBe(45e6 + 1000 + 3 * SWITCH_NS);
+  });
+
+  test("that yield go behind the one waiting, once", () => {
+    const { sched, log, task } = setup(1);
+    let steps = 0;
+    sched.ready(
+      task("y", (t) => {
+        t.after = ++steps < 3 ? AFTER_YIELD : AFTER_EXIT;
+        return 1000;
+      }),
+    );
+    sched.ready(task("x", work(1000)));
+    sched.run(1e6);
+    expect(log.map(([name]) => name)).toEqual(["y", "x", "y", "y"]);
+  });
+
+  test("made so before they park are not lost", () => {
+    const { sched, log, task } = setup(2);
+    let steps = 0;
+    const sleeper = task("s", (t) => {
+      t.after = ++steps < 2 ? AFTER_PARK : AFTER_EXIT;
+      return 1e6;
+    });
+    sched.ready(sleeper);
+    // In the middle of its first step.
+    sched.call(500_000, PRIORITY_WORLD, () => sched.ready(sleeper));
+    sched.run(5e6);
+    expect(log.length).toBe(2);
+    expect(log[1][2]).toBeGreaterThan(log[0][2] + 1e6);
+  });
+});
+
+describe("timers", () => {
+  const sleeps = (task: (name: string, body: Task["body"]) => Task, name: string, ns: number) => {
+    let steps = 0;
+    return task(name, (t) => {
+      if (++steps > 1) return work(0)(t);
+      t.after = AFTER_PARK;
+      t.sleepNs = ns;
+      return 1000;
+    });
+  };
+
+  test("of an idle process end on whole milliseconds after it went idle", () => {
+    const { sched, log, task } = setup(1);
+    sched.ready(sleeps(task, "s", 2.3e6));
+    sched.run(10e6);
+    const idleAt = WAKE_NS + SWITCH_NS + 1000;
+    expect(log[1][2]).toBe(idleAt + 3e6 + WAKE_NS + SWITCH_NS);
+  });
+
+  test("of a busy P wait until it looks for work", () => {
+    const { sched, log, task } = setup(1);
+    sched.ready(sleeps(task, "s", 1e6));
+    sched.ready(task("busy", work(4e6)));
+    sched.run(10e6);
+    const [, busy, again] = log;
+    expect(busy[0]).toBe("busy");
+    expect(again[2]).toBe(busy[2] + 4e6 + SWITCH_NS);
+  });
+
+  test("of a busy P are stolen by one that has nothing to do", () => {
+    const { sched, log, task } = setup(2);
+    sched.ready(sleeps(task, "s", 1e6));
+    sched.ready(task("busy", work(20e6)));
+    sched.ready(task("other", work(3e6)));
+    sched.run(30e6);
+    const s = log.filter(([name]) => name === "s");
+    const busy = log.find(([name]) => name === "busy")!;
+    expect(s.length).toBe(2);
+    expect(s[1][1]).not.toBe(busy[1]);
+    expect(s[1][2]).toBeLessThan(busy[2] + 20e6);
+  });
+
+  test("replaced by I/O end at their own moment", () => {
+    const { sched, log, task } = setup(1);
+    const s = sleeps(task, "s", 2.3e6);
+    s.ioWait = true;
+    sched.ready(s);
+    sched.run(10e6);
+    expect(log[1][2]).toBe(WAKE_NS + SWITCH_NS + 1000 + 2.3e6 + WAKE_NS + SWITCH_NS);
+  });
+});
+
+describe("stopping the world", () => {
+  test.each([
+    { procs: 1, cpus: 1 },
+    { procs: 2, cpus: 2 },
+    { procs: 4, cpus: 2 },
+  ])("leaves the CPU still to be spent as it was: $procs Ps on $cpus CPUs", ({ procs, cpus }) => {
+    const { sched, task } = setup(procs, cpus);
+    let done = 0;
+    for (let i = 0; i < procs; i++) {
+      let steps = 0;
+      const body = (t: Task): number => {
+        if (++steps === 1) return 5e6;
+        done++;
+        return work(0)(t);
+      };
+      sched.ready(task(`t${i}`, body));
+    }
+    for (const at of [1e6, 2e6, 3e6]) {
+      sched.call(at, PRIORITY_WORLD, () => sched.stopTheWorld(100_000, -1, () => {}));
+    }
+    sched.run(100e6);
+    expect(done).toBe(procs);
+    // Three stops cost at most a switch each, for each goroutine.
+    expect(sched.mutatorNs).toBeGreaterThanOrEqual(procs * (5e6 + SWITCH_NS) - 1);
+    expect(sched.mutatorNs).toBeLessThanOrEqual(procs * (5e6 + 4 * SWITCH_NS) + 1);
+  });
+
+  test("by a step that costs nothing and parks does not run it again", () => {
+    const { sched, gc, log, task } = setup(1);
+    gc.onTrigger = (p) => {
+      sched.stopTheWorld(10_000, p, () => {});
+      return true;
+    };
+    sched.ready(
+      task("gc", (t) => {
+        sched.gcWanted = true;
+        t.after = AFTER_PARK;
+        return 0;
+      }),
+    );
+    sched.run(1e6);
+    expect(log.length).toBe(1);
+  });
+
+  test("at the very moment a step ends does not make it forget to park", () => {
+    const { sched, log, task } = setup(1);
+    sched.ready(
+      task("s", (t) => {
+        t.after = AFTER_PARK;
+        return 1000;
+      }),
+    );
+    const end = WAKE_NS + SWITCH_NS + 1000;
+    sched.call(end, PRIORITY_WORLD, () => sched.stopTheWorld(10_000, -1, () => {}));
+    sched.run(1e6);
+    expect(log.length).toBe(1);
+  });
+});
+
+test("a call made once gives its place back; a goroutine's next step follows its last", () => {
+  const { sched, log, task } = setup(1);
+  let calls = 0;
+  const again = (now: number): void => {
+    if (++calls < 1000) sched.call(now + 10, PRIORITY_WORLD, again);
+  };
+  sched.call(0, PRIORITY_WORLD, again);
+  const registered = sched.register(() => {});
+  expect(registered).toBe(1);
+  let steps = 0;
+  sched.ready(
+    task("r", (t) => {
+      t.after = ++steps < 3 ? AFTER_RUN : AFTER_EXIT;
+      return 1000;
+    }),
+  );
+  sched.run(1e6);
+  expect(calls).toBe(1000);
+  expect(sched.register(() => {})).toBe(2);
+  expect(log.map(([, , at]) => at - log[0][2])).toEqual([0, 1000, 2000]);
+});
