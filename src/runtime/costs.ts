@@ -32,7 +32,7 @@ export interface RuntimeCosts {
   /** Per span marked in part, beyond its objects' costs, against the marked share of its slots. */
   readonly sparseNoscanSpanNs: CostCurve;
   readonly sparseScanSpanNs: CostCurve;
-  /** A pointer that leads to an object marked already. */
+  /** A non-nil pointer met while scanning: the look-up of what it leads to, marking it apart. */
   readonly pointerNs: CostCurve;
   /** Scanning, per byte of scan work that holds no pointer. */
   readonly scanNsPerByte: CostCurve;

@@ -28,7 +28,10 @@ export class KindTable {
   largePages = new Int32Array(64);
   /** Scan work of marking one object, bytes. */
   scanBytes = new Float64Array(64);
-  /** Pointer words that lead to objects found marked already; the first pointer to each object is counted as its marking. */
+  /**
+   * Pointer words beyond the one through which each object is found: they lead to objects marked already. Every marked
+   * object costs one pointer more, wherever that one is.
+   */
   pointers = new Float64Array(64);
   /** Bytes one allocation adds to heapScan. */
   scanAllocBytes = new Float64Array(64);

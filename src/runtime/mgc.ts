@@ -288,7 +288,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
       totals.bigScanObjects * curveAt(costs.markScanBigObjectNs, walked) +
       sparseNs(totals.noscanShares, costs.sparseNoscanSpanNs) +
       sparseNs(totals.scanShares, costs.sparseScanSpanNs) +
-      totals.pointers * curveAt(costs.pointerNs, walked) +
+      (totals.objects + totals.pointers) * curveAt(costs.pointerNs, walked) +
       Math.max(0, totals.scanBytes - totals.pointerBytes) * curveAt(costs.scanNsPerByte, walked);
     this.#heapWork = totals.scanBytes;
     this.#stackWork = stackBytes;
