@@ -6,6 +6,14 @@
  */
 import { Memory } from "./os/memory.ts";
 import type { RuntimeCosts } from "./runtime/costs.ts";
+import {
+  type ClassSnapshot,
+  classSnapshot,
+  type Fragmentation,
+  fragmentation,
+  type HeapTruth,
+  heapTruth,
+} from "./runtime/heapreport.ts";
 import { KindTable } from "./runtime/kinds.ts";
 import { type CycleRecord, ExplicitGc, Gc } from "./runtime/mgc.ts";
 import { GcController, type MemoryLimitInputs, noMemoryLimit } from "./runtime/mgcpacer.ts";
@@ -90,7 +98,11 @@ export const SAMPLE_COLUMNS = [
   { name: "frag_sys_unused_ratio", unit: "fraction", description: "1 - HeapInuse / HeapSys." },
   { name: "frag_idle_ratio", unit: "fraction", description: "HeapIdle / HeapSys." },
   { name: "frag_largest_free_run_bytes", unit: "bytes", description: "Longest run of free pages." },
-  { name: "requests_in_flight", unit: "count", description: "Requests being served or queued." },
+  {
+    name: "requests_in_flight",
+    unit: "count",
+    description: "Requests being served, batch workers, goroutines of populations.",
+  },
   { name: "requests_completed", unit: "count", description: "Requests and items completed since the start." },
   {
     name: "latency_p50_ns",
@@ -126,6 +138,14 @@ export interface RunSummary {
   readonly figures: Readonly<Record<string, number>>;
   /** Objects allocated by each part of the workload. */
   readonly sources: readonly { readonly name: string; readonly allocated: number }[];
+  /** The heap as the run leaves it: what MemStats cannot tell. */
+  readonly heap_at_end: {
+    /** Objects alive and dead-but-not-swept, exactly. */
+    readonly truth: HeapTruth;
+    readonly fragmentation: Fragmentation;
+    /** Spans, slots and waste by size class; class 0 is large objects. Classes without spans are left out. */
+    readonly size_classes: readonly ClassSnapshot[];
+  };
 }
 
 export const defaultProfile: MachineProfile = machineProfile.parse(defaultProfileJson);
@@ -524,6 +544,11 @@ class Simulation {
       scenario: this.#scenario,
       profile: this.#profile,
       figures,
+      heap_at_end: {
+        truth: heapTruth(rt.heap, rt.deathTick(this.#scenario.duration)),
+        fragmentation: fragmentation(rt.heap),
+        size_classes: classSnapshot(rt.heap).filter((c) => c.spans > 0),
+      },
       sources: this.#sources.map((name, i) => ({ name, allocated: allocated[i] })),
     };
   }

@@ -88,7 +88,7 @@ function internalWaste(h: Heap, s: number): number {
   return waste;
 }
 
-/** Fragmentation as the seed articles and the runtime's own tests measure it. */
+/** Fragmentation of the heap: idle pages, free slots, tails of spans and rounding. */
 export interface Fragmentation {
   /** Sum of free bytes (idle pages and free slots) / HeapSys x (1 - allocated / HeapSys). */
   readonly free_times_unused_fraction: number;

@@ -155,7 +155,12 @@ const objectGroupOf = (owner: OwnerWord, words: readonly OwnerWord[]) =>
         path: ["lifetime"],
         when: onMapping,
       },
-    );
+    )
+    .refine((g) => g.allocator === "heap" || owner === "request" || owner === "item", {
+      message: `a pool or an arena serves requests and work items; ${owner === "entry" ? "an entry" : `a ${owner}`} allocates from the heap`,
+      path: ["allocator"],
+      when: onMapping,
+    });
 
 /** Groups of one entry; each is a source of its own in the figures. */
 const MAX_GROUPS = 32;
