@@ -76,8 +76,19 @@ const entryTypes = (): readonly z.core.$ZodType[] => {
   return union instanceof z.ZodDiscriminatedUnion ? union.options : [];
 };
 
+/** Settings of Go and of its surroundings that people will try, and that the model does not know. */
+const NOT_MODELLED = new Set([
+  "GOMEMLIMIT",
+  "GODEBUG",
+  "GOEXPERIMENT",
+  "container",
+  "memory_limit",
+  "cgroup",
+]);
+
 /** What an unknown key of the mapping at `path` was probably meant to be. */
 function unknownKeyHint(key: string, path: Path, raw: unknown): string | undefined {
+  if (NOT_MODELLED.has(key)) return `${key} is not modelled yet: remove it; results are those without it`;
   const object = objectAt(path, raw);
   if (object === undefined) return undefined;
   const keys = Object.keys(object.shape);
