@@ -10,8 +10,9 @@
  * nanosecond per nanosecond, the rate changes as workers come and go, and the end is predicted again at each change.
  *
  * Simplified: roots are scanned first and then the heap, each at one rate of work per nanosecond; the ragged barrier
- * before mark termination is part of the fixed cost of a cycle; write barriers cost nothing. An object unreachable only after the mark began survives it (snapshot at the beginning), which is exact
- * for references held in the heap and pessimistic for those held only on a stack not scanned yet.
+ * before mark termination is part of the fixed cost of a cycle; write barriers take no time. An object unreachable only
+ * after the mark began survives it (snapshot at the beginning), which is exact for references held in the heap and
+ * pessimistic for those held only on a stack not scanned yet.
  */
 import { type CostCurve, curveAt, type RuntimeCosts } from "./costs.ts";
 import { SHARE_STEPS } from "./mgcmark.ts";

@@ -14,7 +14,7 @@ import type { Context, Running } from "./program.ts";
 import { ZipfSampler } from "./zipf.ts";
 
 const NONE = -1;
-/** CPU of a look-up in a map of many keys: a cache miss or two. */
+/** CPU of a look-up in a map of many keys: assumed (a cache miss or two), not measured. */
 const LOOKUP_NS = 100;
 
 export function startCache(ctx: Context, entry: Cache): Running {

@@ -14,8 +14,7 @@ import { type Context, stackDepth } from "./program.ts";
 const STAGE_BEGIN = 0;
 const STAGE_ALLOC = 1;
 const STAGE_COMPUTE = 2;
-const STAGE_WAIT = 3;
-const STAGE_END = 4;
+const STAGE_END = 3;
 
 /**
  * Stack bytes of a handler's own frames and the runtime's above the depth the scenario asks for, in Go 1.26 on amd64:
@@ -102,20 +101,21 @@ export abstract class Work extends G {
         break;
       case STAGE_COMPUTE:
         rt.sliceNs += this.#cpuNs / 2;
-        this.#stage = this.#half === 0 ? STAGE_WAIT : STAGE_END;
-        if (this.#stage === STAGE_WAIT) {
-          this.#half = 1;
-          this.#group = -1;
-          this.#left = 0;
-          if (this.#ioNs > 0) {
-            if (spec.ctx.program.declared) rt.alloc(this, p, spec.timerKind, ~this.holder.owner);
-            rt.goroutines.setUsed(this.gid, this.#depth + WAITING_USED_BYTES);
-            this.after = AFTER_PARK;
-            this.sleepNs = this.#ioNs;
-            // The oracle stands in for I/O by time.Sleep.
-            this.ioWait = !spec.ctx.program.declared;
-          }
-          this.#stage = STAGE_ALLOC;
+        if (this.#half === 1) {
+          this.#stage = STAGE_END;
+          break;
+        }
+        this.#half = 1;
+        this.#group = -1;
+        this.#left = 0;
+        this.#stage = STAGE_ALLOC;
+        if (this.#ioNs > 0) {
+          if (spec.ctx.program.declared) rt.alloc(this, p, spec.timerKind, ~this.holder.owner);
+          rt.goroutines.setUsed(this.gid, this.#depth + WAITING_USED_BYTES);
+          this.after = AFTER_PARK;
+          this.sleepNs = this.#ioNs;
+          // The oracle stands in for I/O by time.Sleep.
+          this.ioWait = !spec.ctx.program.declared;
         }
         break;
       case STAGE_END:
