@@ -5,10 +5,12 @@
  * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one pause per cycle.
  */
 import { Memory } from "./os/memory.ts";
-import type { RuntimeCosts } from "./runtime/costs.ts";
+import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
 import {
   type ClassSnapshot,
+  type ComponentSnapshot,
   classSnapshot,
+  componentSnapshot,
   type Fragmentation,
   fragmentation,
   type HeapTruth,
@@ -21,7 +23,7 @@ import { Scavenger } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
 import { mapProfileBuckets } from "./runtime/mprof.ts";
-import { type MemStats, newMemStats, readMemStats } from "./runtime/mstats.ts";
+import { type MemStats, newMemStats, ReadMemStats, readMemStats } from "./runtime/mstats.ts";
 import { OwnerTable } from "./runtime/owners.ts";
 import type { SyncPool } from "./runtime/pool.ts";
 import { G, PRIORITY_WORLD, Scheduler } from "./runtime/proc.ts";
@@ -33,13 +35,14 @@ import defaultProfileJson from "./scenario/default-profile.json" with { type: "j
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 import type { Scenario } from "./scenario/schema.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
-import type { Context, Running } from "./workload/program.ts";
+import { LatencyHistogram } from "./workload/latency.ts";
+import { type Context, drawNs, type Running } from "./workload/program.ts";
 import { startEntry } from "./workload/start.ts";
 
 export type { CycleRecord } from "./runtime/mgc.ts";
 
 /** The release of this tool and of the model behind its numbers; a change of results changes the latter. */
-export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-1" } as const;
+export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-2" } as const;
 
 export type SampleUnit = "seconds" | "bytes" | "ns" | "count" | "fraction";
 
@@ -84,7 +87,12 @@ export const SAMPLE_COLUMNS = [
     description: "CPU of dedicated and fractional workers.",
   },
   { name: "gc_idle_cpu_seconds", unit: "seconds", description: "CPU of idle-priority marking." },
-  { name: "mutator_cpu_seconds", unit: "seconds", description: "CPU of goroutines, sweeping included." },
+  {
+    name: "mutator_cpu_seconds",
+    unit: "seconds",
+    description:
+      "CPU of goroutines, sweeping included; in a comparison also what its wake-ups cost the real program.",
+  },
   {
     name: "frag_ratio",
     unit: "fraction",
@@ -145,6 +153,8 @@ export interface RunSummary {
     readonly fragmentation: Fragmentation;
     /** Spans, slots and waste by size class; class 0 is large objects. Classes without spans are left out. */
     readonly size_classes: readonly ClassSnapshot[];
+    /** mcaches, mcentral lists and mheap, with their counters. */
+    readonly components: ComponentSnapshot;
   };
 }
 
@@ -176,6 +186,17 @@ function chooseTickNs(durationNs: number): number {
   return tickNs;
 }
 
+function markCosts(from: MachineProfile["mark"]["random"]): MarkCosts {
+  return {
+    noscanObjectNs: from.noscan_object_ns,
+    scanObjectNs: from.scan_object_ns,
+    noscanBigObjectNs: from.noscan_big_object_ns,
+    scanBigObjectNs: from.scan_big_object_ns,
+    sparseNoscanSpanNs: from.sparse_noscan_span_ns,
+    sparseScanSpanNs: from.sparse_scan_span_ns,
+  };
+}
+
 function runtimeCosts(profile: MachineProfile): RuntimeCosts {
   const { alloc, mark, sched } = profile;
   return {
@@ -189,12 +210,8 @@ function runtimeCosts(profile: MachineProfile): RuntimeCosts {
     sweepSpanNs: alloc.sweep_span_ns,
     mallocNoscanNs: alloc.malloc_noscan_ns,
     mallocScanNs: alloc.malloc_scan_ns,
-    markNoscanObjectNs: mark.noscan_object_ns,
-    markScanObjectNs: mark.scan_object_ns,
-    markNoscanBigObjectNs: mark.noscan_big_object_ns,
-    markScanBigObjectNs: mark.scan_big_object_ns,
-    sparseNoscanSpanNs: mark.sparse_noscan_span_ns,
-    sparseScanSpanNs: mark.sparse_scan_span_ns,
+    markRandom: markCosts(mark.random),
+    markOrdered: markCosts(mark.ordered),
     pointerNs: mark.pointer_ns,
     scanNsPerByte: mark.scan_ns_per_byte,
     stackScanNsPerByte: mark.stack_ns_per_byte,
@@ -203,7 +220,6 @@ function runtimeCosts(profile: MachineProfile): RuntimeCosts {
     cycleNs: mark.cycle_ns,
     goroutineStartNs: sched.goroutine_start_ns,
     goroutineSwitchNs: sched.goroutine_switch_ns,
-    timerSlackNs: sched.timer_slack_ns,
     stackCopyNsPerByte: sched.stack_copy_ns_per_byte,
     initPointerWordNs: alloc.init_pointer_word_ns,
     initPageNs: alloc.init_page_ns,
@@ -216,15 +232,6 @@ function drawQuantile(quantiles: readonly number[], rng: Rng): number {
   const below = Math.floor(at);
   const above = Math.min(below + 1, quantiles.length - 1);
   return quantiles[below] + (quantiles[above] - quantiles[below]) * (at - below);
-}
-
-/** One of the two measured loads around `busy`, the nearer the likelier: `u` in [0, 1) decides. */
-function nearestLoad<T extends { readonly busy: number }>(loads: readonly T[], busy: number, u: number): T {
-  let above = loads.findIndex((load) => load.busy >= busy);
-  if (above < 0) above = loads.length - 1;
-  const below = Math.max(0, above - 1);
-  const width = loads[above].busy - loads[below].busy;
-  return width > 0 && u < (loads[above].busy - busy) / width ? loads[below] : loads[above];
 }
 
 /** Stands for the runtime itself where an allocation needs a goroutine. */
@@ -249,6 +256,10 @@ class Simulation {
   readonly #row = new Float64Array(SAMPLE_COLUMNS.length);
   readonly #figures = new Figures();
   readonly #system = new RuntimeG();
+  readonly #pauseRng: Rng;
+  readonly #stacks: StackAllocator;
+  /** Of runtime.ReadMemStats, where the scenario calls it. */
+  readonly #readLatency = new LatencyHistogram();
   #samples = 0;
 
   constructor(scenario: Scenario, options: SimulateOptions) {
@@ -289,6 +300,7 @@ class Simulation {
     });
     inputs.heap = heap;
     const stacks = new StackAllocator(heap, memory, procs);
+    this.#stacks = stacks;
     const sourceOfRuntime = this.#addSource("runtime");
     const gKind = kinds.add(sourceOfRuntime, rules.gStructBytes, G_PTR_BYTES);
     let allgsOwner = -1;
@@ -308,20 +320,24 @@ class Simulation {
       },
       procs,
     );
-    const sched = new Scheduler(
-      procs,
-      scenario.machine.cpus,
-      profile.sched.timer_slack_ns,
-      profile.sched.goroutine_switch_ns,
-    );
+    const wakeRng = random.stream("wake-ups");
+    const sched = new Scheduler({
+      nprocs: procs,
+      cpus: scenario.machine.cpus,
+      wakeNs: () => drawQuantile(profile.sched.wake_ns, wakeRng),
+      timerSlackNs: () => drawQuantile(profile.sched.timer_slack_ns, wakeRng),
+      switchNs: costs.goroutineSwitchNs,
+      wakerNs: profile.sched.waker_ns,
+      coldNs: profile.sched.cold_ns,
+    });
     const { pause } = profile;
     const pauseRng = random.stream("pauses");
+    this.#pauseRng = pauseRng;
     pacer.addGlobals(profile.baseline.globals_bytes);
     const scavenger = new Scavenger({
       sched,
       heap,
       nsPerPage: costs.scavengeNsPerPage,
-      timerSlackNs: costs.timerSlackNs,
     });
     const gc = new Gc({
       sched,
@@ -333,14 +349,9 @@ class Simulation {
       costs,
       globalsBytes: profile.baseline.globals_bytes,
       tickNs,
-      stwNs: (which, busy) => {
-        if (procs === 1) {
-          return Math.round(
-            drawQuantile(which === 0 ? pause.sweep_term_single_p : pause.mark_term_single_p, pauseRng),
-          );
-        }
-        const load = nearestLoad(pause.by_load, busy, pauseRng.f64());
-        return Math.round(drawQuantile(which === 0 ? load.sweep_term : load.mark_term, pauseRng));
+      stwNs: (which, preempting) => {
+        const stops = procs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
+        return Math.round(drawQuantile(which === 0 ? stops.sweep_term : stops.mark_term, pauseRng));
       },
       onCycle: (cycle) => this.#onCycle(cycle),
       clearPools: (nowNs) => {
@@ -367,8 +378,10 @@ class Simulation {
         declared,
         tickNs: declared ? profile.oracle.tick_ns : 0,
         requestNs: declared ? profile.oracle.request_ns : 0,
+        lookupNs: profile.oracle.lookup_ns,
         heldObjectNs: declared ? profile.oracle.object_ns + profile.oracle.drop_ns : 0,
         ownedObjectNs: declared ? profile.oracle.owned_object_ns : 0,
+        drawNs: (dist) => (declared ? drawNs(dist, profile.oracle.draw_ns) : 0),
       },
       pools: this.#pools,
       addSource: (name) => this.#addSource(name),
@@ -391,13 +404,13 @@ class Simulation {
         for (const { index, entry } of phase.changes) this.#running[index].change(entry, now);
       });
     }
-    for (const { at, every } of scenario.interventions) {
-      const collect = (now: number): void => {
+    for (const { at, every, do: what } of scenario.interventions) {
+      const intervene = (now: number): void => {
         if (every !== undefined && now + every <= scenario.duration)
-          sched.call(now + every, PRIORITY_WORLD, collect);
-        sched.ready(new ExplicitGc(rt.gc, rt.heap));
+          sched.call(now + every, PRIORITY_WORLD, intervene);
+        sched.ready(what === "gc" ? new ExplicitGc(rt.gc, rt.heap) : this.#readMemStats());
       };
-      sched.call(at, PRIORITY_WORLD, collect);
+      sched.call(at, PRIORITY_WORLD, intervene);
     }
     const interval = scenario.sample_interval;
     for (let t = interval; t <= scenario.duration; t += interval) {
@@ -408,12 +421,26 @@ class Simulation {
     return this.#summary();
   }
 
+  #readMemStats(): ReadMemStats {
+    const { gc, heap, sched } = this.#rt;
+    const { read_mem_stats } = this.#profile.pause;
+    return new ReadMemStats({
+      sched,
+      gc,
+      heap,
+      stacks: this.#stacks,
+      callNs: (preempting) =>
+        drawQuantile(preempting ? read_mem_stats.preempting : read_mem_stats.quiet, this.#pauseRng),
+      onDone: (latencyNs) => this.#readLatency.record(latencyNs),
+    });
+  }
+
   /** What a Go process holds when main starts: objects, goroutines, threads' stacks. */
   #startProcess(): void {
     const rt = this.#rt;
     const { baseline } = this.#profile;
     const source = this.#addSource("process");
-    rt.beginStep(0, 0);
+    rt.beginStep(this.#system, 0, 0);
     mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
     for (let i = 0; i < baseline.threads; i++) rt.goroutines.newM(0, i === 0);
     for (let i = 0; i < baseline.goroutines; i++) {
@@ -521,6 +548,14 @@ class Simulation {
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
     figures["pause_total_ns"] = rt.gc.pauseTotalNs;
     figures["mutator_cpu_seconds"] = rt.sched.mutatorNs / 1e9;
+    const reads = this.#readLatency;
+    if (reads.count > 0) {
+      figures["read_mem_stats_count"] = reads.count;
+      figures["read_mem_stats_p50_ns"] = reads.percentile(0.5);
+      figures["read_mem_stats_p95_ns"] = reads.percentile(0.95);
+      figures["read_mem_stats_p99_ns"] = reads.percentile(0.99);
+      figures["read_mem_stats_max_ns"] = reads.maxNs;
+    }
     this.#scenario.workload.forEach((entry, i) => {
       const running = this.#running[i];
       if (running.completed === undefined) return;
@@ -548,6 +583,7 @@ class Simulation {
         truth: heapTruth(rt.heap, rt.deathTick(this.#scenario.duration)),
         fragmentation: fragmentation(rt.heap),
         size_classes: classSnapshot(rt.heap).filter((c) => c.spans > 0),
+        components: componentSnapshot(rt.heap),
       },
       sources: this.#sources.map((name, i) => ({ name, allocated: allocated[i] })),
     };

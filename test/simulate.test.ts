@@ -101,7 +101,10 @@ workload:
       // The theory's servers start at once: no thread to wake, no goroutine to start or switch to.
       const sched = {
         ...defaultProfile.sched,
-        timer_slack_ns: 0,
+        timer_slack_ns: [0],
+        wake_ns: [0],
+        waker_ns: 0,
+        cold_ns: 0,
         goroutine_start_ns: 0,
         goroutine_switch_ns: 0,
       };
@@ -232,5 +235,44 @@ workload:
   test("GOGC=off never collects", () => {
     const { cycles } = collect(`${STEADY}go: {GOGC: off}`.replace("30s", "3s"));
     expect(cycles).toEqual([]);
+  });
+});
+
+describe("runtime.ReadMemStats", () => {
+  const read = (gogc: string): Record<string, number> =>
+    collect(
+      `name: r
+duration: 4s
+go: {GOGC: ${gogc}}
+workload:
+  - {kind: leak, name: live, byte_rate: 40MiB/s, stop: 500ms, size: 128, pointers: 1.0}
+  - {kind: stream, name: s, rate: 400k/s, size: 96, lifetime: {exponential: 20ms}}
+interventions: [{at: 1ms, do: read_mem_stats, every: 1ms}]
+`,
+      {},
+    ).summary.figures;
+
+  test("is called as often as asked, stops the world within marks too, and waits only for the end of one", () => {
+    const often = read("50");
+    const never = read("off");
+    expect(never["read_mem_stats_count"]).toBe(3999);
+    // A late call may find the run over.
+    expect(often["read_mem_stats_count"]).toBeGreaterThanOrEqual(3998);
+    expect(often["gc_count"]).toBeGreaterThan(10);
+    expect(often["read_mem_stats_max_ns"]).toBeGreaterThan(never["read_mem_stats_max_ns"]);
+    // Marks take some ten milliseconds; nobody waits for a whole one.
+    expect(often["read_mem_stats_max_ns"]).toBeLessThan(3e6);
+  });
+
+  test("flushes the mcaches and the caches of stacks", () => {
+    const { summary } = collect(
+      `name: r
+duration: 1s
+workload: [{kind: stream, name: s, rate: 1k/s, size: 64, lifetime: 10ms}]
+interventions: [{at: 100ms, do: read_mem_stats, every: 100ms}]
+`,
+      {},
+    );
+    expect(summary.heap_at_end.components.mcaches[0].flushes).toBeGreaterThanOrEqual(9);
   });
 });

@@ -8,12 +8,16 @@ import { provenanceOf } from "../oracle/recording.ts";
 import { machineProfile } from "../scenario/profile.ts";
 import { complain, print } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
-import { once } from "./options.ts";
+import { NOT_REAL_TIME, once, REALTIME_OPTION, wholeNumber } from "./options.ts";
 import { cannotWrite } from "./outputs.ts";
+
+const DEFAULT_PASSES = "3";
 
 interface CalibrateArguments {
   readonly out: string | undefined;
   readonly quick: boolean;
+  readonly realtime: boolean;
+  readonly passes: string;
   readonly go: string | undefined;
   readonly name: string | undefined;
 }
@@ -36,23 +40,35 @@ function profileJson(profile: unknown): string {
   return `${JSON.stringify(profile, null, 2).replace(/\[\s+([^[\]{}]*?)\s+\]/g, (_, list: string) => `[${list.replace(/\s+/g, " ")}]`)}\n`;
 }
 
+/** The command as it was given, but for where the profile goes and what it is called. */
+function commandOf(args: CalibrateArguments): string {
+  const how = args.quick ? " --quick" : args.passes === DEFAULT_PASSES ? "" : ` --passes ${args.passes}`;
+  return `gomemsim calibrate${how}${args.realtime ? "" : " --no-realtime"}`;
+}
+
 async function run(args: CalibrateArguments): Promise<void> {
   if (process.platform !== "linux") throw new CliError(EXIT.go, "calibrate measures Linux only");
   const load = loadavg()[0];
   if (load > 0.5) complain(`note: the machine is busy (load ${load.toFixed(1)}); costs will come out high`);
   try {
     const go = findGo(args.go);
-    const profile = await calibrate({
-      binary: buildOracle(go),
-      binaryWithGlobals: buildOracle(go, "globals"),
-      procs: availableParallelism(),
-      quick: args.quick,
-      freeBytes: freemem(),
-      provenance: provenanceOf(go.version, `gomemsim calibrate${args.quick ? " --quick" : ""}`),
-      name: args.name ?? "this-machine",
-      avx512: usesAvx512(),
-      onStep: (what) => complain(`measuring ${what}`),
-    });
+    const passes = args.quick ? 1 : wholeNumber("passes", args.passes);
+    const profile = await calibrate(
+      {
+        binary: buildOracle(go),
+        binaryWithGlobals: buildOracle(go, "globals"),
+        procs: availableParallelism(),
+        quick: args.quick,
+        freeBytes: freemem(),
+        provenance: provenanceOf(go.version, commandOf(args), args.realtime),
+        name: args.name ?? "this-machine",
+        avx512: usesAvx512(),
+        realTime: args.realtime,
+        onStep: (what) => complain(`measuring ${what}`),
+      },
+      passes,
+    );
+    if (args.realtime && profile.provenance.scheduling === "normal") complain(NOT_REAL_TIME);
     const text = profileJson(machineProfile.parse(profile));
     if (args.out === undefined) {
       await print(text);
@@ -84,7 +100,18 @@ export const calibrateCommand: CommandModule<object, CalibrateArguments> = {
         describe: "File to write (default: standard output)",
       })
       .option("name", { type: "string", nargs: 1, coerce: once("name"), describe: "The profile's name" })
-      .option("quick", { type: "boolean", default: false, describe: "Fewer repeats and smaller heaps" })
+      .option("quick", {
+        type: "boolean",
+        default: false,
+        describe: "One pass, fewer repeats, smaller heaps",
+      })
+      .option("passes", {
+        type: "string",
+        nargs: 1,
+        default: DEFAULT_PASSES,
+        describe: "Measure everything so many times and take medians",
+      })
+      .option("realtime", REALTIME_OPTION)
       .option("go", { type: "string", nargs: 1, coerce: once("go"), describe: "Go command to use" }),
   handler: run,
 };

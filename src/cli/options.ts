@@ -13,6 +13,18 @@ export const SCENARIO_OPTIONS = {
   seed: { type: "string", nargs: 1, describe: "Seed of all random numbers, instead of the scenario's" },
 } as const;
 
+/** Real Go under SCHED_RR where that is permitted: see oracle/go/realtime.go. */
+export const REALTIME_OPTION = {
+  type: "boolean",
+  default: true,
+  describe:
+    "Schedule the Go program ahead of other programs where permitted, so that Go is measured; --no-realtime does not",
+} as const;
+
+/** Without the privilege, or with more Ps than CPUs: what is measured is the kernel, too. */
+export const NOT_REAL_TIME =
+  "note: real-time scheduling was not granted; pauses and GC CPU of the real side include how the kernel shares CPUs";
+
 export function scenarioPositional<T>(yargs: Argv<T>): Argv<T & { file: string }> {
   return yargs.positional("file", {
     type: "string",
@@ -43,4 +55,13 @@ export function toList(name: string): (value: unknown) => readonly string[] {
     }
     return values;
   };
+}
+
+/** The value of a numeric option: yargs would read "abc" as NaN and "" as 0. */
+export function wholeNumber(option: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 1000) {
+    throw new CliError(EXIT.usage, `--${option}: expected a whole number from 1 to 1000, got "${text}"`);
+  }
+  return value;
 }

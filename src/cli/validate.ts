@@ -30,7 +30,15 @@ import type { Scenario } from "../scenario/schema.ts";
 import { SAMPLE_COLUMNS, simulate } from "../simulate.ts";
 import { colorsOn, complain, print } from "./console.ts";
 import { CliError, EXIT, reasonOf } from "./exit.ts";
-import { once, SCENARIO_OPTIONS, scenarioPositional, toList } from "./options.ts";
+import {
+  NOT_REAL_TIME,
+  once,
+  REALTIME_OPTION,
+  SCENARIO_OPTIONS,
+  scenarioPositional,
+  toList,
+  wholeNumber,
+} from "./options.ts";
 import { cannotWrite, OutputFolder } from "./outputs.ts";
 import { readProfile } from "./profile.ts";
 import { readScenarios, runName, variantFolder } from "./scenarios.ts";
@@ -40,6 +48,7 @@ interface ValidateArguments {
   readonly runs: string;
   readonly seeds: string;
   readonly json: boolean;
+  readonly realtime: boolean;
   readonly go: string | undefined;
   readonly variant: string | undefined;
   readonly recorded: string | undefined;
@@ -61,14 +70,6 @@ interface SimulatedSide {
   /** One CSV text per seed. */
   readonly series: readonly string[];
   readonly cpuSeconds: readonly number[];
-}
-
-function wholeNumber(option: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 1000) {
-    throw new CliError(EXIT.usage, `--${option}: expected a whole number from 1 to 1000, got "${text}"`);
-  }
-  return value;
 }
 
 function pickVariant(scenarios: readonly Scenario[], variant: string | undefined): Scenario {
@@ -112,12 +113,19 @@ async function runReal(args: ValidateArguments, scenario: Scenario): Promise<Rea
     complain(
       `real run ${i} of ${count}: ${runName(scenario)}, ${scenario.duration / 1e9} s with ${go.version}`,
     );
-    runs.push(await runOracle(binary, scenario, i));
+    runs.push(await runOracle(binary, scenario, i, args.realtime));
   }
   const variant = args.variant === undefined ? "" : ` --variant ${args.variant}`;
   const set = args.set.map((setting) => ` --set ${setting}`).join("");
-  const command = `gomemsim validate ${scenario.name}.yaml --runs ${count}${variant}${set}`;
-  return { figures: runs.map((run) => run.figures), from: provenanceOf(go.version, command), runs };
+  const normal = args.realtime ? "" : " --no-realtime";
+  const command = `gomemsim validate ${scenario.name}.yaml --runs ${count}${variant}${set}${normal}`;
+  const realTime = runs.every((run) => run.result.real_time);
+  if (args.realtime && !realTime) complain(NOT_REAL_TIME);
+  return {
+    figures: runs.map((run) => run.figures),
+    from: provenanceOf(go.version, command, realTime),
+    runs,
+  };
 }
 
 function runSimulated(scenario: Scenario, seeds: number, profile: MachineProfile | undefined): SimulatedSide {
@@ -290,7 +298,7 @@ async function validate(args: ValidateArguments): Promise<void> {
     await print(
       `${validationTable(cells, colorsOn(process.stdout))}\n` +
         `${runName(scenario)}: ${right} of ${cells.length} in band; ${real.figures.length} real runs ` +
-        `(${from.go_version}, ${from.cpu}, ${from.date}), ${seeds} seeds\n` +
+        `(${from.go_version}, ${from.cpu}, ${from.date}, ${from.scheduling} scheduling), ${seeds} seeds\n` +
         `CPU: real ${realCpu.toFixed(2)} s, simulated ${simulatedCpu.toFixed(2)} s, ratio ${(simulatedCpu / realCpu).toFixed(3)}\n` +
         `wrote ${target}${recordedTo === undefined ? "" : ` and ${recordedTo}`}\n`,
     );
@@ -325,6 +333,7 @@ export const validateCommand: CommandModule<object, ValidateArguments> = {
         describe: "A variant of the scenario instead of the scenario itself",
       })
       .option("go", { type: "string", nargs: 1, coerce: once("go"), describe: "Go command to use" })
+      .option("realtime", REALTIME_OPTION)
       .option("recorded", {
         type: "string",
         nargs: 1,

@@ -3,15 +3,15 @@
  *
  * Every number is a measurement of one physical cost or the difference of two; none is fitted to what the simulator gets
  * wrong. The marking costs are solved from heaps of known content: with the same live bytes, heaps that differ in one
- * thing only (pointers per object, pointer part, size) tell what that thing costs. Objects are held in random order, so
- * the costs are those of a heap in steady state, where neighbours in a table are not neighbours in memory.
+ * thing only (pointers per object, pointer part, size, order) tell what that thing costs. Objects are held once in
+ * the order in which they lie in memory, as a program holds them that only adds, and once in random order, as in a table
+ * whose entries are replaced all the time.
  *
  * Noise only ever adds time, and the collector's own clock counts the time a worker is descheduled, so on a busy machine
  * all of it comes out high: run it when nothing else does.
  */
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
-import type { TracedCycle } from "./gctrace.ts";
 import { median } from "./metrics.ts";
 import type { Provenance } from "./recording.ts";
 import { runOracle, runProgram } from "./run.ts";
@@ -30,6 +30,13 @@ function measured(from: Measurement, name: string): number {
     return sorted[Math.floor((sorted.length - 1) / 4)];
   }
   throw new Error(`the oracle did not measure ${name}`);
+}
+
+/** All repeats: of delays, which vary by nature, not only by disturbance. */
+function series(from: Measurement, name: string): number[] {
+  const value = from[name];
+  if (!Array.isArray(value)) throw new Error(`the oracle did not measure ${name}`);
+  return value.map(Number);
 }
 
 const OFF = { GOGC: "off" } as const;
@@ -54,6 +61,7 @@ export interface CalibrateOptions {
   readonly provenance: Provenance;
   readonly name: string;
   readonly avx512: boolean;
+  readonly realTime: boolean;
   readonly onStep: (what: string) => void;
 }
 
@@ -72,7 +80,7 @@ class Calibration {
   ): Promise<Measurement> {
     const { stdout } = await runProgram(
       [binary],
-      { mode: "calibrate", what, ...parameters },
+      { mode: "calibrate", what, real_time: this.#o.realTime, ...parameters },
       { GOMAXPROCS: String(this.#o.procs), ...env },
     );
     const json: unknown = JSON.parse(stdout);
@@ -113,11 +121,20 @@ class Calibration {
     const cycleNs = idleMark - globals(none) * nilPerByte - stackBytes(none) * stackPerByte;
     const mark = await this.#mark(idleMark, nilPerByte);
     onStep("pauses");
-    const pause = await this.#pauses();
+    const pause = {
+      ...(await this.#pauses()),
+      read_mem_stats: {
+        quiet: quantiles(series(sched, "read_quiet_ns")),
+        preempting: quantiles(series(sched, "read_preempting_ns")),
+      },
+    };
     const bare = measured(program, "bare_ns");
     return {
       name: this.#o.name,
-      provenance: this.#o.provenance,
+      provenance: {
+        ...this.#o.provenance,
+        scheduling: base["real_time"] === true ? "real-time" : "normal",
+      },
       avx512: this.#o.avx512,
       alloc,
       mark: {
@@ -131,7 +148,10 @@ class Calibration {
       sched: {
         goroutine_start_ns: tidy(measured(sched, "create_ns") - measured(sched, "switch_ns")),
         goroutine_switch_ns: tidy(measured(sched, "switch_ns")),
-        timer_slack_ns: tidy(median((sched["slack_ns"] as readonly unknown[]).map(Number))),
+        timer_slack_ns: quantiles(series(sched, "slack_ns")),
+        wake_ns: quantiles(series(sched, "wake_ns")),
+        waker_ns: tidy(median(series(sched, "waker_ns"))),
+        cold_ns: tidy(median(series(sched, "cold_ns"))),
         stack_copy_ns_per_byte: tidy(measured(sched, "grow_ns_per_byte")),
       },
       oracle: {
@@ -140,6 +160,13 @@ class Calibration {
         owned_object_ns: tidy(measured(program, "owned_ns") - bare),
         tick_ns: tidy(measured(sched, "tick_cpu_ns")),
         request_ns: tidy(measured(program, "request_ns")),
+        lookup_ns: tidy(measured(program, "lookup_ns")),
+        draw_ns: {
+          uniform: tidy(measured(program, "uniform_ns")),
+          exponential: tidy(measured(program, "exponential_ns")),
+          lognormal: tidy(measured(program, "lognormal_ns")),
+          power: tidy(measured(program, "power_ns")),
+        },
       },
       baseline: baselineOf(base),
     };
@@ -214,63 +241,82 @@ class Calibration {
     };
   }
 
+  /**
+   * CPU of one collection of a heap that holds objects of one kind, the empty collection apart. A whole process can be
+   * unlucky with where its memory lies, so the median of three counts.
+   */
+  async #collection(
+    parameters: Readonly<Record<string, number | boolean>>,
+    idleMark: number,
+  ): Promise<number> {
+    const runs: number[] = [];
+    for (let i = 0; i < (this.#o.quick ? 1 : 3); i++)
+      runs.push(measured(await this.#measure("mark", parameters), "mark_ns"));
+    return median(runs) - idleMark;
+  }
+
   /** Heaps of known content, collected; what differs between two of them is what the difference costs. */
   async #mark(
     idleMark: number,
     nilPerByte: number,
-  ): Promise<
-    Pick<
-      MachineProfile["mark"],
-      | "noscan_object_ns"
-      | "scan_object_ns"
-      | "noscan_big_object_ns"
-      | "scan_big_object_ns"
-      | "pointer_ns"
-      | "scan_ns_per_byte"
-      | "sparse_noscan_span_ns"
-      | "sparse_scan_span_ns"
-    >
-  > {
+  ): Promise<Pick<MachineProfile["mark"], "random" | "ordered" | "pointer_ns" | "scan_ns_per_byte">> {
     const { quick, freeBytes, onStep } = this.#o;
     const heaps = [1, 4, 16, 64, 128, 256].map((mib) => mib * MIB).filter((bytes) => bytes * 4 < freeBytes);
-    const curve = (): [number, number][] => [];
-    const noscan = curve();
-    const noscanBig = curve();
-    const scan = curve();
-    const scanBig = curve();
-    const pointer = curve();
-    const perByte = curve();
-    for (const bytes of quick ? heaps.filter((b) => b <= 64 * MIB) : heaps) {
+    const sizes = quick ? heaps.filter((b) => b <= 64 * MIB) : heaps;
+    const pointer: [number, number][] = [];
+    const perByte: [number, number][] = [];
+    const random = new MarkCurves();
+    const ordered = new MarkCurves();
+    for (const bytes of sizes) {
       onStep(`marking ${bytes / MIB} MiB`);
-      /** CPU per object, the empty collection and the slot that holds the object apart. */
-      const perObject = async (size: number, pointers: number): Promise<number> => {
+      /** CPU per object, the empty collection apart. */
+      const perObject = async (size: number, pointers: number, inOrder: boolean): Promise<number> => {
         const objects = Math.floor(bytes / size);
-        const reps = (bytes <= 4 * MIB ? 31 : bytes < 64 * MIB ? 15 : 7) - (quick ? 2 : 0);
-        const m = await this.#measure("mark", { size, pointers, objects, reps });
-        return (measured(m, "mark_ns") - idleMark) / objects;
+        const reps = bytes <= 4 * MIB ? 31 : bytes < 64 * MIB ? 15 : 7;
+        return (
+          (await this.#collection({ size, pointers, objects, reps, ordered: inOrder }, idleMark)) / objects
+        );
       };
-      const full = await perObject(512, 512);
-      const one = await perObject(512, 8);
+      const full = await perObject(512, 512, true);
+      const one = await perObject(512, 8, true);
+      const small = await perObject(64, 8, true);
       const perPointer = Math.max(0, (full - one) / 63);
-      const slot = perPointer + 8 * nilPerByte;
-      const small = await perObject(64, 8);
       // The same object and pointer, more bytes to load.
       const byteNs = Math.max(0, (one - small) / (512 - 64));
       pointer.push([bytes, tidy(perPointer)]);
       perByte.push([bytes, tidy(byteNs)]);
-      noscan.push([bytes, tidy(Math.max(1, (await perObject(64, 0)) - slot))]);
-      noscanBig.push([bytes, tidy(Math.max(1, (await perObject(2040, 0)) - slot))]);
-      scan.push([bytes, tidy(Math.max(1, small - slot - perPointer - 64 * byteNs))]);
-      scanBig.push([bytes, tidy(Math.max(1, (await perObject(2040, 8)) - slot - perPointer))]);
+      // The slot that holds the object, and the pointer in it.
+      const slot = perPointer + 8 * nilPerByte;
+      const inside = perPointer + 64 * byteNs;
+      for (const [curves, inOrder] of [
+        [random, false],
+        [ordered, true],
+      ] as const) {
+        const scan = inOrder ? small : await perObject(64, 8, false);
+        curves.noscan.push([bytes, tidy(Math.max(1, (await perObject(64, 0, inOrder)) - slot))]);
+        curves.scan.push([bytes, tidy(Math.max(1, scan - slot - inside))]);
+        curves.noscanBig.push([bytes, tidy(Math.max(1, (await perObject(2040, 0, inOrder)) - slot))]);
+        curves.scanBig.push([
+          bytes,
+          tidy(Math.max(1, (await perObject(2040, 8, inOrder)) - slot - perPointer)),
+        ]);
+      }
     }
     onStep("marking sparse spans");
+    const sorted = async (
+      curves: MarkCurves,
+      inOrder: boolean,
+    ): Promise<MachineProfile["mark"]["random"]> => ({
+      noscan_object_ns: curves.noscan,
+      scan_object_ns: curves.scan,
+      noscan_big_object_ns: curves.noscanBig,
+      scan_big_object_ns: curves.scanBig,
+      sparse_noscan_span_ns: await this.#sparse(0, inOrder, idleMark, nilPerByte),
+      sparse_scan_span_ns: await this.#sparse(8, inOrder, idleMark, nilPerByte),
+    });
     return {
-      sparse_noscan_span_ns: await this.#sparse(0, idleMark, nilPerByte),
-      sparse_scan_span_ns: await this.#sparse(8, idleMark, nilPerByte),
-      noscan_object_ns: noscan,
-      scan_object_ns: scan,
-      noscan_big_object_ns: noscanBig,
-      scan_big_object_ns: scanBig,
+      random: await sorted(random, false),
+      ordered: await sorted(ordered, true),
       pointer_ns: pointer,
       scan_ns_per_byte: perByte,
     };
@@ -280,18 +326,17 @@ class Calibration {
    * What marking a span costs beyond its objects at full density, by the marked share of its slots: the first objects
    * found in a span miss the caches, the others find it there.
    */
-  async #sparse(pointers: number, idleMark: number, nilPerByte: number): Promise<[number, number][]> {
+  async #sparse(
+    pointers: number,
+    ordered: boolean,
+    idleMark: number,
+    nilPerByte: number,
+  ): Promise<[number, number][]> {
     const slots = 2 ** 20;
     const spans = slots / (pointers === 0 ? 126 : 124);
     const perCollection = async (keep: number): Promise<number> => {
-      const m = await this.#measure("mark", {
-        size: 64,
-        pointers,
-        objects: slots,
-        keep_every: keep,
-        reps: 9,
-      });
-      return measured(m, "mark_ns") - idleMark - slots * (1 - 1 / keep) * 8 * nilPerByte;
+      const parameters = { size: 64, pointers, objects: slots, keep_every: keep, reps: 9, ordered };
+      return (await this.#collection(parameters, idleMark)) - slots * (1 - 1 / keep) * 8 * nilPerByte;
     };
     const full = (await perCollection(1)) / slots;
     const curve: [number, number][] = [];
@@ -303,28 +348,43 @@ class Calibration {
     return curve;
   }
 
-  /** The stops of programs that keep their CPUs busy to different degrees; some collections a second. */
-  async #pauses(): Promise<MachineProfile["pause"]> {
-    const { procs, quick, binary } = this.#o;
-    const seconds = quick ? 4 : 10;
-    const sweepTerm = (list: readonly TracedCycle[]): number[] => quantiles(list.map((c) => c.stw1_ms * 1e6));
-    const markTerm = (list: readonly TracedCycle[]): number[] => quantiles(list.map((c) => c.stw2_ms * 1e6));
-    const single = (await runOracle(binary, pauseLoad(1, seconds, 0.3), 1)).trace.slice(5);
-    const byLoad: MachineProfile["pause"]["by_load"] = [];
-    for (const wanted of quick ? [0, 0.5] : [0, 0.15, 0.3, 0.5, 0.7, 0.9]) {
-      const run = await runOracle(binary, pauseLoad(procs, seconds, wanted), 1);
-      const cycles = run.trace.slice(5);
-      const gc = run.figures["gc_cpu_seconds"] ?? 0;
-      const busy = ((run.figures["cpu_seconds"] ?? 0) - gc) / (seconds * procs);
-      byLoad.push({
-        busy: tidy(Math.min(1, busy)),
-        sweep_term: sweepTerm(cycles),
-        mark_term: markTerm(cycles),
-      });
-    }
-    return { sweep_term_single_p: sweepTerm(single), mark_term_single_p: markTerm(single), by_load: byLoad };
+  /**
+   * The stops of a program whose other Ps compute all the time, and of one whose other Ps are idle. Of the latter, when a mark
+   * ends the one goroutine is mostly at work again, so mark terminations are taken from collections asked for while
+   * nothing else runs.
+   */
+  async #pauses(): Promise<Omit<MachineProfile["pause"], "read_mem_stats">> {
+    const { procs, quick, binary, realTime } = this.#o;
+    const seconds = quick ? 5 : 15;
+    const stops = async (scenario: Scenario): Promise<Stops> => {
+      const cycles = (await runOracle(binary, scenario, 1, realTime)).trace.slice(8);
+      return {
+        sweep_term: quantiles(cycles.map((c) => c.stw1_ms * 1e6)),
+        mark_term: quantiles(cycles.map((c) => c.stw2_ms * 1e6)),
+      };
+    };
+    const single = await stops(streamLoad(1, seconds, 0));
+    if (procs === 1) return { single_p: single, quiet: single, preempting: single };
+    return {
+      single_p: single,
+      quiet: {
+        sweep_term: (await stops(streamLoad(procs, seconds, 0))).sweep_term,
+        mark_term: (await stops(quietLoad(procs, seconds))).mark_term,
+      },
+      preempting: await stops(streamLoad(procs, seconds, procs - 1)),
+    };
   }
 }
+
+/** Costs of marking objects over the bytes of the heap, as they are measured. */
+class MarkCurves {
+  readonly noscan: [number, number][] = [];
+  readonly scan: [number, number][] = [];
+  readonly noscanBig: [number, number][] = [];
+  readonly scanBig: [number, number][] = [];
+}
+
+type Stops = MachineProfile["pause"]["quiet"];
 
 /** The sizes measured are those of classes, or just below where an object carries a header. */
 const classOf = (size: number): number =>
@@ -337,10 +397,10 @@ export function quantiles(list: readonly number[]): number[] {
   return Array.from({ length: 19 }, (_, i) => tidy(sorted[Math.round(((i + 1) / 20) * (sorted.length - 1))]));
 }
 
-/** A service that uses a share of all CPU time, and a stream that collects a few times a second. */
-function pauseLoad(procs: number, seconds: number, busy: number): Scenario {
-  const constant = (value: number) => ({ kind: "constant" as const, value });
-  const requestNs = 250e3;
+const constant = (value: number) => ({ kind: "constant" as const, value });
+
+/** What both loads have in common: objects that no cache holds. */
+function pauseLoad(procs: number, seconds: number): Omit<Scenario, "workload" | "interventions"> {
   return {
     name: "pause-load",
     description: "",
@@ -351,30 +411,55 @@ function pauseLoad(procs: number, seconds: number, busy: number): Scenario {
     go: { version: "1.26", GOGC: 100, GOMAXPROCS: procs },
     machine: { cpus: procs },
     phases: [],
+  };
+}
+
+const LOAD_OBJECTS = {
+  size: constant(128),
+  pointers: { kind: "fraction", fraction: 0.25 },
+  tick: 1e6,
+} as const;
+
+/** A heap of 32 MiB that nobody touches is collected eight times a second. */
+function quietLoad(procs: number, seconds: number): Scenario {
+  return {
+    ...pauseLoad(procs, seconds),
+    interventions: [{ at: 1.5e9, do: "gc", every: 125e6 }],
+    workload: [{ kind: "leak", name: "heap", start: 0, stop: 1e9, byte_rate: 32 * MIB, ...LOAD_OBJECTS }],
+  };
+}
+
+/** A stream collects some times a second while `workers` keep as many other Ps computing. */
+function streamLoad(procs: number, seconds: number, workers: number): Scenario {
+  return {
+    ...pauseLoad(procs, seconds),
     interventions: [],
     workload: [
       {
         kind: "stream",
         name: "stream",
         start: 0,
-        rate: 200_000,
-        size: constant(128),
-        pointers: { kind: "fraction", fraction: 0.25 },
-        lifetime: { until: "time", dist: { kind: "exponential", mean: 100e6 } },
-        tick: 1e6,
+        rate: 600_000,
         goroutines: 1,
+        lifetime: { until: "time", dist: { kind: "exponential", mean: 400e6 } },
+        ...LOAD_OBJECTS,
       },
-      {
-        kind: "service",
-        name: "service",
-        start: 0,
-        arrivals: { process: "poisson", rate: (busy * procs * 1e9) / requestNs },
-        cpu: { kind: "exponential", mean: requestNs },
-        io: { kind: "exponential", mean: 4e6 },
-        stack: constant(2000),
-        objects: [],
-        arena_block: 65536,
-      },
+      ...(workers === 0
+        ? []
+        : [
+            {
+              kind: "batch" as const,
+              name: "workers",
+              start: 0,
+              workers,
+              cpu: constant(5e6),
+              io: constant(0),
+              pause: constant(0),
+              stack: constant(2000),
+              objects: [],
+              arena_block: 65536,
+            },
+          ]),
     ],
   };
 }
@@ -421,7 +506,36 @@ function baselineOf(from: Measurement): MachineProfile["baseline"] {
   };
 }
 
-/** Measures this machine with a built oracle. */
-export async function calibrate(options: CalibrateOptions): Promise<MachineProfile> {
-  return new Calibration(options).run();
+/**
+ * Measures this machine with a built oracle, `passes` times from beginning to end, and takes the median of every number: a
+ * shared machine has slow and fast minutes, which repeats within one measurement do not show.
+ */
+export async function calibrate(options: CalibrateOptions, passes: number): Promise<MachineProfile> {
+  const profiles: MachineProfile[] = [];
+  for (let pass = 1; pass <= passes; pass++) {
+    if (passes > 1) options.onStep(`everything, pass ${pass} of ${passes}`);
+    profiles.push(await new Calibration(options).run());
+  }
+  // Which objects a process starts with is a fact, and no mean of several: that of one pass.
+  return { ...(medianOf(profiles) as MachineProfile), baseline: profiles[0].baseline };
+}
+
+/** Of values of one shape: the middle one, or the lower of two, wherever they hold numbers; otherwise what the first one says. */
+export function medianOf(values: readonly unknown[]): unknown {
+  const first = values[0];
+  if (typeof first === "number") {
+    const sorted = Float64Array.from(values, Number).sort();
+    return sorted[(sorted.length - 1) >> 1];
+  }
+  if (Array.isArray(first)) {
+    const lists = values.filter(Array.isArray).filter((list) => list.length === first.length);
+    return first.map((_, i) => medianOf(lists.map((list: readonly unknown[]) => list[i])));
+  }
+  if (typeof first !== "object" || first === null) return first;
+  return Object.fromEntries(
+    Object.keys(first).map((key) => [
+      key,
+      medianOf(values.map((value) => (value as Readonly<Record<string, unknown>>)[key])),
+    ]),
+  );
 }

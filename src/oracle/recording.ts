@@ -15,6 +15,8 @@ export const provenance = z.strictObject({
   cpu: z.string(),
   cpus: z.int().min(1),
   kernel: z.string(),
+  /** How the kernel scheduled the real program's threads: `real-time` is SCHED_RR, `normal` what it does by default. */
+  scheduling: z.enum(["real-time", "normal"]),
   date: z.string(),
   command: z.string(),
 });
@@ -64,7 +66,7 @@ export const recordingName = (scenario: Scenario): string =>
   scenario.variant === BASE_VARIANT ? `${scenario.name}.json` : `${scenario.name}.${scenario.variant}.json`;
 
 /** This machine, without anything that names its owner. */
-export function provenanceOf(goVersion: string, command: string): Provenance {
+export function provenanceOf(goVersion: string, command: string, realTime: boolean): Provenance {
   const list = cpus();
   let model = list[0]?.model.trim() ?? "unknown";
   try {
@@ -81,6 +83,7 @@ export function provenanceOf(goVersion: string, command: string): Provenance {
     cpu: model,
     cpus: Math.max(1, list.length),
     kernel: `Linux ${/^\d+(\.\d+)*/.exec(release())?.[0] ?? release()}`,
+    scheduling: realTime ? "real-time" : "normal",
     date: new Date().toISOString().slice(0, 10),
     command,
   };

@@ -15,6 +15,8 @@ const table = z.object({
 export const oracleResult = z.object({
   go_version: z.string(),
   gomaxprocs: z.number(),
+  /** The program's threads were under SCHED_RR. */
+  real_time: z.boolean(),
   duration_ns: z.number(),
   offheap_bytes: z.number(),
   offheap_faults: z.number(),
@@ -33,6 +35,8 @@ export const oracleResult = z.object({
       latency_ns: z.record(z.string(), z.number()).optional(),
     }),
   ),
+  /** Of runtime.ReadMemStats, where the scenario calls it. */
+  read_mem_stats_ns: z.record(z.string(), z.number()).optional(),
   samples: table,
   cycles: table,
 });

@@ -66,15 +66,17 @@ export function pinned(binary: string, cpus: number): readonly [string, ...strin
   return works ? ["taskset", "-c", list, binary] : [binary];
 }
 
+/** `realTime` asks for real-time scheduling (realtime.go); the result says whether it was granted. */
 export async function runOracle(
   binary: string,
   scenario: Scenario,
   seed: number,
+  realTime: boolean,
   signal?: AbortSignal,
 ): Promise<RealRun> {
   const { stdout, stderr } = await runProgram(
     pinned(binary, scenario.machine.cpus),
-    { mode: "run", seed, scenario },
+    { mode: "run", seed, scenario, real_time: realTime },
     {
       GOGC: String(scenario.go.GOGC),
       GOMAXPROCS: String(scenario.go.GOMAXPROCS),

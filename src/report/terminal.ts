@@ -80,6 +80,9 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
       { label: "pause p99", unit: "ns", value: (run) => run.digest.pauses.p99_ns },
       { label: "pause max", unit: "ns", value: (run) => run.digest.pauses.max_ns },
       figure("pauses, total", "ns", "pause_total_ns"),
+      figure("ReadMemStats p50", "ns", "read_mem_stats_p50_ns"),
+      figure("ReadMemStats p95", "ns", "read_mem_stats_p95_ns"),
+      figure("ReadMemStats p99", "ns", "read_mem_stats_p99_ns"),
     ],
   },
   {

@@ -8,6 +8,21 @@
 /** A cost that depends on how much memory is walked: points [x, y], linear in log2 x, flat outside. */
 export type CostCurve = readonly (readonly [number, number])[];
 
+/** Curves of objects are against the bytes of spans walked. */
+export interface MarkCosts {
+  /**
+   * Marking one object: up to 512 bytes (mark bits in its span) or bigger, without pointers or with (queued and visited too; its
+   * pointers and other bytes apart).
+   */
+  readonly noscanObjectNs: CostCurve;
+  readonly scanObjectNs: CostCurve;
+  readonly noscanBigObjectNs: CostCurve;
+  readonly scanBigObjectNs: CostCurve;
+  /** Per span marked in part, beyond its objects' costs, against the marked share of its slots. */
+  readonly sparseNoscanSpanNs: CostCurve;
+  readonly sparseScanSpanNs: CostCurve;
+}
+
 export interface RuntimeCosts {
   /** mcache.refill from a swept span; a span from the page heap costs `spanAllocNs` more. */
   readonly refillNs: number;
@@ -21,17 +36,9 @@ export interface RuntimeCosts {
   readonly sweepSpanNs: number;
   readonly mallocNoscanNs: CostCurve;
   readonly mallocScanNs: CostCurve;
-  /**
-   * Marking one object, against the bytes of spans walked: up to 512 bytes (mark bits in its span) or bigger, without pointers or
-   * with (queued and visited too; its pointers and other bytes apart).
-   */
-  readonly markNoscanObjectNs: CostCurve;
-  readonly markScanObjectNs: CostCurve;
-  readonly markNoscanBigObjectNs: CostCurve;
-  readonly markScanBigObjectNs: CostCurve;
-  /** Per span marked in part, beyond its objects' costs, against the marked share of its slots. */
-  readonly sparseNoscanSpanNs: CostCurve;
-  readonly sparseScanSpanNs: CostCurve;
+  /** Marking objects found in no order, as in tables whose entries were replaced often, and in address order. */
+  readonly markRandom: MarkCosts;
+  readonly markOrdered: MarkCosts;
   /** A non-nil pointer met while scanning: the look-up of what it leads to, marking it apart. */
   readonly pointerNs: CostCurve;
   /** Scanning, per byte of scan work that holds no pointer. */
@@ -43,8 +50,6 @@ export interface RuntimeCosts {
   readonly cycleNs: number;
   readonly goroutineStartNs: number;
   readonly goroutineSwitchNs: number;
-  /** From a timer's moment, or a wake-up of a parked thread, until its goroutine runs on an idle CPU. */
-  readonly timerSlackNs: number;
   readonly stackCopyNsPerByte: number;
   /** The program's own writing of a new object: per pointer word, and per OS page. */
   readonly initPointerWordNs: number;

@@ -7,7 +7,7 @@
  */
 import type { Heap } from "./mheap.ts";
 import { kindMixed, kindNone, spanInUse } from "./mspan.ts";
-import { classToSize, numSizeClasses, pageSize } from "./sizeclasses.ts";
+import { classToSize, numSizeClasses, numSpanClasses, pageSize, tinySize } from "./sizeclasses.ts";
 
 /** Spans of one size class, scan and noscan together; class 0 is large objects. */
 export interface ClassSnapshot {
@@ -163,5 +163,96 @@ export function heapTruth(h: Heap, tick: number): HeapTruth {
     live_bytes: liveBytes,
     dead_objects: objects - liveObjects,
     dead_bytes: bytes - liveBytes,
+  };
+}
+
+/** What each part of the allocator holds and has done: what MemStats hides. */
+export interface ComponentSnapshot {
+  /** One per P: the spans it allocates from, their free slots, the bytes used of its tiny block (16 when it has none). */
+  readonly mcaches: readonly {
+    readonly p: number;
+    readonly cached_spans: number;
+    readonly free_slot_bytes: number;
+    readonly tiny_offset_bytes: number;
+    readonly refills: number;
+    readonly flushes: number;
+  }[];
+  /** Span classes whose lists hold spans: with a free slot (partial) and without (full), by whether this cycle has swept them. */
+  readonly mcentrals: readonly {
+    readonly spanclass: number;
+    readonly elemsize: number;
+    readonly noscan: boolean;
+    readonly partial_swept: number;
+    readonly partial_unswept: number;
+    readonly full_swept: number;
+    readonly full_unswept: number;
+  }[];
+  readonly mheap: {
+    readonly sweepgen: number;
+    readonly spans_in_use: number;
+    readonly pages_in_use: number;
+    readonly spans_allocated: number;
+    readonly spans_freed: number;
+    readonly spans_swept: number;
+    readonly large_allocs: number;
+    readonly growths: number;
+    readonly growth_bytes: number;
+  };
+}
+
+export function componentSnapshot(h: Heap): ComponentSnapshot {
+  const { spans, caches, work } = h;
+  const mcaches = Array.from({ length: caches.count }, (_, p) => {
+    let cached = 0;
+    let freeBytes = 0;
+    for (let spc = 0; spc < numSpanClasses; spc++) {
+      const s = caches.alloc[p * numSpanClasses + spc];
+      if (s < 0) continue;
+      cached++;
+      freeBytes += (spans.nelems[s] - spans.allocCount[s]) * spans.elemsize[s];
+    }
+    return {
+      p,
+      cached_spans: cached,
+      free_slot_bytes: freeBytes,
+      tiny_offset_bytes: caches.tinySpan[p] < 0 ? tinySize : caches.tinyOffset[p],
+      refills: caches.refills[p],
+      flushes: caches.flushes[p],
+    };
+  });
+  const mcentrals: ComponentSnapshot["mcentrals"][number][] = [];
+  for (let spc = 0; spc < numSpanClasses; spc++) {
+    const c = h.central[spc];
+    const lists = {
+      partial_swept: c.partialSwept(h.sweepgen).size,
+      partial_unswept: c.partialUnswept(h.sweepgen).size,
+      full_swept: c.fullSwept(h.sweepgen).size,
+      full_unswept: c.fullUnswept(h.sweepgen).size,
+    };
+    if (Object.values(lists).every((n) => n === 0)) continue;
+    mcentrals.push({ spanclass: spc, elemsize: classToSize[spc >> 1], noscan: (spc & 1) !== 0, ...lists });
+  }
+  let inUse = 0;
+  let pages = 0;
+  for (let s = 0; s < spans.count; s++) {
+    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
+    inUse++;
+    pages += spans.npages[s];
+  }
+  const { total } = work;
+  return {
+    mcaches,
+    mcentrals,
+    mheap: {
+      sweepgen: h.sweepgen,
+      spans_in_use: inUse,
+      pages_in_use: pages,
+      spans_allocated: total.spansAllocated + work.spansAllocated,
+      spans_freed: total.spansFreed + work.spansFreed,
+      spans_swept: total.spansSwept + work.spansSwept,
+      large_allocs: total.largeAllocs + work.largeAllocs,
+      growths: total.heapGrowths + work.heapGrowths,
+      growth_bytes: total.growthBytes + work.growthBytes,
+    },
   };
 }

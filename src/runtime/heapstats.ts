@@ -68,6 +68,16 @@ export class HeapStats {
   }
 }
 
+/** What the allocator has done since the process started. */
+export interface WorkTotals {
+  spansAllocated: number;
+  spansFreed: number;
+  spansSwept: number;
+  largeAllocs: number;
+  heapGrowths: number;
+  growthBytes: number;
+}
+
 /** What the allocator did, for the scheduler to charge time for. Plain counts; `reset` after reading. */
 export class HeapWork {
   /** mcache refills. */
@@ -77,8 +87,6 @@ export class HeapWork {
   /** Spans swept by whoever called, and their slots. */
   spansSwept = 0;
   slotsSwept = 0;
-  /** OS pages that became resident. */
-  pagesFaulted = 0;
   /** Bytes cleared because the memory was dirty. */
   bytesZeroed = 0;
   /** Times the heap was grown, and by how much. */
@@ -92,12 +100,27 @@ export class HeapWork {
   /** OS pages given back by allocations. */
   pagesScavenged = 0;
 
+  /** All of it up to the last reset. */
+  readonly total: WorkTotals = {
+    spansAllocated: 0,
+    spansFreed: 0,
+    spansSwept: 0,
+    largeAllocs: 0,
+    heapGrowths: 0,
+    growthBytes: 0,
+  };
+
   reset(): void {
+    this.total.spansAllocated += this.spansAllocated;
+    this.total.spansFreed += this.spansFreed;
+    this.total.spansSwept += this.spansSwept;
+    this.total.largeAllocs += this.largeAllocs;
+    this.total.heapGrowths += this.heapGrowths;
+    this.total.growthBytes += this.growthBytes;
     this.refills = 0;
     this.spansAllocated = 0;
     this.spansSwept = 0;
     this.slotsSwept = 0;
-    this.pagesFaulted = 0;
     this.bytesZeroed = 0;
     this.heapGrowths = 0;
     this.growthBytes = 0;

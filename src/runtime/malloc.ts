@@ -148,6 +148,8 @@ export function allocOne(h: Heap, p: number, kind: number, death: number): boole
   return true;
 }
 
+const NO_SLOTS = new Int32Array(0);
+
 /** Offset at which an object of `size` bytes may follow `offset` in a tiny block. */
 function tinyAlign(offset: number, size: number): number {
   if ((size & 7) === 0) return (offset + 7) & ~7;
@@ -189,6 +191,62 @@ export function allocTiny(h: Heap, p: number, kind: number, death: number): bool
     caches.tinyOffset[p] = size;
   }
   return true;
+}
+
+/**
+ * allocTiny for the objects `from` to `end`, as far as they are tiny and the span of tiny blocks has room: the block under way
+ * is kept in locals. Returns how many were made.
+ */
+export function allocTinyRun(
+  h: Heap,
+  p: number,
+  kinds: Int32Array,
+  deaths: Int32Array,
+  from: number,
+  end: number,
+): number {
+  const caches = h.caches;
+  const spans = h.spans;
+  const { size: sizeOf, tiny, allocated } = h.kinds;
+  const earliest = h.lastMarkTick + 1;
+  let block = caches.tinySpan[p];
+  let offset = caches.tinyOffset[p];
+  let deathOf = block >= 0 ? h.slots.death[spans.slotSeg[block]] : NO_SLOTS;
+  let at = block >= 0 ? spans.slotOff[block] + caches.tinyIndex[p] : 0;
+  let shared = 0;
+  let i = from;
+  for (; i < end; i++) {
+    const kind = kinds[i];
+    if (tiny[kind] === 0) break;
+    const size = sizeOf[kind];
+    const start = tinyAlign(offset, size);
+    if (block >= 0 && start + size <= tinySize) {
+      let death = deaths[i];
+      if (death >>> 0 < earliest) death = earliest;
+      const was = deathOf[at];
+      const joined = (was | death) >= 0 ? (was > death ? was : death) : h.owners.join(was, death);
+      deathOf[at] = joined;
+      if (joined < 0) spans.hasOwned[block] = 1;
+      else if (joined > spans.maxDeath[block]) spans.maxDeath[block] = joined;
+      offset = start + size;
+      allocated[kind]++;
+      shared++;
+      h.lastIndex = -1;
+      h.lastSpan = block;
+      continue;
+    }
+    if (!allocOne(h, p, kind, deaths[i])) break;
+    if (block >= 0 && size >= offset) continue;
+    block = h.lastSpan;
+    caches.tinySpan[p] = block;
+    caches.tinyIndex[p] = h.lastIndex;
+    deathOf = h.slots.death[spans.slotSeg[block]];
+    at = spans.slotOff[block] + h.lastIndex;
+    offset = size;
+  }
+  caches.tinyOffset[p] = offset;
+  caches.tinyAllocs[p] += shared;
+  return i - from;
 }
 
 /** mallocgcLarge: an object with a span of its own. The caller tests the GC trigger afterwards. */

@@ -26,6 +26,9 @@ export class Mcaches {
   readonly tinyAllocs: Float64Array;
   /** sweepgen of the last flush. */
   readonly flushGen: Int32Array;
+  /** Refills and flushes since the process started. */
+  readonly refills: Float64Array;
+  readonly flushes: Float64Array;
 
   constructor(count: number) {
     this.count = count;
@@ -36,6 +39,8 @@ export class Mcaches {
     this.tinyOffset = new Int32Array(count);
     this.tinyAllocs = new Float64Array(count);
     this.flushGen = new Int32Array(count);
+    this.refills = new Float64Array(count);
+    this.flushes = new Float64Array(count);
   }
 }
 
@@ -46,6 +51,7 @@ export function refill(h: Heap, p: number, spc: number): void {
   const slot = p * numSpanClasses + spc;
   const old = caches.alloc[slot];
   h.work.refills++;
+  caches.refills[p]++;
   h.currentP = p;
   if (old >= 0) {
     if (spans.allocCount[old] !== h.layout.nelems[spc]) throw new Error("refill of a span with free space");
@@ -91,6 +97,7 @@ export function releaseAll(h: Heap, p: number): void {
   const spans = h.spans;
   const scanAlloc = caches.scanAlloc[p];
   caches.scanAlloc[p] = 0;
+  caches.flushes[p]++;
   let dHeapLive = 0;
   for (let spc = 0; spc < numSpanClasses; spc++) {
     const s = caches.alloc[p * numSpanClasses + spc];

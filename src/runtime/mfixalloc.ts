@@ -14,6 +14,7 @@
  * Simplifies: every P has its own persistent chunk, but memory taken by code running without a P (start-up, sysmon)
  * is drawn from one global chunk only until the Ps exist.
  */
+import { OS_PAGE_BYTES } from "../os/os.ts";
 
 export const statMSpan = 0;
 export const statMCache = 1;
@@ -30,6 +31,8 @@ const sysStatNames = ["mspan", "mcache", "gc metadata", "other", "profile bucket
 export interface MetadataMemory {
   metaMap(name: string, nbytes: number): void;
   metaTouch(name: string, nbytes: number): number;
+  /** Reads of pages never written: a fault each, and another one when they are. */
+  readUntouched(pages: number): void;
 }
 
 /** memstats' sysMemStats, and the mapping behind them. */
@@ -51,6 +54,11 @@ export class SysStats {
   /** First use of mapped memory. */
   touch(stat: number, nbytes: number): void {
     if (this.#os !== undefined) this.#os.metaTouch(sysStatNames[stat], nbytes);
+  }
+
+  /** Pages that are read before they are first written. */
+  readUntouched(pages: number): void {
+    this.#os?.readUntouched(pages);
   }
 
   get total(): number {
@@ -144,7 +152,8 @@ export class FixAlloc {
 }
 
 const gcBitsChunkBytes = 64 * 1024;
-const gcBitsUsableBytes = gcBitsChunkBytes - 16;
+const gcBitsHeaderBytes = 16;
+const gcBitsUsableBytes = gcBitsChunkBytes - gcBitsHeaderBytes;
 
 /**
  * gcBitsArenas: mark and allocation bits of spans, cut from 64 KiB blocks that are dropped two cycles later,
@@ -157,8 +166,9 @@ export class GcBits {
   #next = 0;
   #current = 0;
   #previous = 0;
-  /** Bytes used of the newest block of `next`. */
+  /** Bytes used of the newest block of `next`, and whether it was never used before. */
   #used = gcBitsUsableBytes;
+  #fresh = false;
 
   constructor(sys: SysStats) {
     this.#sys = sys;
@@ -168,6 +178,7 @@ export class GcBits {
   alloc(nelems: number): void {
     const nbytes = ((nelems + 63) >>> 6) * 8;
     if (this.#next === 0 || this.#used + nbytes > gcBitsUsableBytes) {
+      this.#fresh = this.#free === 0;
       if (this.#free > 0) this.#free--;
       else {
         this.#sys.map(statGCMisc, gcBitsChunkBytes);
@@ -176,7 +187,12 @@ export class GcBits {
       this.#next++;
       this.#used = 0;
     }
+    // A new span's allocation bits are read (refillAllocCache) before a sweep writes bits beside them: of a block that was
+    // never cleared, each page but the header's is a page of zeros first.
+    const end = gcBitsHeaderBytes + this.#used;
     this.#used += nbytes;
+    if (this.#fresh && Math.ceil((end + nbytes) / OS_PAGE_BYTES) > Math.ceil(end / OS_PAGE_BYTES))
+      this.#sys.readUntouched(1);
   }
 
   /** nextMarkBitArenaEpoch, at sweep termination. */

@@ -9,13 +9,12 @@
  * nanoseconds that work costs. Marking then is progress along those nanoseconds: each worker or assist on a P adds one
  * nanosecond per nanosecond, the rate changes as workers come and go, and the end is predicted again at each change.
  *
- * Simplified: roots are scanned first and then the heap, each at one rate of work per nanosecond; the ragged barrier
- * before mark termination is part of the fixed cost of a cycle; write barriers take no time. An object unreachable only
+ * Simplified: what is scanned when is a plan made at the mark's start (mgcwork.ts); the ragged barrier before mark
+ * termination is passed once and takes as long as a stop of the same Ps; write barriers take no time. An object unreachable only
  * after the mark began survives it (snapshot at the beginning), which is exact for references held in the heap and
  * pessimistic for those held only on a stack not scanned yet.
  */
-import { type CostCurve, curveAt, type RuntimeCosts } from "./costs.ts";
-import { SHARE_STEPS } from "./mgcmark.ts";
+import type { RuntimeCosts } from "./costs.ts";
 import {
   type GcController,
   gcControllerCommit,
@@ -26,6 +25,7 @@ import {
   workerIdle,
 } from "./mgcpacer.ts";
 import type { Scavenger } from "./mgcscavenge.ts";
+import { MarkWork } from "./mgcwork.ts";
 import type { Heap } from "./mheap.ts";
 import {
   AFTER_EXIT,
@@ -53,6 +53,8 @@ const GC_OVER_ASSIST_WORK = 64 << 10;
 const IDLE_CHECK_THRESHOLD = 100_000;
 /** forcegcperiod: a cycle is due at least this often. */
 const FORCE_GC_PERIOD_NS = 120e9;
+/** Stack bytes of a parked worker goroutine: their share of an idle process's /gc/scan/stack:bytes (Go 1.26, amd64). */
+const WORKER_PARKED_BYTES = 250;
 /** bgsweep yields after this many spans. */
 const SWEEP_BATCH_SPANS = 10;
 
@@ -93,19 +95,11 @@ export interface GcOptions {
   readonly costs: RuntimeCosts;
   readonly globalsBytes: number;
   readonly tickNs: number;
-  /** Length of the next stop: 0 sweep termination, 1 mark termination; `busy` is the share of CPU time goroutines use. */
-  readonly stwNs: (which: 0 | 1, busy: number) => number;
+  /** Length of the next stop: 0 sweep termination, 1 mark termination; `preempting`: another P runs a goroutine. */
+  readonly stwNs: (which: 0 | 1, preempting: boolean) => number;
   readonly onCycle: (cycle: CycleRecord) => void;
   /** sync.Pool's clean-up: called with the world stopped, before marking. */
   readonly clearPools: (nowNs: number) => void;
-}
-
-/** What spans marked in part cost beyond their objects. */
-function sparseNs(shares: Float64Array, perSpanNs: CostCurve): number {
-  let ns = 0;
-  for (let i = 1; i <= SHARE_STEPS; i++)
-    if (shares[i] > 0) ns += shares[i] * curveAt(perSpanNs, i / SHARE_STEPS);
-  return ns;
 }
 
 /** The background sweeper: ten spans, then it yields if anything else wants the P. */
@@ -156,8 +150,6 @@ export class Gc implements MarkScheduling, PacingFollowers {
   idleNs = 0;
   pauseCpuNs = 0;
   gcCpuFraction = 0;
-  idleCheckNs = 100_000;
-
   readonly #o: GcOptions;
   readonly #bgsweep: BgSweep;
   readonly #forcegc: ForceGcHelper;
@@ -167,24 +159,26 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #periodicHandle = -1;
   #nextReason: GcReason = "heap";
   #waiters: G[] = [];
+  /** Worker goroutines started. */
+  #workerGs = 0;
 
   // Progress of the mark, in CPU nanoseconds.
-  #totalNs = 0;
+  readonly #work = new MarkWork();
   #doneNs = 0;
   #advancedNs = 0;
   #workers = 0;
   #assists = 0;
-  #rootsNs = 0;
-  #heapWork = 0;
   #stackWork = 0;
   readonly #workerStartNs: Float64Array;
+  /** Per P: its worker is on it, and the CPU time that worker has spent on the unit of work it scans. */
+  readonly #working: Uint8Array;
+  readonly #unitNs: Float64Array;
+  /** No work is left, and the mark is about to end. */
+  #ending = false;
+  /** Scan work of workers that is not credit yet, being part of units not done. */
+  #uncredited = 0;
   /** Per P: scan work its assist has set out to do. */
   readonly #assistWork: Float64Array;
-
-  // How busy the process was before this cycle.
-  #busySinceNs = 0;
-  #busyMutatorNs = 0;
-  #cycleBusy = 0;
 
   // The cycle under way.
   #reason: GcReason = "heap";
@@ -200,6 +194,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#o = options;
     this.#workerStartNs = new Float64Array(options.sched.nprocs);
     this.#assistWork = new Float64Array(options.sched.nprocs);
+    this.#working = new Uint8Array(options.sched.nprocs);
+    this.#unitNs = new Float64Array(options.sched.nprocs);
     this.#bgsweep = new BgSweep(options.heap, () => this.takeSweepNs());
     this.#forcegc = new ForceGcHelper(() => this.want("periodic"));
     options.sched.adopt(this.#bgsweep);
@@ -235,6 +231,11 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#waiters.push(g);
   }
 
+  /** A cycle holds worldsema: from the ragged barrier to the end of mark termination. The first stop lets nobody run anyhow. */
+  get holdsWorld(): boolean {
+    return this.running && (this.#ending || !this.marking);
+  }
+
   /** gcTrigger.test for the heap. */
   heapAtTrigger(): boolean {
     return !this.running && this.#o.pacer.shouldTrigger();
@@ -252,12 +253,22 @@ export class Gc implements MarkScheduling, PacingFollowers {
     if (reason === "heap" && !this.heapAtTrigger()) return false;
 
     this.running = true;
+    this.#startWorkers(p);
     this.#reason = reason;
     this.#heap0 = pacer.heapLive;
     this.#stwStartNs = nowNs;
-    this.#stw1Ns = this.#o.stwNs(0, this.#busy(nowNs));
+    this.#stw1Ns = this.#o.stwNs(0, sched.othersRun(p)) + sched.arrivalNs();
     sched.stopTheWorld(this.#stw1Ns, p, (now) => this.#startMark(now));
     return true;
+  }
+
+  /** gcBgMarkStartWorkers: a goroutine per P, started by the first cycle. */
+  #startWorkers(p: number): void {
+    const { goroutines, sched } = this.#o;
+    for (; this.#workerGs < sched.nprocs; this.#workerGs++) {
+      const g = goroutines.newproc(p);
+      goroutines.setUsed(g, WORKER_PARKED_BYTES);
+    }
   }
 
   #startMark(nowNs: number): void {
@@ -275,46 +286,23 @@ export class Gc implements MarkScheduling, PacingFollowers {
     goroutines.startScan();
     goroutines.markrootFreeGStacks(0);
     const stackBytes = goroutines.scanStacks(0);
-    const walked = totals.spanBytes;
-    const rootsNs =
-      stackBytes * costs.stackScanNsPerByte +
-      goroutines.scannedStacks * costs.markGoroutineNs +
-      this.#o.globalsBytes * costs.globalsScanNsPerByte;
-    const heapNs =
-      costs.cycleNs +
-      (totals.objects - totals.scanObjects - totals.bigObjects + totals.bigScanObjects) *
-        curveAt(costs.markNoscanObjectNs, walked) +
-      (totals.scanObjects - totals.bigScanObjects) * curveAt(costs.markScanObjectNs, walked) +
-      (totals.bigObjects - totals.bigScanObjects) * curveAt(costs.markNoscanBigObjectNs, walked) +
-      totals.bigScanObjects * curveAt(costs.markScanBigObjectNs, walked) +
-      sparseNs(totals.noscanShares, costs.sparseNoscanSpanNs) +
-      sparseNs(totals.scanShares, costs.sparseScanSpanNs) +
-      (totals.objects + totals.pointers) * curveAt(costs.pointerNs, walked) +
-      Math.max(0, totals.scanBytes - totals.pointerBytes) * curveAt(costs.scanNsPerByte, walked);
-    this.#heapWork = totals.scanBytes;
+    this.#work.plan(
+      totals,
+      { globalsBytes: this.#o.globalsBytes, stackBytes, stacks: goroutines.scannedStacks },
+      costs,
+    );
     this.#stackWork = stackBytes;
-    this.#rootsNs = rootsNs;
-    this.#totalNs = rootsNs + heapNs;
     this.#doneNs = 0;
     this.#advancedNs = nowNs;
     this.#workers = 0;
     this.#assists = 0;
-    this.idleCheckNs = Math.max(1000, (IDLE_CHECK_THRESHOLD * heapNs) / Math.max(1, this.#heapWork));
+    this.#ending = false;
+    this.#unitNs.fill(0);
+    this.#uncredited = 0;
     this.#markStartNs = nowNs;
     this.marking = true;
     pacer.blackenEnabled = true;
     pacer.revise();
-  }
-
-  /** Share of CPU time that goroutines have used since the last cycle began. */
-  #busy(nowNs: number): number {
-    const sched = this.#o.sched;
-    const capacity = (nowNs - this.#busySinceNs) * Math.min(sched.nprocs, sched.cpus);
-    const share = capacity > 0 ? (sched.mutatorNs - this.#busyMutatorNs) / capacity : 0;
-    this.#busySinceNs = nowNs;
-    this.#busyMutatorNs = sched.mutatorNs;
-    this.#cycleBusy = Math.min(1, Math.max(0, share));
-    return this.#cycleBusy;
   }
 
   /** Brings the mark's progress, and the pacer's view of it, up to `nowNs`. */
@@ -324,41 +312,51 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#advancedNs = nowNs;
     const pacer = this.#o.pacer;
     const speed = this.#speed();
-    const byWorkers = Math.min(this.#workers * speed * dt, this.#totalNs - this.#doneNs);
-    const byAssists = Math.min(this.#assists * speed * dt, this.#totalNs - this.#doneNs - byWorkers);
-    const before = this.#workAt(this.#doneNs);
+    const left = this.#work.totalNs - this.#doneNs;
+    const byWorkers = Math.min(this.#workers * speed * dt, left);
+    const byAssists = Math.min(this.#assists * speed * dt, left - byWorkers);
+    const before = this.#work.workAt(this.#doneNs);
     this.#doneNs += byWorkers + byAssists;
-    const after = this.#workAt(this.#doneNs);
-    if (byWorkers > 0)
-      pacer.bgScanCredit += Math.trunc(((after - before) * byWorkers) / (byWorkers + byAssists));
+    const after = this.#work.workAt(this.#doneNs);
+    if (byWorkers > 0) {
+      this.#uncredited += ((after - before) * byWorkers) / (byWorkers + byAssists);
+      const credit = Math.trunc(Math.min(this.#uncredited, this.#unitsDone(speed * dt)));
+      this.#uncredited -= credit;
+      pacer.bgScanCredit += credit;
+    }
     this.#report(Math.trunc(after));
   }
 
-  /** Scan work done when `ns` of the mark's CPU time are spent: the roots' first, then the heap's. */
-  #workAt(ns: number): number {
-    const roots = this.#stackWork + this.#o.globalsBytes;
-    if (ns < this.#rootsNs) return (ns / this.#rootsNs) * roots;
-    return roots + ((ns - this.#rootsNs) / (this.#totalNs - this.#rootsNs)) * this.#heapWork;
+  /** gcFlushBgCredit: the scan work of the units that workers have completed in the last `ns` of each. */
+  #unitsDone(ns: number): number {
+    const lump = this.#work.lumpAt(this.#doneNs);
+    if (lump === 0) return Infinity;
+    const lumpNs = this.#work.nsFor(lump, this.#doneNs);
+    let units = 0;
+    for (let p = 0; p < this.#working.length; p++) {
+      if (this.#working[p] === 0) continue;
+      const spent = this.#unitNs[p] + ns;
+      const done = Math.floor(spent / lumpNs);
+      this.#unitNs[p] = spent - done * lumpNs;
+      units += done;
+    }
+    return units * lump;
   }
 
-  /** CPU time that `work` more of scan work takes from here; Infinity if there is not as much left. */
-  #nsForWork(work: number): number {
-    const roots = this.#stackWork + this.#o.globalsBytes;
-    const target = this.#workAt(this.#doneNs) + work;
-    if (target <= roots) return (target / roots) * this.#rootsNs - this.#doneNs;
-    if (target >= roots + this.#heapWork) return Infinity;
-    const heapNs = this.#totalNs - this.#rootsNs;
-    return this.#rootsNs + ((target - roots) / this.#heapWork) * heapNs - this.#doneNs;
+  /** CPU time between two looks of an idle or fractional worker at what else there is to do. */
+  get idleCheckNs(): number {
+    return Math.max(1000, this.#work.nsFor(IDLE_CHECK_THRESHOLD, this.#doneNs));
   }
 
   /** Splits the work done so far into globals, stacks and heap, in the order they are scanned. */
   #report(work: number): void {
     const pacer = this.#o.pacer;
+    const heapWork = this.#work.heapWork;
     const globals = Math.min(work, this.#o.globalsBytes);
     const stack = Math.min(work - globals, this.#stackWork);
     pacer.globalsScanWork = globals;
     pacer.stackScanWork = stack;
-    pacer.heapScanWork = Math.min(work - globals - stack, this.#heapWork);
+    pacer.heapScanWork = Math.min(work - globals - stack, heapWork);
   }
 
   /** Ps beyond the CPUs share them. */
@@ -368,29 +366,33 @@ export class Gc implements MarkScheduling, PacingFollowers {
   }
 
   #predict(nowNs: number): void {
+    if (this.#ending) return;
     const sched = this.#o.sched;
     if (this.#markDoneHandle >= 0) sched.queue.cancel(this.#markDoneHandle);
     this.#markDoneHandle = -1;
+    const left = this.#work.totalNs - this.#doneNs;
     const rate = (this.#workers + this.#assists) * this.#speed();
-    if (rate <= 0) return;
-    const end = Math.ceil(nowNs + (this.#totalNs - this.#doneNs) / rate);
+    // Without anybody at work the mark rests, unless it is done.
+    if (rate <= 0 && left > 0) return;
+    const end = left > 0 ? Math.ceil(nowNs + left / rate) : nowNs;
     this.#markDoneHandle = sched.fire(end, PRIORITY_WORLD, this.#markDoneCallback);
   }
 
   workerDue(p: number, nowNs: number): number {
     const pacer = this.#o.pacer;
-    if (!pacer.needGCWorker() || this.#doneNs >= this.#totalNs) return P_IDLE;
+    if (!pacer.needGCWorker() || this.#doneNs >= this.#work.totalNs) return P_IDLE;
     const mode = pacer.assignGCWorker(p, nowNs);
     return mode === workerDedicated ? P_DEDICATED : mode === workerFractional ? P_FRACTIONAL : P_IDLE;
   }
 
   addIdleWorker(): boolean {
-    return this.#o.pacer.addIdleMarkWorker();
+    return this.#doneNs < this.#work.totalNs && this.#o.pacer.addIdleMarkWorker();
   }
 
   workerStarted(p: number, _mode: number, nowNs: number): void {
     this.advance(nowNs);
     this.#workers++;
+    this.#working[p] = 1;
     this.#workerStartNs[p] = nowNs;
     this.#predict(nowNs);
   }
@@ -398,6 +400,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   workerStopped(p: number, mode: number, nowNs: number): void {
     this.advance(nowNs);
     this.#workers--;
+    this.#working[p] = 0;
     this.#o.pacer.markWorkerStop(p, workerMode(mode), Math.round(nowNs - this.#workerStartNs[p]));
     if (this.marking) this.#predict(nowNs);
   }
@@ -432,16 +435,24 @@ export class Gc implements MarkScheduling, PacingFollowers {
       scanWork -= stolen;
       if (scanWork === 0) return 0;
     }
-    const left = this.#totalNs - this.#doneNs;
+    const left = this.#work.totalNs - this.#doneNs;
     if (left <= 0) {
       g.gcAssistBytes = 0;
       return 0;
     }
-    this.#assistWork[p] = scanWork;
+    this.#work.take(this.#doneNs, scanWork);
+    this.#assistWork[p] = this.#work.takenWork;
     this.#assists++;
     this.#workerStartNs[p] = nowNs;
     this.#predict(nowNs);
-    return Math.min(this.#nsForWork(scanWork), left) / this.#speed();
+    return Math.max(1, Math.min(this.#work.takenNs, left)) / this.#speed();
+  }
+
+  flushAssistCredit(g: G): void {
+    const pacer = this.#o.pacer;
+    if (this.marking && g.gcAssistBytes > 0)
+      pacer.bgScanCredit += Math.trunc(pacer.assistWorkPerByte * g.gcAssistBytes);
+    g.gcAssistBytes = 0;
   }
 
   assistDone(g: G, p: number, nowNs: number): void {
@@ -455,17 +466,34 @@ export class Gc implements MarkScheduling, PacingFollowers {
     else g.gcAssistBytes = 0;
   }
 
+  /**
+   * gcMarkDone: the ragged barrier. The last worker waits until every P has passed a safe point; meanwhile the others have left
+   * their workers and run what has become due during the mark, so that the stop that follows must preempt it.
+   */
   #markDone(nowNs: number): void {
+    const { sched } = this.#o;
     this.#markDoneHandle = -1;
+    if (sched.stoppedUntilNs >= 0) {
+      // Somebody else (ReadMemStats) has the world stopped.
+      this.#markDoneHandle = sched.fire(sched.stoppedUntilNs, PRIORITY_WORLD, this.#markDoneCallback);
+      return;
+    }
     this.advance(nowNs);
+    this.#ending = true;
+    const p = sched.endWorkers();
+    const barrierNs = p < 0 ? 0 : this.#o.stwNs(1, sched.othersRun(p)) + sched.arrivalNs();
+    sched.call(nowNs + barrierNs, PRIORITY_WORLD, (now) => this.#stopForTermination(now, p));
+  }
+
+  #stopForTermination(nowNs: number, p: number): void {
     const { sched, pacer, stacks } = this.#o;
-    this.#report(this.#heapWork + this.#stackWork + this.#o.globalsBytes);
+    this.#report(this.#work.heapWork + this.#stackWork + this.#o.globalsBytes);
     this.#markEndNs = nowNs;
-    this.#stw2Ns = this.#o.stwNs(1, this.#cycleBusy);
+    this.#stw2Ns = this.#o.stwNs(1, sched.othersRun(p)) + sched.arrivalNs();
     this.marking = false;
     pacer.blackenEnabled = false;
     stacks.setGCPhase(false);
-    sched.stopTheWorld(this.#stw2Ns, -1, (now) => this.#markTermination(now));
+    sched.stopTheWorld(this.#stw2Ns, p, (now) => this.#markTermination(now));
   }
 
   #markTermination(nowNs: number): void {
@@ -516,6 +544,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
       gc_cpu_percent: this.gcCpuFraction * 100,
     });
     this.running = false;
+    this.#ending = false;
     sched.ready(this.#bgsweep);
     const waiters = this.#waiters;
     this.#waiters = [];

@@ -16,8 +16,15 @@
  * some of them below the density limit); finalizers and weak pointers keep nothing alive here.
  */
 import type { Heap } from "./mheap.ts";
-import { kindMixed, spanInUse } from "./mspan.ts";
+import { kindMixed, kindNone, spanInUse } from "./mspan.ts";
 import { numSizeClasses } from "./sizeclasses.ts";
+
+/** Marked objects by what marking them costs: pointer-free or not, and over 512 bytes (mark bits not in the span) or not. */
+export const SMALL_NOSCAN = 0;
+export const SMALL_SCAN = 1;
+export const BIG_NOSCAN = 2;
+export const BIG_SCAN = 3;
+const SORTS = 4;
 
 /** Survivors of one mark and the work of finding them. Overwritten by the next. */
 export class MarkTotals {
@@ -28,15 +35,21 @@ export class MarkTotals {
   bytes = 0;
   /** Heap scan work in bytes, what gcController.heapScanWork will reach. */
   scanBytes = 0;
-  /** Marked objects that have pointers to scan. */
-  scanObjects = 0;
-  /** Of all and of those with pointers, the ones too big for mark bits in their span (over 512 bytes). */
-  bigObjects = 0;
-  bigScanObjects = 0;
+  /** Of it, the work in objects over 512 bytes. */
+  bigScanBytes = 0;
+  /** Marked objects by sort, and those of them that are found in the order of their addresses (see KindTable.ordered). */
+  readonly sortObjects = new Float64Array(SORTS);
+  readonly sortOrdered = new Float64Array(SORTS);
   /** Pointer words in marked objects that lead to objects marked already. */
   pointers = 0;
   /** Bytes of all their pointer words, those of tables included. */
   pointerBytes = 0;
+  /** Pointers of tables, through which the others are found, by whether the table is over 512 bytes. */
+  bigTableBytes = 0;
+  smallTableBytes = 0;
+  /** Sums over the work in big tables, and over that in other big objects, of the bytes of the unit each byte is part of. */
+  bigTableSquares = 0;
+  bigOtherSquares = 0;
   /** Spans with at least one survivor, and their bytes. */
   spans = 0;
   spanBytes = 0;
@@ -44,28 +57,48 @@ export class MarkTotals {
   denseSpans = 0;
   /** Survivors by size class; class 0 is large objects. */
   readonly classObjects = new Float64Array(numSizeClasses);
-  /** Spans by the marked share of their slots, in steps of 1 / SHARE_STEPS rounded up: without pointers, and with. */
+  /**
+   * Spans by the marked share of their slots, in steps of 1 / SHARE_STEPS rounded up: without pointers and with, each
+   * counted by the part of its objects found in no order, and in order.
+   */
   readonly noscanShares = new Float64Array(SHARE_STEPS + 1);
   readonly scanShares = new Float64Array(SHARE_STEPS + 1);
+  readonly orderedNoscanShares = new Float64Array(SHARE_STEPS + 1);
+  readonly orderedScanShares = new Float64Array(SHARE_STEPS + 1);
+  /** Of the span looked at last: sums over its survivors of columns of the table of kinds. */
+  spanOrdered = 0;
+  spanScanBytes = 0;
+  spanPtrBytes = 0;
+  spanPointers = 0;
+  spanTableBytes = 0;
 
   reset(tick: number): void {
     this.tick = tick;
     this.objects = 0;
     this.bytes = 0;
     this.scanBytes = 0;
-    this.scanObjects = 0;
-    this.bigObjects = 0;
-    this.bigScanObjects = 0;
+    this.bigScanBytes = 0;
+    this.sortObjects.fill(0);
+    this.sortOrdered.fill(0);
     this.pointers = 0;
     this.pointerBytes = 0;
+    this.bigTableBytes = 0;
+    this.smallTableBytes = 0;
+    this.bigTableSquares = 0;
+    this.bigOtherSquares = 0;
     this.spans = 0;
     this.spanBytes = 0;
     this.denseSpans = 0;
     this.classObjects.fill(0);
     this.noscanShares.fill(0);
     this.scanShares.fill(0);
+    this.orderedNoscanShares.fill(0);
+    this.orderedScanShares.fill(0);
   }
 }
+
+/** maxObletBytes: bigger objects are scanned in parts of this size. */
+const MAX_OBLET_BYTES = 128 << 10;
 
 /** Steps in which the marked share of a span's slots is counted. */
 export const SHARE_STEPS = 64;
@@ -80,6 +113,7 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
   const spans = h.spans;
   const owners = h.owners;
   owners.resolveJoints();
+  h.kinds.updateOrdered();
   keepTinyBlocks(h, tick);
   const state = spans.state;
   const count = spans.count;
@@ -101,24 +135,35 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
     totals.objects += n;
     totals.bytes += n * elemsize;
     totals.classObjects[spc >> 1] += n;
-    const share = Math.ceil((n * SHARE_STEPS) / spans.nelems[s]);
-    if ((spc & 1) !== 0) totals.noscanShares[share]++;
-    else totals.scanShares[share]++;
+    sumSurvivors(h, s, n, tick, totals);
+    const ordered = totals.spanOrdered;
+    const scan = (spc & 1) === 0;
     const big = elemsize > h.rules.minSizeForMallocHeader;
-    if (big) totals.bigObjects += n;
-    if ((spc & 1) !== 0) continue;
-    totals.scanObjects += n;
-    if (big) totals.bigScanObjects += n;
-    const kind = spans.kind[s];
-    totals.pointerBytes +=
-      kind !== kindMixed ? n * h.kinds.ptrBytes[kind] : sumOfMixed(h, s, tick, h.kinds.ptrBytes);
-    totals.pointers +=
-      kind !== kindMixed ? n * h.kinds.pointers[kind] : sumOfMixed(h, s, tick, h.kinds.pointers);
+    const sort = (big ? BIG_NOSCAN : SMALL_NOSCAN) + (scan ? 1 : 0);
+    totals.sortObjects[sort] += n;
+    totals.sortOrdered[sort] += ordered;
+    const share = Math.ceil((n * SHARE_STEPS) / spans.nelems[s]);
+    (scan ? totals.scanShares : totals.noscanShares)[share] += 1 - ordered / n;
+    (scan ? totals.orderedScanShares : totals.orderedNoscanShares)[share] += ordered / n;
+    if (!scan) continue;
+    totals.pointerBytes += totals.spanPtrBytes;
+    totals.pointers += totals.spanPointers;
+    if (big) {
+      const work = totals.spanScanBytes;
+      totals.scanBytes += work;
+      totals.bigScanBytes += work;
+      const tables = totals.spanTableBytes;
+      const unit = Math.min(work / n, MAX_OBLET_BYTES);
+      totals.bigTableBytes += tables;
+      totals.bigTableSquares += tables * unit;
+      totals.bigOtherSquares += (work - tables) * unit;
+      continue;
+    }
+    totals.smallTableBytes += totals.spanTableBytes;
     if (avx512 && h.layout.inlineMarks[spc] !== 0 && n >= spans.nelems[s] >> denseShift) {
       totals.denseSpans++;
       totals.scanBytes += n * elemsize;
-    } else if (spans.kind[s] >= 0) totals.scanBytes += n * h.kinds.scanBytes[spans.kind[s]];
-    else if (spans.kind[s] === kindMixed) totals.scanBytes += sumOfMixed(h, s, tick, h.kinds.scanBytes);
+    } else totals.scanBytes += totals.spanScanBytes;
   }
   owners.recycle(tick);
   owners.earliest = tick + 1;
@@ -160,21 +205,50 @@ function countOwned(h: Heap, s: number, tick: number): number {
   return n;
 }
 
-/** Scan work of a span's survivors of several kinds; slots of owners dead by `tick` are plain by now. */
-/** Sum over the survivors of a span of several kinds of a column of the table of kinds. */
-function sumOfMixed(h: Heap, s: number, tick: number, column: Float64Array): number {
+/** Sums over the `n` survivors of a span of columns of the table of kinds, into `totals`. */
+function sumSurvivors(h: Heap, s: number, n: number, tick: number, totals: MarkTotals): void {
+  const { ordered, scanBytes, ptrBytes, pointers, tableBytes } = h.kinds;
+  const single = h.spans.kind[s];
+  if (single === kindNone) {
+    // A chunk of objects of no kind costs nothing.
+    totals.spanOrdered = n;
+    totals.spanScanBytes = totals.spanPtrBytes = totals.spanPointers = totals.spanTableBytes = 0;
+    return;
+  }
+  if (single !== kindMixed) {
+    totals.spanOrdered = n * ordered[single];
+    totals.spanScanBytes = n * scanBytes[single];
+    totals.spanPtrBytes = n * ptrBytes[single];
+    totals.spanPointers = n * pointers[single];
+    totals.spanTableBytes = n * tableBytes[single];
+    return;
+  }
   const seg = h.spans.slotSeg[s];
   const death = h.slots.death[seg];
   const kindOf = h.slots.kind[seg] as Uint16Array;
   const off = h.spans.slotOff[s];
   const end = off + h.spans.nelems[s];
-  let sum = 0;
+  let inOrder = 0;
+  let scan = 0;
+  let ptr = 0;
+  let leading = 0;
+  let table = 0;
   for (let i = off; i < end; i++) {
     const v = death[i];
-    // 1 for survivors (v < 0 or v > tick), 0 for free slots, whatever kind they had.
-    sum += ((v | (tick - v)) >>> 31) * column[kindOf[i]];
+    // Survivors: v < 0 (owned; owners dead by `tick` are plain by now) or v > tick. A free slot is neither.
+    if (v >= 0 && v <= tick) continue;
+    const k = kindOf[i];
+    inOrder += ordered[k];
+    scan += scanBytes[k];
+    ptr += ptrBytes[k];
+    leading += pointers[k];
+    table += tableBytes[k];
   }
-  return sum;
+  totals.spanOrdered = inOrder;
+  totals.spanScanBytes = scan;
+  totals.spanPtrBytes = ptr;
+  totals.spanPointers = leading;
+  totals.spanTableBytes = table;
 }
 
 /** gcMarkTinyAllocs: every P's current tiny block is marked, whatever is in it. */

@@ -153,7 +153,6 @@ export class BackgroundScavenger extends G {
   readonly #sched: Scheduler;
   readonly #work: ScavengerWork;
   readonly #controller = new PiController(0.3375, 3.2e6, 1e9, 0.001, 1000);
-  readonly #timerSlackNs: number;
   readonly #timerCallback: number;
   #timer = -1;
   #stage = STAGE_PARKED;
@@ -164,11 +163,10 @@ export class BackgroundScavenger extends G {
   /** Start of the quantum under way, or of the sleep. */
   #sinceNs = 0;
 
-  constructor(sched: Scheduler, work: ScavengerWork, timerSlackNs: number) {
+  constructor(sched: Scheduler, work: ScavengerWork) {
     super();
     this.#sched = sched;
     this.#work = work;
-    this.#timerSlackNs = timerSlackNs;
     this.#timerCallback = sched.register(() => {
       this.#timer = -1;
       this.wake();
@@ -230,7 +228,7 @@ export class BackgroundScavenger extends G {
     this.#sinceNs = nowNs;
     // Less would make for sleeps too short to be reliable.
     if (this.#workedNs < minScavWorkTimeNs) this.#workedNs = minScavWorkTimeNs;
-    const wakeNs = nowNs + Math.trunc(this.#workedNs / this.sleepRatio) + this.#timerSlackNs;
+    const wakeNs = nowNs + Math.trunc(this.#workedNs / this.sleepRatio) + this.#sched.timerSlackNs();
     this.#timer = this.#sched.fire(wakeNs, PRIORITY_TIMER, this.#timerCallback);
     return 0;
   }
@@ -260,7 +258,6 @@ export interface ScavengerOptions {
   readonly heap: Heap;
   /** CPU nanoseconds of giving back one OS page. */
   readonly nsPerPage: number;
-  readonly timerSlackNs: number;
 }
 
 /** The scavenger of one process: its goals, its goroutine, and the scavenging a growing heap does itself. */
@@ -287,15 +284,11 @@ export class Scavenger implements HeapScavenger {
       heap.os?.sysUnused(base * pageSize, npages * pageSize);
       heap.noteScavenged(npages * pageSize);
     };
-    this.background = new BackgroundScavenger(
-      sched,
-      {
-        scavenge: (nbytes) => scavenge(heap.pages, nbytes, false, this.#release),
-        costNs: (released) => (released / OS_PAGE_BYTES) * nsPerPage,
-        shouldStop: () => heap.retained <= this.gcPercentGoal && heap.mappedReady <= this.memoryLimitGoal,
-      },
-      options.timerSlackNs,
-    );
+    this.background = new BackgroundScavenger(sched, {
+      scavenge: (nbytes) => scavenge(heap.pages, nbytes, false, this.#release),
+      costNs: (released) => (released / OS_PAGE_BYTES) * nsPerPage,
+      shouldStop: () => heap.retained <= this.gcPercentGoal && heap.mappedReady <= this.memoryLimitGoal,
+    });
     this.#sysmonCallback = sched.register(() => this.#sysmon());
     heap.scavenger = this;
   }

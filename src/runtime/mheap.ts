@@ -17,7 +17,7 @@ import { checkHeapInvariants } from "./heapcheck.ts";
 import { HeapStats, HeapWork } from "./heapstats.ts";
 import type { KindTable } from "./kinds.ts";
 import { grownInt32 } from "./kinds.ts";
-import { allocLarge, allocOne, allocRun, allocTiny } from "./malloc.ts";
+import { allocLarge, allocOne, allocRun, allocTiny, allocTinyRun } from "./malloc.ts";
 import { Mcaches, prepareForSweep, refill, releaseAll } from "./mcache.ts";
 import { Mcentral } from "./mcentral.ts";
 import {
@@ -77,9 +77,10 @@ export interface HeapOs extends MetadataMemory {
   sysUsed(startByte: number, nbytes: number): void;
   sysUnused(startByte: number, nbytes: number): void;
   sysFault(startByte: number, nbytes: number): void;
-  readUntouched(pages: number): void;
   touch(startByte: number, endByte: number): number;
   isResident(startByte: number, endByte: number): boolean;
+  /** Page faults of the whole process so far. */
+  readonly faults: number;
 }
 
 /** The scavenger, as the heap sees it. */
@@ -234,6 +235,10 @@ export class Heap {
     return allocTiny(this, p, kind, death);
   }
 
+  allocTinyRun(p: number, kinds: Int32Array, deaths: Int32Array, from: number, end: number): number {
+    return allocTinyRun(this, p, kinds, deaths, from, end);
+  }
+
   /** mcache.refill. Test the GC trigger afterwards. */
   refill(p: number, spc: number): void {
     refill(this, p, spc);
@@ -357,6 +362,8 @@ export class Heap {
     caches.tinyOffset.set(old.tinyOffset.subarray(0, kept));
     caches.tinyAllocs.set(old.tinyAllocs.subarray(0, kept));
     caches.flushGen.set(old.flushGen.subarray(0, kept));
+    caches.refills.set(old.refills.subarray(0, kept));
+    caches.flushes.set(old.flushes.subarray(0, kept));
     this.caches = caches;
     const mspanCache = new Int32Array(n);
     mspanCache.set(this.#mspanCache.subarray(0, kept));
@@ -540,7 +547,7 @@ export class Heap {
 
   /** Bytes [start, end) of the heap are written. */
   touch(start: number, end: number): void {
-    if (this.os !== undefined) this.work.pagesFaulted += this.os.touch(start, end);
+    this.os?.touch(start, end);
   }
 
   /** Slots below `freeIndex` of the span are being written; those below `touched` have been. */
@@ -568,7 +575,6 @@ export class Heap {
       if ((page - spanStart) % size === 0) pages++;
     if (pages === 0) return;
     this.os?.readUntouched(pages);
-    this.work.pagesFaulted += pages;
   }
 
   /** @internal Persistent GC metadata: span sets. */

@@ -4,7 +4,11 @@
  * Follows mstats.go and metrics.go of Go 1.26. runtime/metrics does not flush the mcaches, so allocations and frees lag
  * by what the cached spans have given out; reading costs nothing and changes nothing, unlike ReadMemStats.
  */
+import type { Gc } from "./mgc.ts";
+import type { Heap } from "./mheap.ts";
+import { AFTER_EXIT, AFTER_PARK, G, type Scheduler } from "./proc.ts";
 import type { GoRuntime } from "./runtime.ts";
+import type { StackAllocator } from "./stack.ts";
 
 export interface MemStats {
   heapAlloc: number;
@@ -78,4 +82,49 @@ export function readMemStats(rt: GoRuntime, out: MemStats): void {
   out.gcSys = heap.gcSys;
   out.otherSys = heap.otherSys;
   out.sys = heap.sysTotal;
+}
+
+export interface ReadMemStatsOptions {
+  readonly sched: Scheduler;
+  readonly gc: Gc;
+  readonly heap: Heap;
+  readonly stacks: StackAllocator;
+  /** Draws the length of the call while no collection has the world; `preempting`: another P runs a goroutine. */
+  readonly callNs: (preempting: boolean) => number;
+  /** Told how long the call took, from its start. */
+  readonly onDone: (latencyNs: number) => void;
+}
+
+/**
+ * runtime.ReadMemStats: stops the world, in the middle of a mark too, and flushes every mcache and stack cache, which hands the
+ * spans back and so moves heapLive. It waits only while a collection has the world itself: at the end of a mark (worldsema).
+ */
+export class ReadMemStats extends G {
+  readonly #o: ReadMemStatsOptions;
+  #startNs = -1;
+
+  constructor(options: ReadMemStatsOptions) {
+    super();
+    this.#o = options;
+  }
+
+  step(p: number, nowNs: number): number {
+    const { gc, sched } = this.#o;
+    if (this.#startNs < 0) this.#startNs = nowNs;
+    if (gc.holdsWorld) {
+      gc.waitForCycle(this);
+      this.after = AFTER_PARK;
+      return 0;
+    }
+    this.stopNs = this.#o.callNs(sched.othersRun(p));
+    this.after = AFTER_EXIT;
+    return 0;
+  }
+
+  override worldStopped(nowNs: number): void {
+    const { heap, stacks, sched } = this.#o;
+    heap.flushAllMcaches();
+    for (let p = 0; p < sched.nprocs; p++) stacks.stackcacheClear(p);
+    this.#o.onDone(nowNs - this.#startNs);
+  }
 }

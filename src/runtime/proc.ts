@@ -11,7 +11,7 @@
  *
  * Each P has its timers and a local queue of the goroutines they made runnable; everything else that becomes runnable
  * goes to one global FIFO. A P out of work steals timers and local goroutines of others. A wake-up brings one thread at a
- * time to an idle P, where it arrives after a constant delay and looks for work itself; an idle process waits for its
+ * time to an idle P, where it arrives after a delay and looks for work itself; an idle process waits for its
  * timers in epoll, to whole milliseconds.
  *
  * Simplified: goroutines readied by others do not enter the waker's local queue; Ms exist only as wake-ups on their way;
@@ -36,6 +36,8 @@ export const P_IDLE_WORKER = 5;
 const P_STOPPED = 6;
 /** A thread has been woken for it and will look for work when it arrives (a spinning M). */
 const P_WAKING = 7;
+/** Its mark worker has found no more work and ends the mark (gcMarkDone). */
+const P_MARK_DONE = 8;
 
 /** sysmon asks a goroutine that has run this long to yield (proc.go forcePreemptNS). */
 export const FORCE_PREEMPT_NS = 10e6;
@@ -64,6 +66,9 @@ export abstract class G {
   id = -1;
   /** Allocation credit during marking, in bytes; negative is debt to be paid by assisting (g.gcAssistBytes). */
   gcAssistBytes = 0;
+  /** A large object (kind and death) it will allocate once it has assisted for it; -1 for none. */
+  owedKind = -1;
+  owedDeath = 0;
   /** CPU nanoseconds of the last step not yet spent. */
   pendingNs = 0;
   after = AFTER_RUN;
@@ -75,6 +80,8 @@ export abstract class G {
   sleepNs = -1;
   /** The sleep ends by I/O, which wakes a thread at its own moment, rather than by a timer. */
   ioWait = false;
+  /** Set by a step that stops the world for so long right after it; -1 for none. `worldStopped` is then called at the end. */
+  stopNs = -1;
   /** The P whose timer heap holds its sleep: the one it parked on. */
   timerP = 0;
   /** Neither running nor runnable. */
@@ -92,6 +99,11 @@ export abstract class G {
     const woken = this.#woken;
     this.#woken = false;
     return woken;
+  }
+
+  /** The stop of the world its step asked for is over but for the restart. */
+  worldStopped(_nowNs: number): void {
+    throw new Error("a goroutine that stops the world must say what for");
   }
 
   /**
@@ -117,10 +129,27 @@ export interface MarkScheduling {
   readonly idleCheckNs: number;
   /** A goroutine in debt: starts paying. Returns the nanoseconds of assist to run now (0: debt settled). */
   assist(g: G, p: number, nowNs: number): number;
+  /** An ending goroutine's credit goes to all others (gdestroy). Simplified: its debt ends with it, where Go's next user of the g inherits it. */
+  flushAssistCredit(g: G): void;
   /** Its assist time is over. */
   assistDone(g: G, p: number, nowNs: number): void;
   /** A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. */
   triggered(g: G, p: number, nowNs: number): boolean;
+}
+
+export interface SchedulerOptions {
+  readonly nprocs: number;
+  readonly cpus: number;
+  /** Draws the time from the wake-up of a parked M until it looks for work on its P. */
+  readonly wakeNs: () => number;
+  /** Draws by how much an idle thread's time-out in epoll is late. */
+  readonly timerSlackNs: () => number;
+  /** CPU of one goroutine switch. */
+  readonly switchNs: number;
+  /** CPU of a thread that wakes another while it looks for work itself; a goroutine that readies others is not charged. */
+  readonly wakerNs: number;
+  /** What the first goroutine on a CPU that was asleep takes longer. */
+  readonly coldNs: number;
 }
 
 export class Scheduler {
@@ -131,11 +160,13 @@ export class Scheduler {
   readonly pState: Uint8Array;
   /** CPU nanoseconds spent running goroutines, over all Ps. */
   mutatorNs = 0;
+  /** When the world, now stopped, starts again; -1 while it runs. */
+  stoppedUntilNs = -1;
   /** Set by a step that wants a collection; consumed as soon as that step returns. */
   gcWanted = false;
 
   readonly #pG: (G | null)[];
-  /** When a P's slice ends; for a mark worker, when it began. */
+  /** When a P's slice ends or its thread arrives; for a mark worker, when it began. */
   readonly #pEndNs: Float64Array;
   /** By how much a P's slice is stretched: running Ps per CPU at its start, at least 1. */
   readonly #pSlow: Float64Array;
@@ -143,12 +174,16 @@ export class Scheduler {
   readonly #pEvent: Int32Array;
   readonly #idle: number[] = [];
   readonly #idleBeforeStop: Uint8Array;
+  /** Ran something when the world was stopped, and has not been scheduled since. */
+  readonly #ranBeforeStop: Uint8Array;
   /** Runnable goroutines that any P may take: `#runqHead` is the oldest, what lies before it is gone. */
   readonly #runq: (G | null)[] = [];
   #runqHead = 0;
   /** Per P: goroutines made runnable by its timers, and those whose timers are due and have not been run. */
   readonly #local: G[][];
   readonly #due: G[][];
+  /** Per P: CPU time its thread has spent, or will lose, on the way to the next goroutine. */
+  readonly #overheadNs: Float64Array;
   /** Per P: its idle worker will leave at its next look. */
   readonly #called: Uint8Array;
   /** Ps whose woken threads are on their way. */
@@ -163,22 +198,31 @@ export class Scheduler {
   #stwOwner = -1;
   #afterStart: ((nowNs: number) => void) | null = null;
   #running = 0;
-  readonly #wakeNs: number;
+  /** By how much the next time-out of a sleeping thread is late. */
+  readonly timerSlackNs: () => number;
+  readonly #wakeNs: () => number;
   /** When a P last went idle: its thread then began to wait for the next timer. */
   #idleSinceNs = 0;
   readonly #switchNs: number;
+  readonly #wakerNs: number;
+  readonly #coldNs: number;
 
-  /** `wakeNs`: delay until a parked M runs on a woken P; `switchNs`: CPU of one goroutine switch. */
-  constructor(nprocs: number, cpus: number, wakeNs: number, switchNs: number) {
+  constructor(options: SchedulerOptions) {
+    const { nprocs } = options;
     this.nprocs = nprocs;
-    this.cpus = cpus;
-    this.#wakeNs = wakeNs;
-    this.#switchNs = switchNs;
+    this.cpus = options.cpus;
+    this.#wakeNs = options.wakeNs;
+    this.timerSlackNs = options.timerSlackNs;
+    this.#switchNs = options.switchNs;
+    this.#wakerNs = options.wakerNs;
+    this.#coldNs = options.coldNs;
     this.pState = new Uint8Array(nprocs).fill(P_IDLE);
     this.#pG = new Array<G | null>(nprocs).fill(null);
     this.#pEndNs = new Float64Array(nprocs);
     this.#pSlow = new Float64Array(nprocs).fill(1);
     this.#idleBeforeStop = new Uint8Array(nprocs);
+    this.#ranBeforeStop = new Uint8Array(nprocs);
+    this.#overheadNs = new Float64Array(nprocs);
     this.#called = new Uint8Array(nprocs);
     this.#local = Array.from({ length: nprocs }, () => []);
     this.#due = Array.from({ length: nprocs }, () => []);
@@ -245,7 +289,7 @@ export class Scheduler {
     if (this.#idle.length === 0 || this.#worldStopped) return;
     const waited = this.nowNs - this.#idleSinceNs;
     const late = Math.ceil(waited / EPOLL_GRAIN_NS) * EPOLL_GRAIN_NS - waited;
-    this.queue.push(this.nowNs + late + this.#wakeNs, PRIORITY_TIMER, EV_POLLED, id);
+    this.queue.push(this.nowNs + late + this.timerSlackNs(), PRIORITY_TIMER, EV_POLLED, id);
   }
 
   /** The thread in epoll has timed out: it takes the P that went idle last and looks for work. */
@@ -258,7 +302,9 @@ export class Scheduler {
       return;
     }
     const p = this.#idle.pop();
-    if (p !== undefined) this.#schedule(p);
+    if (p === undefined) return;
+    this.#overheadNs[p] = this.#coldNs;
+    this.#schedule(p);
   }
 
   /** checkTimers: the due timers of P `q` make their goroutines runnable on P `p`. */
@@ -271,7 +317,7 @@ export class Scheduler {
     }
     due.length = 0;
     // Every goroutine made runnable wakes another thread, needed or not; meanwhile nobody else may steal.
-    this.#wakep();
+    if (this.#wakep()) this.#overheadNs[p] += this.#wakerNs;
   }
 
   /** Runs events up to and including `untilNs`. */
@@ -296,6 +342,9 @@ export class Scheduler {
         case EV_FIND_WORK:
           this.#pEvent[arg] = -1;
           this.#waking--;
+          // After a stop of the world only those CPUs are cold that were idle before.
+          this.#overheadNs[arg] = this.#ranBeforeStop[arg] === 1 ? 0 : this.#coldNs;
+          this.#ranBeforeStop[arg] = 0;
           this.#schedule(arg);
           break;
         case EV_WORKER:
@@ -351,17 +400,61 @@ export class Scheduler {
       }
       if (state === P_WAKING) this.#cancelP(p);
       this.#idleBeforeStop[p] = state === P_IDLE || state === P_WAKING ? 1 : 0;
+      this.#ranBeforeStop[p] = 1 - this.#idleBeforeStop[p];
       this.pState[p] = P_STOPPED;
     }
     this.#idle.length = 0;
     this.#waking = 0;
     this.#running = 0;
-    this.queue.push(now + durationNs, PRIORITY_WORLD, EV_START_THE_WORLD, 0);
+    this.stoppedUntilNs = now + durationNs;
+    this.queue.push(this.stoppedUntilNs, PRIORITY_WORLD, EV_START_THE_WORLD, 0);
   }
 
   /** gcResetMarkState: every goroutine enters a cycle without credit or debt. */
   resetAssistBytes(): void {
     for (const g of this.#gs) if (g !== null) g.gcAssistBytes = 0;
+  }
+
+  /**
+   * How long until the last of the threads on their way to a P arrives. Such a P is no idle one any more (m.nextp): whoever stops
+   * the world has to wait until the thread has taken it, and given it up.
+   */
+  arrivalNs(): number {
+    let ns = 0;
+    for (let p = 0; p < this.nprocs; p++)
+      if (this.pState[p] === P_WAKING) ns = Math.max(ns, this.#pEndNs[p] - this.nowNs);
+    return ns;
+  }
+
+  /** Does a P other than `p` run a goroutine, so that stopping it takes a signal to its thread? */
+  othersRun(p: number): boolean {
+    for (let q = 0; q < this.nprocs; q++) {
+      if (q !== p && (this.pState[q] === P_RUNNING || this.pState[q] === P_ASSIST)) return true;
+    }
+    return false;
+  }
+
+  /**
+   * The mark has no work left. Workers leave their Ps, which look for other work, but for one, which goes on to end the mark:
+   * a worker if there is one, else an assist. Returns its P, or -1 if nobody was at work any more.
+   */
+  endWorkers(): number {
+    let last = -1;
+    for (let p = 0; p < this.nprocs; p++) {
+      if (this.pState[p] < P_DEDICATED || this.pState[p] > P_IDLE_WORKER) continue;
+      if (last < 0) {
+        last = p;
+        this.#stopWorker(p);
+        this.pState[p] = P_MARK_DONE;
+      } else this.#workerYields(p);
+    }
+    for (let p = 0; p < this.nprocs && last < 0; p++) {
+      if (this.pState[p] !== P_ASSIST) continue;
+      last = p;
+      this.#stopWorker(p);
+      this.pState[p] = P_MARK_DONE;
+    }
+    return last;
   }
 
   /** Was P `p` idle when the world was last stopped? */
@@ -375,7 +468,9 @@ export class Scheduler {
     this.#afterStart = null;
     then(this.nowNs);
     this.#worldStopped = false;
-    if (owner >= 0 && this.#pG[owner] !== null) {
+    this.stoppedUntilNs = -1;
+    if (owner >= 0 && this.#pG[owner] === null) this.#schedule(owner);
+    else if (owner >= 0) {
       this.pState[owner] = P_RUNNING;
       this.#running++;
       const g = this.#pG[owner]!;
@@ -405,8 +500,8 @@ export class Scheduler {
     }
     if (this.#runqHead < this.#runq.length) {
       const g = this.#runqPop();
+      if (this.#runqHead < this.#runq.length && this.#wakep()) this.#overheadNs[p] += this.#wakerNs;
       this.#execute(p, g);
-      if (this.#runqHead < this.#runq.length) this.#wakep();
       return;
     }
     if (this.#steal(p)) return;
@@ -416,6 +511,7 @@ export class Scheduler {
     }
     this.pState[p] = P_IDLE;
     this.#pG[p] = null;
+    this.#overheadNs[p] = 0;
     this.#idle.push(p);
     this.#idleSinceNs = this.nowNs;
   }
@@ -455,7 +551,8 @@ export class Scheduler {
     this.#pG[p] = g;
     this.#running++;
     g.runStartNs = this.nowNs;
-    g.pendingNs += this.#switchNs;
+    g.pendingNs += this.#switchNs + this.#overheadNs[p];
+    this.#overheadNs[p] = 0;
   }
 
   /** Spends pending CPU or takes the next step of P `p`'s goroutine. */
@@ -481,6 +578,12 @@ export class Scheduler {
         this.gcWanted = false;
         if (gc.triggered(g, p, this.nowNs)) return;
       }
+      if (g.stopNs >= 0) {
+        const ns = g.stopNs;
+        g.stopNs = -1;
+        this.stopTheWorld(ns, p, (now) => g.worldStopped(now));
+        return;
+      }
     }
     const slow = this.#running > this.cpus ? this.#running / this.cpus : 1;
     const ns = Math.min(g.pendingNs, FORCE_PREEMPT_NS);
@@ -498,12 +601,14 @@ export class Scheduler {
       this.pState[p] = P_RUNNING;
       this.#gc!.assistDone(g, p, this.nowNs);
     } else if (g.pendingNs <= 0) {
+      // A sleep until a moment that is past is none; what is owed is allocated first.
+      if ((g.after === AFTER_PARK && g.wakeAtNs <= this.nowNs) || g.owedKind >= 0) g.after = AFTER_RUN;
       if (g.after === AFTER_PARK || g.after === AFTER_EXIT) {
         if (g.after === AFTER_EXIT) {
           this.#gs[g.id] = null;
           this.#freeIds.push(g.id);
           g.id = -1;
-          g.gcAssistBytes = 0;
+          this.#gc!.flushAssistCredit(g);
         }
         g.parked = true;
         g.timerP = p;
@@ -546,6 +651,7 @@ export class Scheduler {
   #startWorker(p: number, mode: number): void {
     const gc = this.#gc!;
     this.pState[p] = mode;
+    this.#overheadNs[p] = 0;
     this.#called[p] = 0;
     this.#running++;
     gc.workerStarted(p, mode, this.nowNs);
@@ -580,22 +686,23 @@ export class Scheduler {
   #wake(p: number): void {
     this.pState[p] = P_WAKING;
     this.#waking++;
-    this.#pEvent[p] = this.queue.push(this.nowNs + this.#wakeNs, PRIORITY_P, EV_FIND_WORK, p);
+    this.#pEndNs[p] = this.nowNs + this.#wakeNs();
+    this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_FIND_WORK, p);
   }
 
   /**
    * wakep: something became runnable. If no thread is searching already, one is woken for the P that went idle last;
-   * with no idle P, an idle worker will notice at its next look.
+   * with no idle P, an idle worker will notice at its next look. Returns whether a thread was woken.
    */
-  #wakep(): void {
-    if (this.#worldStopped || this.#waking > 0) return;
+  #wakep(): boolean {
+    if (this.#worldStopped || this.#waking > 0) return false;
     const p = this.#idle.pop();
     if (p !== undefined) {
       this.#wake(p);
-      return;
+      return true;
     }
     const gc = this.#gc!;
-    if (!gc.marking) return;
+    if (!gc.marking) return false;
     for (let q = 0; q < this.nprocs; q++) {
       if (this.pState[q] !== P_IDLE_WORKER || this.#called[q] !== 0) continue;
       this.#called[q] = 1;
@@ -603,7 +710,8 @@ export class Scheduler {
       const every = gc.idleCheckNs;
       const since = (this.nowNs - this.#pEndNs[q]) % every;
       this.#pEvent[q] = this.queue.push(this.nowNs + every - since, PRIORITY_P, EV_WORKER, q);
-      return;
+      return false;
     }
+    return false;
   }
 }

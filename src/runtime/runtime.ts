@@ -2,8 +2,8 @@
  * The runtime put together: heap, pacer, collector, stacks and scheduler of one simulated Go process, and the way
  * in for the workload: `alloc` and `allocRun` are mallocgc as a goroutine calls it.
  *
- * Follows mallocgc of Go 1.26 (malloc.go): assist credit is charged before the object is made, a refill or a large
- * object tests the trigger afterwards. Costs are gathered in `sliceNs`, the CPU time of the goroutine's current step.
+ * Follows mallocgc of Go 1.26 (malloc.go): assist credit is charged for every object, a refill or a large object tests the
+ * trigger. Costs are gathered in `sliceNs`, the CPU time of the goroutine's current step.
  */
 import { curveAt, type RuntimeCosts } from "./costs.ts";
 import type { KindTable } from "./kinds.ts";
@@ -57,6 +57,8 @@ export class GoRuntime {
 
   #kindNs = new Float64Array(0);
   #maxSliceNs = MAX_SLICE_NS;
+  /** Page faults accounted for. */
+  #faults = 0;
 
   constructor(parts: RuntimeParts) {
     this.heap = parts.heap;
@@ -71,14 +73,18 @@ export class GoRuntime {
     this.gc.takeSweepNs = () => this.takeWorkNs();
   }
 
-  /** To be called at the head of every step that allocates. */
-  beginStep(p: number, nowNs: number): void {
+  /** To be called at the head of every step in which `g` allocates. */
+  beginStep(g: G, p: number, nowNs: number): void {
     this.heap.currentP = p;
     this.sliceNs = 0;
     this.slowFramesBytes = 0;
     this.stop = false;
     this.#maxSliceNs = this.gc.marking ? MAX_SLICE_MARKING_NS : MAX_SLICE_NS;
     if (this.gc.marking) this.gc.advance(nowNs);
+    if (g.owedKind >= 0) {
+      this.#allocLarge(p, g.owedKind, g.owedDeath);
+      g.owedKind = -1;
+    }
   }
 
   /** The tick in which something that ends at `atNs` is dead. */
@@ -90,15 +96,11 @@ export class GoRuntime {
   /** mallocgc: one object of `kind` on P `p`, dying at tick `death` (or ~owner). */
   alloc(g: G, p: number, kind: number, death: number): void {
     const kinds = this.kinds;
-    if (this.gc.marking) {
-      g.gcAssistBytes -= kinds.elemsize[kind];
-      if (g.gcAssistBytes < 0) this.stop = true;
-    }
     if (kinds.largePages[kind] > 0) {
-      this.heap.allocLarge(p, kind, death);
-      if (this.slowFramesBytes < LARGE_FRAMES_BYTES) this.slowFramesBytes = LARGE_FRAMES_BYTES;
-      this.#afterSlowPath();
-    } else if (kinds.tiny[kind] === 1) {
+      this.#allocLargeAfterAssist(g, p, kind, death);
+      return;
+    }
+    if (kinds.tiny[kind] === 1) {
       if (!this.heap.allocTiny(p, kind, death)) {
         this.#refill(p, tinySpanClass);
         this.heap.allocTiny(p, kind, death);
@@ -107,8 +109,74 @@ export class GoRuntime {
       this.#refill(p, kinds.spc[kind]);
       this.heap.allocOne(p, kind, death);
     }
+    if (this.gc.marking) {
+      // An object that joins others in a tiny block is charged its own size, every other its element.
+      g.gcAssistBytes -= this.heap.lastIndex < 0 ? kinds.size[kind] : kinds.elemsize[kind];
+      if (g.gcAssistBytes < 0) this.stop = true;
+    }
     this.sliceNs += this.kindNs(kind);
     if (this.sliceNs > this.#maxSliceNs) this.stop = true;
+  }
+
+  /**
+   * A goroutine in debt assists before it allocates. For small objects, of which many are made before the debt is paid anyhow,
+   * the order makes no difference; a large one waits for the goroutine's next step, before which it assists.
+   */
+  #allocLargeAfterAssist(g: G, p: number, kind: number, death: number): void {
+    if (this.gc.marking) {
+      g.gcAssistBytes -= this.kinds.elemsize[kind];
+      // What the runtime allocates for itself, on no goroutine (id -1), does not assist.
+      if (g.gcAssistBytes < 0 && g.owedKind < 0 && g.id >= 0) {
+        g.owedKind = kind;
+        g.owedDeath = death;
+        this.stop = true;
+        return;
+      }
+    }
+    this.#allocLarge(p, kind, death);
+  }
+
+  #allocLarge(p: number, kind: number, death: number): void {
+    this.heap.allocLarge(p, kind, death);
+    if (this.slowFramesBytes < LARGE_FRAMES_BYTES) this.slowFramesBytes = LARGE_FRAMES_BYTES;
+    this.#afterSlowPath();
+    this.sliceNs += this.kindNs(kind);
+    if (this.sliceNs > this.#maxSliceNs) this.stop = true;
+  }
+
+  /**
+   * Objects of `kinds[from]` to `kinds[end - 1]`, dying at `deaths[i]`; `extraNs` is what the program does beside for each.
+   * Returns how many were made: fewer when the step must end first.
+   */
+  allocEach(
+    g: G,
+    p: number,
+    kinds: Int32Array,
+    deaths: Int32Array,
+    from: number,
+    end: number,
+    extraNs: number,
+  ): number {
+    const tiny = this.kinds.tiny;
+    let i = from;
+    while (i < end && !this.stop) {
+      const kind = kinds[i];
+      if (tiny[kind] === 0 || this.gc.marking) {
+        this.alloc(g, p, kind, deaths[i++]);
+        this.sliceNs += extraNs;
+        continue;
+      }
+      // Tiny objects all cost the same. The step ends after the one that brings it past its length.
+      const perObjectNs = this.kindNs(kind);
+      const perStepNs = perObjectNs + extraNs;
+      const want = Math.max(1, Math.floor((this.#maxSliceNs - this.sliceNs - perObjectNs) / perStepNs) + 2);
+      const done = this.heap.allocTinyRun(p, kinds, deaths, i, Math.min(end, i + want));
+      i += done;
+      this.sliceNs += done * perStepNs;
+      if (done >= want) this.stop = true;
+      else if (i < end && tiny[kinds[i]] !== 0) this.#refill(p, tinySpanClass);
+    }
+    return i - from;
   }
 
   /**
@@ -161,16 +229,19 @@ export class GoRuntime {
     }
   }
 
-  /** CPU time of the heap work done since the last call: refills, sweeping, faults, zeroing. */
+  /** CPU time of the heap work and the page faults since the last call: refills, sweeping, zeroing; stacks and metadata, too. */
   takeWorkNs(): number {
     const work = this.heap.work;
+    const faults = this.heap.os?.faults ?? 0;
+    const newFaults = faults - this.#faults;
+    this.#faults = faults;
     const c = this.costs;
     const ns =
       work.refills * c.refillNs +
       work.spansAllocated * c.spanAllocNs +
       work.largeAllocs * c.largeNs +
       work.spansSwept * c.sweepSpanNs +
-      work.pagesFaulted * c.faultNs +
+      newFaults * c.faultNs +
       work.pagesScavenged * c.scavengeNsPerPage +
       work.bytesZeroed * c.zeroNsPerByte;
     work.reset();

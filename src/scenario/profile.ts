@@ -12,6 +12,22 @@ const ns = z.number().min(0);
 const curve = z.array(z.tuple([z.number().positive(), ns])).min(1);
 /** How a time varies: its quantiles at even steps from the smallest to the largest value seen. */
 const spread = z.array(ns).min(1);
+const markObjects = z.strictObject({
+  /**
+   * Marking one object of up to 512 bytes (whose mark bits lie in its span): pointer-free (found,
+   * marked), and pointerful (also queued and visited, its bytes and pointers apart).
+   */
+  noscan_object_ns: curve,
+  scan_object_ns: curve,
+  /** The same for larger objects, whose mark bits lie elsewhere. */
+  noscan_big_object_ns: curve,
+  scan_big_object_ns: curve,
+  /** Per span of which only some slots are marked, beyond its objects' costs: a curve over the marked share. */
+  sparse_noscan_span_ns: curve,
+  sparse_scan_span_ns: curve,
+});
+
+const stops = z.strictObject({ sweep_term: spread, mark_term: spread });
 
 export const machineProfile = z.strictObject({
   name: z.string(),
@@ -20,6 +36,8 @@ export const machineProfile = z.strictObject({
     cpu: z.string(),
     cpus: z.int().min(1),
     kernel: z.string(),
+    /** `real-time`: the threads measured were under SCHED_RR, so the kernel's own ideas about sharing CPUs are left out. */
+    scheduling: z.enum(["real-time", "normal"]),
     date: z.string(),
     command: z.string(),
   }),
@@ -47,18 +65,9 @@ export const machineProfile = z.strictObject({
   }),
   /** Curves here are over the bytes of spans that hold marked objects: the memory that marking walks through. */
   mark: z.strictObject({
-    /**
-     * Marking one object of up to 512 bytes (whose mark bits lie in its span): pointer-free (found,
-     * marked), and pointerful (also queued and visited, its bytes and pointers apart).
-     */
-    noscan_object_ns: curve,
-    scan_object_ns: curve,
-    /** The same for larger objects, whose mark bits lie elsewhere. */
-    noscan_big_object_ns: curve,
-    scan_big_object_ns: curve,
-    /** Per span of which only some slots are marked, beyond its objects' costs: a curve over the marked share. */
-    sparse_noscan_span_ns: curve,
-    sparse_scan_span_ns: curve,
+    /** What a table leads to in no order, as when its entries have been replaced often, and in the order of addresses. */
+    random: markObjects,
+    ordered: markObjects,
     /** A non-nil pointer met while scanning: the object it leads to is looked up and, here, found marked. */
     pointer_ns: curve,
     /** Scanning, per byte of scan work that holds no pointer. */
@@ -70,22 +79,27 @@ export const machineProfile = z.strictObject({
     cycle_ns: ns,
   }),
   /**
-   * Stop-the-world times: of a process with a single P, and of one with all CPUs by the share of its CPU time that its
-   * goroutines use. Stopping a running P takes a signal, and ending sweep termination wakes the threads of other Ps (and
-   * sysmon's), which takes long where their CPUs sleep: both depend on how busy the process is.
+   * Stop-the-world times: of a process with a single P, of one whose other Ps are idle or only mark, and of one in which
+   * another P runs a goroutine, which takes a signal to its thread to stop.
    */
   pause: z.strictObject({
-    sweep_term_single_p: spread,
-    mark_term_single_p: spread,
-    by_load: z
-      .array(z.strictObject({ busy: z.number().min(0).max(1), sweep_term: spread, mark_term: spread }))
-      .min(1),
+    single_p: stops,
+    quiet: stops,
+    preempting: stops,
+    /** A whole call of runtime.ReadMemStats, by whether another P runs a goroutine. */
+    read_mem_stats: z.strictObject({ quiet: spread, preempting: spread }),
   }),
   sched: z.strictObject({
     goroutine_start_ns: ns,
     goroutine_switch_ns: ns,
     /** Extra delay of a timer or sleep beyond its due time. */
-    timer_slack_ns: ns,
+    timer_slack_ns: spread,
+    /** From waking a parked thread until it runs a goroutine on an idle P. */
+    wake_ns: spread,
+    /** CPU time of the thread that wakes another. */
+    waker_ns: ns,
+    /** What a goroutine's first work takes longer on a CPU that was asleep: cold caches. */
+    cold_ns: ns,
     stack_copy_ns_per_byte: ns,
   }),
   /** What the oracle's own bookkeeping costs. */
@@ -99,6 +113,10 @@ export const machineProfile = z.strictObject({
     /** CPU of the whole process for one wake-up of a ticking goroutine. */
     tick_ns: ns,
     request_ns: ns,
+    /** A cache's look-up that finds its entry, drawing the key included. */
+    lookup_ns: ns,
+    /** A random number; `power` stands for the distributions by powers, weibull and pareto. */
+    draw_ns: z.strictObject({ uniform: ns, exponential: ns, lognormal: ns, power: ns }),
   }),
   /** A Go process that has done nothing yet (the oracle with an empty workload). */
   baseline: z.strictObject({

@@ -427,7 +427,10 @@ const machine = z
 /** Makes the runtime do something at a time. */
 const intervention = z.strictObject({
   at: describe(durationNs, "When."),
-  do: describe(z.enum(["gc"]), "`gc`: runtime.GC()."),
+  do: describe(
+    z.enum(["gc", "read_mem_stats"]),
+    "`gc`: runtime.GC(). `read_mem_stats`: runtime.ReadMemStats(), which stops the world and flushes the caches of all Ps.",
+  ),
   every: describe(durationNs.optional(), "Repeat with this period."),
 });
 

@@ -10,15 +10,14 @@ import type { Cache, WorkloadEntry } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
 import { compileDist, type Sampler } from "./distributions.ts";
 import { Holder, OwnedObjects } from "./owned.ts";
-import type { Context, Running } from "./program.ts";
+import { type Context, type Running, startTicker } from "./program.ts";
 import { ZipfSampler } from "./zipf.ts";
 
 const NONE = -1;
-/** CPU of a look-up in a map of many keys: assumed (a cache miss or two), not measured. */
-const LOOKUP_NS = 100;
 
 export function startCache(ctx: Context, entry: Cache): Running {
   const task = new CacheTask(ctx, entry);
+  startTicker(ctx);
   ctx.rt.sched.readyAt(task, entry.start);
   return task;
 }
@@ -102,13 +101,14 @@ class CacheTask extends G implements Running {
 
   step(p: number, nowNs: number): number {
     const rt = this.#ctx.rt;
-    rt.beginStep(p, nowNs);
-    if (!this.#started || (this.#due < 1 && this.#building === NONE)) {
+    const woke = !this.#started || (this.#due < 1 && this.#building === NONE && this.owedKind < 0);
+    rt.beginStep(this, p, nowNs);
+    if (woke) {
       this.#started = true;
       this.#accrue(nowNs);
       this.#wokeNs = nowNs;
       this.#objects.expire(nowNs);
-      rt.sliceNs += this.#ctx.program.tickNs;
+      rt.sched.mutatorNs += this.#ctx.program.tickNs;
     }
     if (this.#building !== NONE) this.#build(p, nowNs);
     while (!rt.stop && this.#building === NONE && this.#prefilled < this.#entry.keys) {
@@ -141,7 +141,7 @@ class CacheTask extends G implements Running {
   #lookup(p: number, nowNs: number): void {
     this.completed++;
     const key = this.#zipf.sample(this.#rng);
-    this.#ctx.rt.sliceNs += LOOKUP_NS;
+    this.#ctx.rt.sliceNs += this.#ctx.program.lookupNs;
     if (this.#owner[key] !== NONE) {
       if (this.#expiresNs[key] > nowNs) {
         this.#unlink(key);
@@ -188,7 +188,7 @@ class CacheTask extends G implements Running {
         this.#left = this.#objects.drawCount(this.#group, this.#rng);
         if (this.#left > 0 && this.#objects.isOwned(this.#group)) {
           this.#objectsOf[key] += this.#left;
-          this.#objects.table?.hold(this, p, this.#left);
+          this.#objects.table.hold(this, p, this.#left);
         }
         continue;
       }
@@ -209,7 +209,7 @@ class CacheTask extends G implements Running {
       this.#pooled.delete(key);
     }
     this.#totalBytes -= this.#bytes[key];
-    this.#objects.table?.release(this.#objectsOf[key]);
+    this.#objects.table.release(this.#objectsOf[key]);
     this.#unlink(key);
     const last = this.#present[--this.#entries];
     this.#present[this.#place[key]] = last;

@@ -112,6 +112,14 @@ export class Sampler {
     const u = rng.u32();
     if (kind === UNIFORM) return this.#a + (u + 0.5) * this.#b;
     if (kind === SELECT) return this.#choose(u, rng);
+    return this.#valueAt(u, rng);
+  }
+
+  #fromTable(rng: Rng): number {
+    return this.#valueAt(rng.u32(), rng);
+  }
+
+  #valueAt(u: number, rng: Rng): number {
     const cell = u >>> GRAIN_BITS;
     if (cell < this.#firstCell || cell >= this.#endCell) return this.#drawExactly(cell, rng);
     return this.#table[cell * 2] + (u & GRAIN_MASK) * this.#table[cell * 2 + 1];
@@ -121,6 +129,7 @@ export class Sampler {
   fill(rng: Rng, out: Float64Array, n: number): void {
     if (this.#kind === CONSTANT) out.fill(this.#a, 0, n);
     else if (this.#kind >= EXPONENTIAL) this.#fillFromTable(rng, out, n);
+    else if (this.#kind === SELECT) for (let i = 0; i < n; i++) out[i] = this.#choose(rng.u32(), rng);
     else for (let i = 0; i < n; i++) out[i] = this.sample(rng);
   }
 
@@ -175,7 +184,7 @@ export class Sampler {
     let i = this.#guide[u >>> (32 - GUIDE_BITS)];
     while (u >= this.#upTo[i]) i++;
     const part = this.#parts[i];
-    if (part !== undefined) return part.sample(rng);
+    if (part !== undefined) return part.#kind >= EXPONENTIAL ? part.#fromTable(rng) : part.sample(rng);
     const width = this.#widthPerGrain[i];
     return width === 0 ? this.#low[i] : this.#low[i] + (rng.u32() + 0.5) * width;
   }

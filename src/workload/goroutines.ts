@@ -11,7 +11,7 @@ import type { Goroutines, WorkloadEntry } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
 import { compileDist, type Sampler } from "./distributions.ts";
 import { Holder, OwnedObjects } from "./owned.ts";
-import { type Context, type Running, stackDepth } from "./program.ts";
+import { type Context, type Running, stackDepth, startTicker } from "./program.ts";
 
 /**
  * Stack bytes of a member's own frames and the runtime's above the depth the scenario asks for, in Go 1.26 on amd64: at the
@@ -23,6 +23,7 @@ const PARKED_USED_BYTES = 320;
 
 export function startGoroutines(ctx: Context, entry: Goroutines): Running {
   const manager = new Manager(ctx, entry);
+  startTicker(ctx);
   ctx.rt.sched.readyAt(manager, entry.start);
   return manager;
 }
@@ -83,13 +84,14 @@ class Manager extends G implements Running {
 
   step(p: number, nowNs: number): number {
     const rt = this.#ctx.rt;
-    rt.beginStep(p, nowNs);
+    const owes = this.owedKind >= 0;
+    rt.beginStep(this, p, nowNs);
     const tick = this.#entry.tick;
     const stopped = nowNs >= (this.#entry.stop ?? Infinity);
-    if (this.#starting < 0 && this.#toEnd.length === 0) {
+    if (this.#starting < 0 && this.#toEnd.length === 0 && !owes) {
       this.#wokeNs = nowNs;
       this.#objects.expire(nowNs);
-      rt.sliceNs += this.#ctx.program.tickNs;
+      rt.sched.mutatorNs += this.#ctx.program.tickNs;
       for (const now = Math.floor(nowNs / tick); this.#nextTick <= now; this.#nextTick++) {
         const due = this.#ending.get(this.#nextTick);
         if (due === undefined) continue;
@@ -129,6 +131,8 @@ class Manager extends G implements Running {
       this.#owner[member] = rt.owners.alloc();
       this.#held[member] = 0;
       this.#starting = member;
+      // Each member is a goroutine of its own: without credit for what its predecessor has assisted.
+      this.gcAssistBytes = 0;
       this.#group = -1;
       this.#left = 0;
     }
@@ -160,7 +164,7 @@ class Manager extends G implements Running {
       this.#left = this.#objects.drawCount(this.#group, this.#rng);
       if (this.#left > 0 && this.#objects.isOwned(this.#group)) {
         this.#held[member] += this.#left;
-        this.#objects.table?.hold(this, p, this.#left);
+        this.#objects.table.hold(this, p, this.#left);
       }
     }
   }
@@ -183,7 +187,7 @@ class Manager extends G implements Running {
     const rt = this.#ctx.rt;
     rt.sliceNs += rt.costs.goroutineSwitchNs;
     rt.owners.end(this.#owner[member], rt.deathTick(nowNs));
-    this.#objects.table?.release(this.#held[member]);
+    this.#objects.table.release(this.#held[member]);
     this.#objects.putBack(p, this.#pooled[member]);
     rt.goroutines.goexit(p, this.#gid[member]);
     this.#freeMembers.push(member);

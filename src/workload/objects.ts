@@ -8,7 +8,7 @@
 
 import type { KindTable } from "../runtime/kinds.ts";
 import type { GoRuntime } from "../runtime/runtime.ts";
-import type { Dist, PointerPart } from "../scenario/schema.ts";
+import type { Dist, Lifetime, PointerPart } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
 import { compileDist, type Sampler } from "./distributions.ts";
 
@@ -17,6 +17,9 @@ const FOREVER = 0x7fffffff;
 const MAX_SMALL = 32768;
 /** One more than the step of the largest small size. */
 const SMALL_STEPS = 134 + (MAX_SMALL >>> 7) + 1;
+
+/** Sizes up to this find their kind in a table by bytes. */
+const MAX_BY_BYTES = 4096;
 
 /** Draws kinds for one source. */
 export class KindSampler {
@@ -29,6 +32,8 @@ export class KindSampler {
   /** Kinds of small objects by step of size (see smallStep), -1 where none was drawn yet; of large ones by pages. */
   readonly #small = new Int32Array(SMALL_STEPS).fill(-1);
   readonly #large = new Map<number, number>();
+  /** Kinds of sizes as drawn, rounded to bytes; -1 where none was drawn yet. */
+  readonly #byBytes = new Int32Array(MAX_BY_BYTES + 1).fill(-1);
 
   constructor(kinds: KindTable, source: number, size: Dist, pointers: PointerPart) {
     this.#kinds = kinds;
@@ -40,6 +45,28 @@ export class KindSampler {
 
   draw(rng: Rng): number {
     return this.single >= 0 ? this.single : this.#kindOf(this.#size.sample(rng));
+  }
+
+  /** The next `n` kinds, exactly as n calls of `draw` would give them. `scratch` holds at least n numbers. */
+  fill(rng: Rng, out: Int32Array, scratch: Float64Array, n: number): void {
+    if (this.single >= 0) {
+      out.fill(this.single, 0, n);
+      return;
+    }
+    this.#size.fill(rng, scratch, n);
+    const byBytes = this.#byBytes;
+    for (let i = 0; i < n; i++) {
+      const drawn = scratch[i];
+      if (drawn >= MAX_BY_BYTES) {
+        out[i] = this.#kindOf(drawn);
+        continue;
+      }
+      // Drawn sizes are positive: adding a half and cutting is rounding.
+      const bytes = (drawn + 0.5) | 0;
+      let kind = byBytes[bytes];
+      if (kind < 0) byBytes[bytes] = kind = this.#kindOf(drawn);
+      out[i] = kind;
+    }
   }
 
   #kindOf(drawn: number): number {
@@ -86,6 +113,11 @@ function pointerBytes(size: number, pointers: PointerPart): number {
   return Math.floor(Math.min(wanted, size) / 8) * 8;
 }
 
+/** The least share of a table's objects that lie in it as they lie in memory: all, if none leave or all leave as they came. */
+export function orderOfLifetime(lifetime: Lifetime): number {
+  return lifetime.until !== "time" || lifetime.dist.kind === "constant" ? 1 : 0;
+}
+
 /** Draws ticks of death for objects that die by time, in steps of the tick at which their holder drops them. */
 export class DeathSampler {
   readonly #rt: GoRuntime;
@@ -115,6 +147,13 @@ export class DeathSampler {
     const ticksPerStep = step / this.#rt.tickNs;
     const perStep = 1 / step;
     const limit = 0x7ffffffe / ticksPerStep;
+    if (Number.isInteger(ticksPerStep)) {
+      for (let i = 0; i < n; i++) {
+        const steps = Math.ceil((nowNs + buffer[i]) * perStep);
+        out[i] = steps < limit ? steps * ticksPerStep : FOREVER;
+      }
+      return;
+    }
     for (let i = 0; i < n; i++) {
       const steps = Math.ceil((nowNs + buffer[i]) * perStep);
       out[i] = steps < limit ? Math.ceil(steps * ticksPerStep) : FOREVER;

@@ -11,9 +11,9 @@ import { SyncPool } from "../runtime/pool.ts";
 import type { G } from "../runtime/proc.ts";
 import type { ObjectGroup } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
-import { CountSampler, DeathSampler, KindSampler } from "./objects.ts";
+import { CountSampler, DeathSampler, KindSampler, orderOfLifetime } from "./objects.ts";
 import type { Context } from "./program.ts";
-import { SlotTable } from "./slottable.ts";
+import { SlotTable, tableSource } from "./slottable.ts";
 
 const ARENA_ALIGN = 64;
 const ARENA_MAX_OBJECT = 1024;
@@ -27,6 +27,8 @@ class Group {
   readonly owned: boolean;
   readonly allocator: ObjectGroup["allocator"];
   readonly pool: SyncPool | null;
+  /** CPU of drawing a size. */
+  readonly drawNs: number;
 
   constructor(ctx: Context, source: number, group: ObjectGroup, pool: SyncPool | null, dropNs: number) {
     this.count = new CountSampler(group.count);
@@ -37,6 +39,7 @@ class Group {
       : new DeathSampler(ctx.rt, group.lifetime.until === "time" ? group.lifetime.dist : null, dropNs, 1);
     this.allocator = group.allocator;
     this.pool = pool;
+    this.drawNs = ctx.program.drawNs(group.size);
   }
 }
 
@@ -50,8 +53,8 @@ export class OwnedObjects {
   #arenaKind = -1;
   #arenaBlock = 0;
   #arenaPool: SyncPool | null = null;
-  /** Who holds the objects that outlive their owner, when the oracle is simulated. */
-  #table: SlotTable | null = null;
+  /** What holds the objects that outlive their owner, and those of cache entries and goroutines. */
+  readonly table: SlotTable;
   /** Whether any object lives as long as its owner, so that owners need a number. */
   needsOwner = false;
 
@@ -62,16 +65,12 @@ export class OwnedObjects {
     this.#ctx = ctx;
     this.#name = name;
     this.#inTable = inTable;
+    this.table = new SlotTable(ctx.rt, tableSource(ctx, name), ctx.durationNs);
   }
 
   /** Slots of objects dead by `nowNs` are free again. */
   expire(nowNs: number): void {
-    this.#table?.expire(nowNs);
-  }
-
-  /** The oracle's table of this entry's objects; null when the workload runs alone. */
-  get table(): SlotTable | null {
-    return this.#table;
+    this.table.expire(nowNs);
   }
 
   get length(): number {
@@ -85,9 +84,13 @@ export class OwnedObjects {
       if (group.allocator !== "heap" && this.#pools[i] == null) this.#pools[i] = this.#newPool();
       return new Group(ctx, this.#sources[i], group, this.#pools[i] ?? null, 0);
     });
-    if (ctx.program.declared) {
-      this.#table ??= new SlotTable(ctx.rt, ctx.addSource(`${this.#name}/table`), ctx.durationNs);
-    }
+    groups.forEach(({ lifetime }, i) => {
+      const owned = lifetime.until === "owner";
+      // What a request holds by itself lies in its owner table as it was made.
+      if (owned && !this.#inTable) return;
+      const least = owned ? 0 : orderOfLifetime(lifetime);
+      ctx.rt.kinds.setOrder(this.#sources[i], () => Math.max(least, this.table.ordered));
+    });
     this.needsOwner = this.#groups.some((g) => g.owned && g.allocator === "heap") || ctx.program.declared;
     if (arenaBlock > 0 && groups.some((g) => g.allocator === "arena")) {
       this.#arenaPool ??= this.#newPool();
@@ -116,6 +119,7 @@ export class OwnedObjects {
     const rt = this.#ctx.rt;
     const of = this.#groups[group];
     const kind = of.kinds.draw(rng);
+    rt.sliceNs += of.drawNs;
     const size = rt.kinds.size[kind];
     if (of.allocator === "arena" && this.#arenaBlock > 0 && size <= ARENA_MAX_OBJECT) {
       if (holder.arenaItem < 0) this.#takeBlock(g, p, holder);
@@ -145,7 +149,7 @@ export class OwnedObjects {
     } else {
       rt.sliceNs += program.heldObjectNs;
       const death = of.death.one(rng, nowNs);
-      this.#table?.addOne(g, p, death);
+      this.table.addOne(g, p, death);
       rt.alloc(g, p, kind, death);
     }
     return size;

@@ -8,13 +8,14 @@ import { AFTER_EXIT, AFTER_RUN, PRIORITY_TIMER } from "../runtime/proc.ts";
 import type { Service, WorkloadEntry } from "../scenario/schema.ts";
 import { ArrivalProcess } from "./arrivals.ts";
 import { LatencyRecorder } from "./latency.ts";
-import type { Context, Running } from "./program.ts";
+import { type Context, type Running, startTicker } from "./program.ts";
 import { Work, WorkSpec } from "./work.ts";
 
 /** The oracle's dispatcher wakes once a millisecond; alone, the simulator takes arrivals at their own instants. */
 const DISPATCH_TICK_NS = 1e6;
 
 export function startService(ctx: Context, entry: Service): Running {
+  startTicker(ctx);
   return new ServiceRun(ctx, entry);
 }
 
@@ -27,6 +28,9 @@ class ServiceRun implements Running {
   #arrivals: ArrivalProcess;
   readonly #callback: number;
   #nextNs = 0;
+  /** The dispatcher's tick of the arrivals looked at last, and when it sees them. */
+  #tick = -1;
+  #tickSeenNs = 0;
   #stopNs: number;
   #concurrency: number;
   #handle = -1;
@@ -67,10 +71,18 @@ class ServiceRun implements Running {
     this.#handle = -1;
     this.#nextNs = next;
     if (next === Infinity || next >= this.#stopNs) return;
-    const seen = this.ctx.program.declared
-      ? Math.ceil(next / DISPATCH_TICK_NS) * DISPATCH_TICK_NS + this.ctx.rt.costs.timerSlackNs
-      : next;
-    this.#handle = this.ctx.rt.sched.fire(seen, PRIORITY_TIMER, this.#callback);
+    this.#handle = this.ctx.rt.sched.fire(this.#seen(next), PRIORITY_TIMER, this.#callback);
+  }
+
+  /** When the program notices an arrival: the oracle's dispatcher looks once a millisecond, and wakes a little late. */
+  #seen(arrivalNs: number): number {
+    if (!this.ctx.program.declared) return arrivalNs;
+    const tick = Math.ceil(arrivalNs / DISPATCH_TICK_NS) * DISPATCH_TICK_NS;
+    if (tick !== this.#tick) {
+      this.#tick = tick;
+      this.#tickSeenNs = tick + this.ctx.rt.sched.timerSlackNs();
+    }
+    return this.#tickSeenNs;
   }
 
   #arrived(_nowNs: number): void {

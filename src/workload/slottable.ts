@@ -4,14 +4,25 @@
  * The Go program that plays a scenario keeps a pointer to every live object in chunks of 8192 pointers on the Go heap,
  * reusing slots and never freeing a chunk. Those chunks are real heap and real mark work, so the simulator allocates them
  * too when it is compared with that program. All its other bookkeeping is outside the Go heap.
+ *
+ * Slots used for the first time are filled in the order in which objects are made, so a mark finds what they hold in the order
+ * of its addresses; slots used again hold neighbours of any age. How many still are in order is known in the mean only: a
+ * death takes one of them with the probability of their share. Any program that holds objects in a structure it fills and
+ * then replaces entries of is like this, so the order is kept for the workload alone, too.
  */
 import type { G } from "../runtime/proc.ts";
 import type { GoRuntime } from "../runtime/runtime.ts";
+import type { Context } from "./program.ts";
 
 const CHUNK_POINTERS = 8192;
 const FOREVER = 0x7fffffff;
 /** Deaths are counted in buckets of a millisecond, as the oracle's wheel does. */
 const BUCKET_NS = 1e6;
+
+/** The source of a table's chunks; -1 when the workload runs alone, and its tables take no memory. */
+export function tableSource(ctx: Context, name: string): number {
+  return ctx.program.declared ? ctx.addSource(`${name}/table`) : -1;
+}
 
 export class SlotTable {
   readonly #rt: GoRuntime;
@@ -23,12 +34,21 @@ export class SlotTable {
   /** The first bucket whose deaths are still to come. */
   #expiredBucket = 0;
   #live = 0;
+  /** Most slots ever used at once, and how many of those in use are used for the first time. */
+  #peak = 0;
+  #first = 0;
   #capacity = 0;
 
+  /** `source` is that of the chunks; -1 for a table that takes no memory. */
   constructor(rt: GoRuntime, source: number, durationNs: number) {
     this.#rt = rt;
-    this.#kind = rt.kinds.addTable(source, CHUNK_POINTERS * 8);
+    this.#kind = source < 0 ? -1 : rt.kinds.addTable(source, CHUNK_POINTERS * 8);
     this.#lastBucket = Math.ceil(durationNs / BUCKET_NS) + 1;
+  }
+
+  /** Share of the objects held that lie in the table as they lie in memory. */
+  get ordered(): number {
+    return this.#live > 0 ? this.#first / this.#live : 1;
   }
 
   /** Slots of objects dead by `nowNs` are free again. */
@@ -36,14 +56,25 @@ export class SlotTable {
     const until = Math.min(Math.floor(nowNs / BUCKET_NS), this.#lastBucket);
     const mask = this.#dying.length - 1;
     for (; this.#expiredBucket <= until; this.#expiredBucket++) {
-      this.#live -= this.#dying[this.#expiredBucket & mask];
+      this.release(this.#dying[this.#expiredBucket & mask]);
       this.#dying[this.#expiredBucket & mask] = 0;
     }
   }
 
   /** `n` objects with these ticks of death take slots; a full table grows by a chunk. */
   add(g: G, p: number, deaths: Int32Array, n: number): void {
-    for (let i = 0; i < n; i++) this.#schedule(deaths[i]);
+    const ticksPerBucket = BUCKET_NS / this.#rt.tickNs;
+    const expired = this.#expiredBucket;
+    let mask = this.#dying.length - 1;
+    for (let i = 0; i < n; i++) {
+      const death = deaths[i];
+      // As #schedule, which see, but for the pending deaths a table has room for.
+      const bucket = Math.ceil(death / ticksPerBucket);
+      if (bucket < expired || bucket > this.#lastBucket || bucket - expired > mask) {
+        this.#schedule(death);
+        mask = this.#dying.length - 1;
+      } else this.#dying[bucket & mask]++;
+    }
     this.hold(g, p, n);
   }
 
@@ -55,7 +86,7 @@ export class SlotTable {
 
   #schedule(death: number): void {
     if (death === FOREVER) return;
-    const bucket = Math.max(this.#expiredBucket, Math.ceil((death * this.#rt.tickNs) / BUCKET_NS));
+    const bucket = Math.max(this.#expiredBucket, Math.ceil(death / (BUCKET_NS / this.#rt.tickNs)));
     if (bucket > this.#lastBucket) return;
     if (bucket - this.#expiredBucket >= this.#dying.length) this.#growTo(bucket);
     this.#dying[bucket & (this.#dying.length - 1)]++;
@@ -73,6 +104,11 @@ export class SlotTable {
   /** `n` objects that somebody else will release take slots. */
   hold(g: G, p: number, n: number): void {
     this.#live += n;
+    if (this.#live > this.#peak) {
+      this.#first += this.#live - this.#peak;
+      this.#peak = this.#live;
+    }
+    if (this.#kind < 0) return;
     while (this.#live > this.#capacity) {
       this.#rt.alloc(g, p, this.#kind, FOREVER);
       this.#capacity += CHUNK_POINTERS;
@@ -80,6 +116,8 @@ export class SlotTable {
   }
 
   release(n: number): void {
+    if (n === 0) return;
+    this.#first -= (this.#first / this.#live) * n;
     this.#live -= n;
   }
 }

@@ -8,8 +8,8 @@ import { AFTER_PARK, AFTER_RUN, G } from "../runtime/proc.ts";
 import type { Leak, Stream, WorkloadEntry } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
 import { compileDist } from "./distributions.ts";
-import { DeathSampler, KindSampler } from "./objects.ts";
-import type { Context, Running } from "./program.ts";
+import { DeathSampler, KindSampler, orderOfLifetime } from "./objects.ts";
+import { type Context, type Running, startTicker } from "./program.ts";
 import { SlotTable } from "./slottable.ts";
 
 const BLOCK = 512;
@@ -17,11 +17,12 @@ const BLOCK = 512;
 export function startStream(ctx: Context, entry: Stream | Leak): Running {
   const source = ctx.addSource(entry.name);
   const n = entry.kind === "stream" ? entry.goroutines : 1;
-  const table = ctx.program.declared ? new SlotTable(ctx.rt, source, ctx.durationNs) : null;
+  const table = new SlotTable(ctx.rt, ctx.program.declared ? source : -1, ctx.durationNs);
   const tasks: StreamTask[] = [];
   for (let i = 0; i < n; i++) {
     const task = new StreamTask(ctx, source, entry, n, table, ctx.random.stream(`${entry.name}/${i}`));
     tasks.push(task);
+    startTicker(ctx);
     ctx.rt.sched.readyAt(task, entry.start);
   }
   return {
@@ -38,11 +39,16 @@ class StreamTask extends G {
   readonly #rng: Rng;
   readonly #source: number;
   readonly #share: number;
+  /** The next objects to allocate: when they die and, unless all are of one kind, of what kind they are. */
   readonly #deaths = new Int32Array(BLOCK);
-  readonly #table: SlotTable | null;
+  readonly #blockKinds = new Int32Array(BLOCK);
+  readonly #scratch = new Float64Array(BLOCK);
+  readonly #table: SlotTable;
   #kinds!: KindSampler;
   #death!: DeathSampler;
   #perNs = 0;
+  /** What the program does beside allocating, per object. */
+  #heldNs = 0;
   #tickNs = 1e6;
   #stopNs = Infinity;
   /** Objects due and not yet allocated; the fraction carries over. */
@@ -54,14 +60,7 @@ class StreamTask extends G {
   /** When it last woke: its next tick counts from there. */
   #wokeNs = 0;
 
-  constructor(
-    ctx: Context,
-    source: number,
-    entry: Stream | Leak,
-    share: number,
-    table: SlotTable | null,
-    rng: Rng,
-  ) {
+  constructor(ctx: Context, source: number, entry: Stream | Leak, share: number, table: SlotTable, rng: Rng) {
     super();
     this.#ctx = ctx;
     this.#source = source;
@@ -83,6 +82,11 @@ class StreamTask extends G {
     this.#kinds = new KindSampler(rt.kinds, this.#source, entry.size, entry.pointers);
     const life = entry.kind === "leak" || entry.lifetime.until !== "time" ? null : entry.lifetime.dist;
     this.#death = new DeathSampler(rt, life, entry.tick, BLOCK);
+    const table = this.#table;
+    const least = entry.kind === "leak" ? 1 : orderOfLifetime(entry.lifetime);
+    rt.kinds.setOrder(this.#source, () => Math.max(least, table.ordered));
+    const { program } = this.#ctx;
+    this.#heldNs = program.heldObjectNs + program.drawNs(entry.size);
     this.#blockAt = this.#blockEnd = 0;
   }
 
@@ -94,13 +98,14 @@ class StreamTask extends G {
 
   step(p: number, nowNs: number): number {
     const rt = this.#ctx.rt;
-    rt.beginStep(p, nowNs);
-    if (!this.#started || this.#due < 1) {
+    const woke = !this.#started || (this.#due < 1 && this.owedKind < 0);
+    rt.beginStep(this, p, nowNs);
+    if (woke) {
       this.#started = true;
       this.#accrue(nowNs);
       this.#wokeNs = nowNs;
-      this.#table?.expire(nowNs);
-      rt.sliceNs += this.#ctx.program.tickNs;
+      this.#table.expire(nowNs);
+      rt.sched.mutatorNs += this.#ctx.program.tickNs;
     }
     this.#allocate(p, nowNs);
     if (this.#due >= 1) {
@@ -117,27 +122,24 @@ class StreamTask extends G {
 
   #allocate(p: number, nowNs: number): void {
     const rt = this.#ctx.rt;
-    const heldNs = this.#ctx.program.heldObjectNs;
+    const heldNs = this.#heldNs;
     const single = this.#kinds.single;
     const run = single >= 0 && rt.kinds.tiny[single] === 0 && rt.kinds.largePages[single] === 0;
     while (this.#due >= 1 && !rt.stop) {
       if (this.#blockAt === this.#blockEnd) {
         const n = Math.min(BLOCK, Math.floor(this.#due));
         this.#death.fill(this.#rng, nowNs, this.#deaths, n);
+        if (!run) this.#kinds.fill(this.#rng, this.#blockKinds, this.#scratch, n);
         this.#blockAt = 0;
         this.#blockEnd = n;
-        this.#table?.add(this, p, this.#deaths, n);
+        this.#table.add(this, p, this.#deaths, n);
       }
-      if (run) {
-        const left = this.#blockEnd - this.#blockAt;
-        const done = rt.allocRun(this, p, single, left, this.#deaths, this.#blockAt, heldNs);
-        this.#blockAt += done;
-        this.#due -= done;
-      } else {
-        rt.alloc(this, p, this.#kinds.draw(this.#rng), this.#deaths[this.#blockAt++]);
-        rt.sliceNs += heldNs;
-        this.#due--;
-      }
+      const left = this.#blockEnd - this.#blockAt;
+      const done = run
+        ? rt.allocRun(this, p, single, left, this.#deaths, this.#blockAt, heldNs)
+        : rt.allocEach(this, p, this.#blockKinds, this.#deaths, this.#blockAt, this.#blockEnd, heldNs);
+      this.#blockAt += done;
+      this.#due -= done;
     }
   }
 }

@@ -91,7 +91,7 @@ export abstract class Work extends G {
   step(p: number, nowNs: number): number {
     const { spec } = this;
     const { rt } = spec.ctx;
-    rt.beginStep(p, nowNs);
+    rt.beginStep(this, p, nowNs);
     switch (this.#stage) {
       case STAGE_BEGIN:
         this.#begin(p, nowNs);

@@ -18,7 +18,7 @@ async function run(workload: string, head = "duration: 1s\nsample_interval: 50ms
   const text = `name: t\n${head}workload:\n${workload}`;
   const loaded = loadScenario(text, "t.yaml");
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors));
-  return runOracle(program, loaded.scenarios[0], 1);
+  return runOracle(program, loaded.scenarios[0], 1, false);
 }
 
 describe.skipIf(program === "")(

@@ -30,6 +30,7 @@ const columns = [
 const result: OracleResult = oracleResult.parse({
   go_version: "go1.26.0",
   gomaxprocs: 2,
+  real_time: true,
   duration_ns: 2e9,
   offheap_bytes: 1,
   offheap_faults: 1,
@@ -96,6 +97,7 @@ describe("a recording", () => {
     cpu: "a",
     cpus: 2,
     kernel: "Linux 6.1",
+    scheduling: "normal" as const,
     date: "2026-01-01",
     command: "c",
   };

@@ -259,12 +259,21 @@ const noGc: MarkScheduling = {
   workerStopped: () => {},
   workerExitNs: () => Infinity,
   assist: () => 0,
+  flushAssistCredit: () => {},
   assistDone: () => {},
   triggered: () => false,
 };
 
 function scheduler(procs: number): Scheduler {
-  const sched = new Scheduler(procs, procs, 0, 0);
+  const sched = new Scheduler({
+    nprocs: procs,
+    cpus: procs,
+    wakeNs: () => 0,
+    timerSlackNs: () => 0,
+    switchNs: 0,
+    wakerNs: 0,
+    coldNs: 0,
+  });
   sched.attach(noGc);
   return sched;
 }
@@ -291,20 +300,16 @@ describe("the background scavenger", () => {
     let worked = 0;
     let slept = 0;
     const costNs = (bytes: number) => Math.ceil(bytes / 4096) * v.nsPerPage;
-    const s = new Noting(
-      sched,
-      {
-        scavenge: (nbytes) => {
-          const bytes = Math.min(nbytes, available);
-          available -= bytes;
-          worked += costNs(bytes);
-          return bytes;
-        },
-        costNs,
-        shouldStop: () => available <= stopAt,
+    const s = new Noting(sched, {
+      scavenge: (nbytes) => {
+        const bytes = Math.min(nbytes, available);
+        available -= bytes;
+        worked += costNs(bytes);
+        return bytes;
       },
-      0,
-    );
+      costNs,
+      shouldStop: () => available <= stopAt,
+    });
     for (const run of v.runs) {
       available = run.work;
       stopAt = run.stopAt;
@@ -321,18 +326,14 @@ describe("the background scavenger", () => {
   test("waking it early shortens its sleep, and a scavenger at work is not woken twice", () => {
     const sched = scheduler(1);
     let available = 1e9;
-    const s = new Noting(
-      sched,
-      {
-        scavenge: (nbytes) => {
-          available -= nbytes;
-          return nbytes;
-        },
-        costNs: (bytes) => bytes,
-        shouldStop: () => available <= 0,
+    const s = new Noting(sched, {
+      scavenge: (nbytes) => {
+        available -= nbytes;
+        return nbytes;
       },
-      0,
-    );
+      costNs: (bytes) => bytes,
+      shouldStop: () => available <= 0,
+    });
     expect(s.wake()).toBe(true);
     expect(s.wake()).toBe(false);
     sched.run(50e6);
@@ -355,7 +356,7 @@ describe("goals and a heap", () => {
     const rules = rulesFor(version);
     const r = rig(version, { os: memory, pages: new PageAlloc(rules) });
     const sched = scheduler(1);
-    const scavenger = new Scavenger({ sched, heap: r.heap, nsPerPage: 300, timerSlackNs: 0 });
+    const scavenger = new Scavenger({ sched, heap: r.heap, nsPerPage: 300 });
     return { ...r, memory, sched, scavenger };
   }
 

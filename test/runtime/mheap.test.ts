@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { Memory } from "../../src/os/memory.ts";
-import { classSnapshot, fragmentation, heapTruth } from "../../src/runtime/heapreport.ts";
+import { classSnapshot, componentSnapshot, fragmentation, heapTruth } from "../../src/runtime/heapreport.ts";
 import { forever } from "../../src/runtime/owners.ts";
 import { tinySpanClass } from "../../src/runtime/sizeclasses.ts";
 import type { Version } from "../../src/runtime/version.ts";
+import { RandomStreams } from "../../src/sim/rng.ts";
 import { allocMany, collect, finishCycle, rig, sweepAll } from "./heapharness.ts";
 
 const MiB = 2 ** 20;
@@ -379,35 +380,52 @@ describe("pages", () => {
   });
 });
 
+/** Counts the faults of the heap's own pages. */
+class CountingMemory extends Memory {
+  heapFaults = 0;
+
+  constructor() {
+    super({ fileBytes: 0, otherBytes: 0, faults: 0 });
+  }
+
+  override touch(startByte: number, endByte: number): number {
+    const faults = super.touch(startByte, endByte);
+    this.heapFaults += faults;
+    return faults;
+  }
+}
+
 describe("residency", () => {
   test("pages become resident as slots are written, and stay so while the span lives", () => {
-    const memory = new Memory({ fileBytes: 0, otherBytes: 0, faults: 0 });
+    const memory = new CountingMemory();
     const r = rig("1.25", { os: memory });
     const k = r.kinds.add(0, 64, 0);
     const before = memory.residentBytes();
     allocMany(r, 0, k, 1, 5);
-    expect(r.heap.work.pagesFaulted).toBe(1);
+    expect(memory.heapFaults).toBe(1);
     allocMany(r, 0, k, 63, 5);
-    expect(r.heap.work.pagesFaulted).toBe(1);
+    expect(memory.heapFaults).toBe(1);
     allocMany(r, 0, k, 1, 5);
-    expect(r.heap.work.pagesFaulted).toBe(2);
+    expect(memory.heapFaults).toBe(2);
     collect(r, 10);
     sweepAll(r);
     allocMany(r, 0, k, 128, 15);
-    expect(r.heap.work.pagesFaulted).toBe(2);
+    expect(memory.heapFaults).toBe(2);
     expect(memory.residentBytes() - before).toBeGreaterThanOrEqual(8192);
   });
 
   test("Go 1.26 writes a span's mark bits when it is made: its second page at once", () => {
-    const r = rig("1.26", { os: new Memory({ fileBytes: 0, otherBytes: 0, faults: 0 }) });
+    const memory = new CountingMemory();
+    const r = rig("1.26", { os: memory });
     allocMany(r, 0, r.kinds.add(0, 64, 0), 1, 5);
-    expect(r.heap.work.pagesFaulted).toBe(2);
+    expect(memory.heapFaults).toBe(2);
   });
 
   test("a large object is resident throughout", () => {
-    const r = rig("1.26", { os: new Memory({ fileBytes: 0, otherBytes: 0, faults: 0 }) });
+    const memory = new CountingMemory();
+    const r = rig("1.26", { os: memory });
     allocMany(r, 0, r.kinds.add(0, MiB, 0), 1, 5);
-    expect(r.heap.work.pagesFaulted).toBe(256);
+    expect(memory.heapFaults).toBe(256);
   });
 });
 
@@ -516,4 +534,84 @@ describe("reports", () => {
 
 test("the tiny span class is 16 bytes, noscan", () => {
   expect(tinySpanClass).toBe(5);
+});
+
+describe("tiny objects in runs", () => {
+  test("lie, die and count as when they are made one by one", () => {
+    const rng = new RandomStreams(7).stream("tiny");
+    const one = rig("1.26", { procs: 2 });
+    const run = rig("1.26", { procs: 2 });
+    const kindsOf = (r: typeof one): number[] => [1, 2, 3, 4, 7, 8, 12, 15].map((n) => r.kinds.add(0, n, 0));
+    const ids = kindsOf(one);
+    expect(kindsOf(run)).toEqual(ids);
+    for (let cycle = 0; cycle < 5; cycle++) {
+      for (let batch = 0; batch < 40; batch++) {
+        const n = 1 + (rng.u32() % 300);
+        const p = rng.u32() & 1;
+        const kinds = Int32Array.from({ length: n }, () => ids[rng.u32() % ids.length]);
+        const deaths = Int32Array.from({ length: n }, () => cycle * 100 + 1 + (rng.u32() % 150));
+        for (let i = 0; i < n; i++) allocMany(one, p, kinds[i], 1, deaths[i]);
+        for (let i = 0; i < n; ) {
+          const done = run.heap.allocTinyRun(p, kinds, deaths, i, n);
+          i += done;
+          if (i < n) run.heap.refill(p, tinySpanClass);
+        }
+      }
+      for (const r of [one, run]) {
+        collect(r, cycle * 100 + 100);
+        sweepAll(r);
+        r.heap.checkInvariants();
+      }
+      expect(run.heap.stats).toEqual(one.heap.stats);
+      // Millions of slots: compared as bytes.
+      const bytes = (r: typeof one): Buffer[] => r.heap.slots.death.map((slots) => Buffer.from(slots.buffer));
+      expect(Buffer.concat(bytes(run)).equals(Buffer.concat(bytes(one)))).toBe(true);
+      expect(run.kinds.allocated).toEqual(one.kinds.allocated);
+    }
+    expect(one.heap.stats.mallocs).toBeGreaterThan(10_000);
+  });
+});
+
+test("each component tells what it holds and has done", () => {
+  const r = rig("1.26", { procs: 2 });
+  const k = r.kinds.add(0, 64, 0);
+  const spc = r.kinds.spc[k];
+  allocMany(r, 0, k, 3 * 126 + 1, forever);
+  allocMany(r, 1, k, 26, forever);
+  allocMany(r, 1, r.kinds.add(0, 5, 0), 1, forever);
+  allocMany(r, 1, r.kinds.add(0, 100_000, 0), 1, forever);
+  const before = componentSnapshot(r.heap);
+  expect(before.mcaches).toEqual([
+    { p: 0, cached_spans: 1, free_slot_bytes: 125 * 64, tiny_offset_bytes: 16, refills: 4, flushes: 0 },
+    {
+      p: 1,
+      cached_spans: 2,
+      free_slot_bytes: 100 * 64 + 503 * 16,
+      tiny_offset_bytes: 5,
+      refills: 2,
+      flushes: 0,
+    },
+  ]);
+  const lists = { partial_swept: 0, partial_unswept: 0, full_swept: 3, full_unswept: 0 };
+  expect(before.mcentrals).toContainEqual({ spanclass: spc, elemsize: 64, noscan: true, ...lists });
+  // Four of P 0, two of P 1, and the large object's 13 pages.
+  expect(before.mheap).toMatchObject({
+    spans_in_use: 7,
+    pages_in_use: 6 + 13,
+    spans_allocated: 7,
+    large_allocs: 1,
+  });
+  r.heap.flushAllMcaches();
+  const after = componentSnapshot(r.heap);
+  expect(after.mcaches.map((c) => [c.cached_spans, c.flushes])).toEqual([
+    [0, 1],
+    [0, 1],
+  ]);
+  expect(after.mcentrals).toContainEqual({
+    spanclass: spc,
+    elemsize: 64,
+    noscan: true,
+    ...lists,
+    partial_swept: 2,
+  });
 });

@@ -36,6 +36,7 @@ class NoMarking implements MarkScheduling {
   assist(): number {
     return 0;
   }
+  flushAssistCredit(): void {}
   assistDone(): void {}
   triggered(_g: G, p: number): boolean {
     return this.onTrigger(p);
@@ -69,8 +70,15 @@ const work =
     return ns;
   };
 
-function setup(procs: number, cpus = procs) {
-  const sched = new Scheduler(procs, cpus, WAKE_NS, SWITCH_NS);
+function setup(procs: number, cpus = procs, overhead = { wakerNs: 0, coldNs: 0 }) {
+  const sched = new Scheduler({
+    nprocs: procs,
+    cpus,
+    wakeNs: () => WAKE_NS,
+    timerSlackNs: () => WAKE_NS,
+    switchNs: SWITCH_NS,
+    ...overhead,
+  });
   const gc = new NoMarking();
   sched.attach(gc);
   const log: Task["log"] = [];
@@ -90,6 +98,36 @@ describe("runnable goroutines", () => {
       ["c", 0, first + 2 * (1000 + SWITCH_NS)],
     ]);
     expect(sched.mutatorNs).toBe(3 * (1000 + SWITCH_NS));
+  });
+
+  test("pay for a cold CPU, and for waking the next thread, before their first step", () => {
+    const { sched, log, task } = setup(2, 2, { wakerNs: 300, coldNs: 5000 });
+    for (const name of ["a", "b"]) sched.ready(task(name, work(1e6)));
+    sched.run(5e6);
+    expect(log).toEqual([
+      ["a", expect.any(Number), WAKE_NS + SWITCH_NS + 5000 + 300],
+      ["b", expect.any(Number), 2 * WAKE_NS + SWITCH_NS + 5000],
+    ]);
+  });
+
+  test("stop the world when a step asks for it, and go on after it", () => {
+    const { sched, log, task } = setup(2);
+    const stops: number[] = [];
+    sched.ready(task("other", work(1e6)));
+    const stopper = task("stopper", (t) => {
+      t.stopNs = 40_000;
+      t.after = AFTER_EXIT;
+      return 0;
+    });
+    stopper.worldStopped = (now) => stops.push(now);
+    sched.call(500_000, 0, () => sched.ready(stopper));
+    sched.run(5e6);
+    const asked = 500_000 + WAKE_NS + SWITCH_NS;
+    expect(log.map(([name]) => name)).toEqual(["other", "stopper"]);
+    expect(stops).toEqual([asked + 40_000]);
+    // The other's million nanoseconds are all spent, whatever came between.
+    expect(sched.mutatorNs).toBe(1e6 + 3 * SWITCH_NS);
+    expect(sched.stoppedUntilNs).toBe(-1);
   });
 
   test("wake one thread at a time, each waking the next", () => {

@@ -426,7 +426,7 @@ describe("settings that contradict each other", () => {
     );
     expect(rest("interventions: [{at: 10s, do: gc}, {at: 1s, do: gcc, every: 0}]\n")).toMatchInlineSnapshot(`
       "5:22 interventions.0.at: is not before the end of the run (10s)
-      5:49 interventions.1.do: expected \`gc\`, got "gcc" (did you mean \`gc\`?)
+      5:49 interventions.1.do: expected \`gc\` or \`read_mem_stats\`, got "gcc" (did you mean \`gc\`?)
       5:61 interventions.1.every: must be longer than 0"
     `);
   });

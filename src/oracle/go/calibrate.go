@@ -5,6 +5,7 @@
 package main
 
 import (
+	"math"
 	"runtime"
 	"runtime/metrics"
 	"sync/atomic"
@@ -21,6 +22,7 @@ func calibrate(in value) {
 	w.raw("{")
 	w.key("go_version")
 	w.text(runtime.Version())
+	w.flag("real_time", realTime)
 	what := in.get("what")
 	switch {
 	case what.is("malloc"):
@@ -112,7 +114,7 @@ func collect(w *writer, reps int) {
 	w.field("heap_bytes", number(markCPU[6].Value))
 }
 
-// calibrateMark holds objects of one kind in slot chunks, in random order, and collects.
+// calibrateMark holds objects of one kind in slot chunks, in the order of their making or in none, and collects.
 func calibrateMark(w *writer, in value) {
 	size, pointers := in.get("size").number(64), in.get("pointers").number(0)
 	n := int(in.get("objects").number(0))
@@ -335,11 +337,67 @@ func calibrateSched(w *writer) {
 	w.series("switch_ns", swap)
 	w.series("grow_ns_per_byte", grow)
 	w.series("slack_ns", slack)
+	wake, waker := wakeLatency()
+	w.series("wake_ns", wake)
+	w.series("waker_ns", waker)
+	w.series("cold_ns", coldStart())
+	w.series("read_quiet_ns", readMemStats())
+	for i := 1; i < runtime.GOMAXPROCS(0); i++ {
+		starts.push(uint64(roleCompute), 0)
+		go run()
+	}
+	w.series("read_preempting_ns", readMemStats())
 	w.series("tick_cpu_ns", tick)
 	w.field("frame_bytes", float64(frameBytes))
 }
 
-var growNs, growBytes float64
+// wakeLatency starts goroutines while the other Ps are idle and this one goes on: how long until another thread runs
+// one, and how long the waking thread is busy with it. Starting a goroutine is in both, and next to nothing.
+func wakeLatency() (wake, waker []float64) {
+	if runtime.GOMAXPROCS(0) == 1 {
+		return []float64{0}, []float64{0}
+	}
+	for i := 0; i < 200; i++ {
+		time.Sleep(3 * time.Millisecond)
+		atomic.StoreInt64(&wokenAt, 0)
+		starts.push(uint64(roleStamp), 0)
+		start := nanotime()
+		go run()
+		waker = append(waker, float64(nanotime()-start))
+		for atomic.LoadInt64(&wokenAt) == 0 {
+		}
+		wake = append(wake, float64(wokenAt-start))
+	}
+	return wake, waker
+}
+
+func readMemStats() (list []float64) {
+	for i := 0; i < 200; i++ {
+		time.Sleep(3 * time.Millisecond)
+		start := nanotime()
+		runtime.ReadMemStats(&atEnd)
+		list = append(list, float64(nanotime()-start))
+	}
+	return list
+}
+
+// coldStart is what the same few allocations take longer right after a sleep than right after themselves.
+func coldStart() (list []float64) {
+	for i := 0; i < 200; i++ {
+		time.Sleep(time.Millisecond)
+		start := nanotime()
+		timeObjects(40, 96, nil)
+		first := nanotime()
+		timeObjects(40, 96, nil)
+		list = append(list, float64(first-start-(nanotime()-first)))
+	}
+	return list
+}
+
+var (
+	growNs, growBytes float64
+	wokenAt           int64
+)
 
 func growStack(bytes uint64) {
 	start := nanotime()
@@ -408,13 +466,54 @@ func calibrateProgram(w *writer) {
 		}
 		request = append(request, float64(nanotime()-start)/10_000)
 	}
+	// Look-ups that find their entry, in a cache of more entries than the processor's caches hold.
+	const keys, lookups = 1 << 18, 100_000
+	g.count = dist{kind: distConstant, a: 1}
+	c.ngroups = 1
+	c.keys, c.skew, c.maxEntries, c.maxBytes = keys, 0.8, keys, math.Inf(1)
+	s.initCache()
+	for key := int32(0); key < keys; key++ {
+		s.insert(c, key, 0, &r)
+	}
+	popular := newZipf(c.keys, c.skew)
+	var lookup []float64
+	for i := 0; i < reps; i++ {
+		start := nanotime()
+		for k := 0; k < lookups; k++ {
+			s.lookup(c, &popular, 0, &r)
+		}
+		lookup = append(lookup, float64(nanotime()-start)/lookups)
+	}
 	durationNs = saved
+	w.series("lookup_ns", lookup)
+	w.series("uniform_ns", timeDraws(dist{kind: distUniform, a: 10, b: 20}, &r))
+	w.series("exponential_ns", timeDraws(dist{kind: distExponential, a: 10}, &r))
+	w.series("lognormal_ns", timeDraws(dist{kind: distLognormal, a: 10, b: 0.5}, &r))
+	w.series("power_ns", timeDraws(dist{kind: distWeibull, a: 10, b: 0.5}, &r))
 	w.series("hold_ns", hold)
 	w.series("drop_ns", drop)
 	w.series("bare_ns", bare)
 	w.series("owned_ns", owned)
 	w.series("request_ns", request)
 }
+
+// timeDraws measures one random number of a distribution.
+func timeDraws(d dist, r *rng) (list []float64) {
+	const draws = 100_000
+	for i := 0; i < 7; i++ {
+		sum := 0.0
+		start := nanotime()
+		for k := 0; k < draws; k++ {
+			sum += d.sample(r)
+		}
+		list = append(list, float64(nanotime()-start)/draws)
+		drawn = sum
+	}
+	return list
+}
+
+// drawn keeps the compiler from leaving the draws out.
+var drawn float64
 
 // --- the process before its workload ---
 

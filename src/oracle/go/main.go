@@ -1,7 +1,7 @@
 // The oracle: plays a resolved gomemsim scenario on the real Go runtime and reports what the runtime's own statistics say.
 //
 // Input, on stdin: {"mode": "run", "seed": 1, "scenario": {...}}, the scenario resolved by `gomemsim check` (numbers are
-// bytes, nanoseconds and per second), or {"mode": "calibrate"}. GOGC, GOMAXPROCS and GODEBUG=gctrace=1 come from the
+// bytes, nanoseconds and per second), or {"mode": "calibrate"}; "real_time" asks for real-time scheduling. GOGC, GOMAXPROCS and GODEBUG=gctrace=1 come from the
 // environment. Output, on stdout: one JSON object. Linux, 64-bit.
 //
 // The heap under test should hold the scenario's objects and as little else as possible, so this program imports neither
@@ -18,6 +18,7 @@ import (
 
 func main() {
 	input := readInput()
+	realTime = input.get("real_time").bool() && beRealTime()
 	initTypes()
 	starts.init(1024)
 	calibrateSpin()
@@ -68,8 +69,11 @@ func main() {
 	interventions := scenario.get("interventions").items()
 	for v, ok := interventions.next(); ok; v, ok = interventions.next() {
 		at, every := int64(v.get("at").number(0)), int64(v.get("every").number(0))
-		packed := (*[2]int64)(offheapAlloc(16))
+		packed := (*[3]int64)(offheapAlloc(24))
 		packed[0], packed[1] = at, every
+		if v.get("do").is("read_mem_stats") {
+			packed[2] = 1
+		}
 		start(roleIntervention, nil, uint64(uintptr(unsafe.Pointer(packed))))
 	}
 	for k := int64(1); k*interval <= durationNs; k++ {
@@ -81,17 +85,26 @@ func main() {
 	syscall.Exit(0)
 }
 
-// intervene makes the runtime collect at a time, once or periodically.
+// intervene makes the runtime collect, or tell its statistics, at a time, once or periodically.
 func intervene(packed uint64) {
-	plan := (*[2]int64)(unsafe.Pointer(uintptr(packed)))
+	plan := (*[3]int64)(unsafe.Pointer(uintptr(packed)))
 	for at := plan[0]; at < durationNs; at += plan[1] {
 		sleepUntil(at)
-		runtime.GC()
+		if plan[2] == 1 {
+			start := nanotime()
+			runtime.ReadMemStats(&atEnd)
+			readLatency.record(nanotime() - start)
+		} else {
+			runtime.GC()
+		}
 		if plan[1] == 0 {
 			return
 		}
 	}
 }
+
+// readLatency is how long the calls of runtime.ReadMemStats took.
+var readLatency histogram
 
 func readInput() value {
 	in := newRegion(256 << 20)

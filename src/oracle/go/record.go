@@ -183,6 +183,15 @@ func (w *writer) field(name string, x float64) {
 	w.num(x)
 }
 
+func (w *writer) flag(name string, on bool) {
+	w.key(name)
+	if on {
+		w.raw("true")
+	} else {
+		w.raw("false")
+	}
+}
+
 func (w *writer) num(x float64) {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		w.raw("null")
@@ -233,6 +242,22 @@ func (w *writer) flush() {
 	}
 }
 
+func (w *writer) latency(name string, h *histogram) {
+	if h.count == 0 {
+		return
+	}
+	w.key(name)
+	w.raw("{")
+	w.field("mean", float64(h.sumNs)/float64(h.count))
+	w.field("p50", h.percentile(0.5))
+	w.field("p90", h.percentile(0.9))
+	w.field("p95", h.percentile(0.95))
+	w.field("p99", h.percentile(0.99))
+	w.field("p999", h.percentile(0.999))
+	w.field("max", float64(h.maxNs))
+	w.raw("}")
+}
+
 func names(first []string, list []metrics.Sample) []string {
 	for i := range list {
 		first = append(first, list[i].Name)
@@ -251,6 +276,7 @@ func report() {
 	w.key("go_version")
 	w.text(runtime.Version())
 	w.field("gomaxprocs", float64(runtime.GOMAXPROCS(0)))
+	w.flag("real_time", realTime)
 	w.field("duration_ns", float64(durationNs))
 	w.field("offheap_bytes", float64(ownBytes))
 	w.field("offheap_faults", float64(ownFaults))
@@ -313,20 +339,11 @@ func report() {
 			w.field("hits", float64(s.cache.hits))
 			w.field("entries", float64(s.cache.count))
 		}
-		if h := s.latency; h.count > 0 {
-			w.key("latency_ns")
-			w.raw("{")
-			w.field("mean", float64(h.sumNs)/float64(h.count))
-			w.field("p50", h.percentile(0.5))
-			w.field("p90", h.percentile(0.9))
-			w.field("p99", h.percentile(0.99))
-			w.field("p999", h.percentile(0.999))
-			w.field("max", float64(h.maxNs))
-			w.raw("}")
-		}
+		w.latency("latency_ns", s.latency)
 		w.close("}")
 	}
 	w.raw("]")
+	w.latency("read_mem_stats_ns", &readLatency)
 	w.table("samples", &samples, names([]string{"t_ns", "rss_bytes", "page_faults"}, sampled[:]))
 	w.table("cycles", &cycles, names([]string{"t_ns"}, perCycle[:]))
 	w.raw("}\n")

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -79,10 +80,26 @@ func spin(n uint64) uint64 {
 	return x
 }
 
-// compute uses ns of CPU time: a number of iterations, not a wait for the clock, so being preempted is not counted.
+const (
+	// computeStepNs of work lie between two looks at the clock.
+	computeStepNs = 10_000
+	// A step that took this much longer was interrupted: the thread, or the goroutine, did not have a CPU all the time.
+	computeInterrupted = 3
+)
+
+// compute uses ns of CPU time. How fast the CPU is just now is seen by the clock, step by step, as it changes with
+// temperature and neighbours; time in which the goroutine did not run is not counted, but for interruptions of a few
+// microseconds.
 func compute(ns float64) {
-	if ns > 0 {
-		spin(uint64(ns * spinsPerNs))
+	for ns > 0 {
+		step := math.Min(ns, computeStepNs)
+		start := nanotime()
+		spin(uint64(step * spinsPerNs))
+		took := float64(nanotime() - start)
+		if took > computeInterrupted*step {
+			took = step
+		}
+		ns -= math.Max(1, took)
 	}
 }
 
@@ -173,6 +190,8 @@ const (
 	roleFinish
 	roleYield
 	roleGrow
+	roleStamp
+	roleCompute
 )
 
 // starts holds what new goroutines are to do. All run the same function without arguments, so starting one leaves no
@@ -217,5 +236,11 @@ func run() {
 		atomic.StoreInt64(&finished, 1)
 	case roleGrow:
 		growStack(arg)
+	case roleCompute:
+		for {
+			compute(1e6)
+		}
+	case roleStamp:
+		atomic.StoreInt64(&wokenAt, nanotime())
 	}
 }

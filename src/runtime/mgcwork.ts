@@ -1,0 +1,190 @@
+/**
+ * The order in which a mark's work is done, and the units it comes in.
+ *
+ * Models mgcwork.go, and the loops of mgcmark.go (gcDrain, gcDrainN), of Go 1.26 as far as time depends on them. Roots go
+ * first. They lead to the objects in work buffers: those with pointers and too big for mark bits in their span (over 512
+ * bytes). The tables through which a program reaches most of its objects are among them, and come first. Only when no such
+ * object is left are the spans of small objects scanned (the Green Tea queue). What is found while scanning is marked at
+ * once, so a byte of a table, each pointer of which leads to an object not seen before, costs many times what a byte of
+ * another object does: assists early in a mark take longest for the same work.
+ *
+ * An object is scanned whole (up to an oblet), whoever scans it: an assist that owes less does the rest too, and a worker's
+ * credit arrives only when it is done. `lump` is the size of such a unit; it is what a byte of the phase's work is part of
+ * on average.
+ *
+ * Simplified: Go looks in a P's own buffer, then in its own queue of spans, then in those of others, and an assist takes roots
+ * last; here the phases follow one another. A phase is over for all Ps at once (buffers are stacks: what a table has led to is really scanned before the
+ * next table of the same buffer); within a phase all units are alike. Before 1.26, without span queues, all objects are in work
+ * buffers; the order is the same here.
+ */
+import { type CostCurve, curveAt, type MarkCosts, type RuntimeCosts } from "./costs.ts";
+import { BIG_NOSCAN, BIG_SCAN, type MarkTotals, SHARE_STEPS, SMALL_NOSCAN, SMALL_SCAN } from "./mgcmark.ts";
+
+/** rootBlockBytes: globals are scanned in jobs of this size. */
+const ROOT_BLOCK_BYTES = 256 << 10;
+
+const ROOTS = 0;
+const TABLES = 1;
+const BIG = 2;
+const SPANS = 3;
+const PHASES = 4;
+
+export interface RootWork {
+  readonly globalsBytes: number;
+  readonly stackBytes: number;
+  readonly stacks: number;
+}
+
+/** What spans marked in part cost beyond their objects. */
+function sparseNs(shares: Float64Array, perSpanNs: CostCurve): number {
+  let ns = 0;
+  for (let i = 1; i <= SHARE_STEPS; i++)
+    if (shares[i] > 0) ns += shares[i] * curveAt(perSpanNs, i / SHARE_STEPS);
+  return ns;
+}
+
+/** Finding an object is marking it; if it has pointers, it is visited later: what its curve is above those without. */
+function splitCosts(
+  costs: MarkCosts,
+  walked: number,
+): { findNs: number; findBigNs: number; visitNs: number; visitBigNs: number } {
+  const findNs = curveAt(costs.noscanObjectNs, walked);
+  const findBigNs = curveAt(costs.noscanBigObjectNs, walked);
+  return {
+    findNs,
+    findBigNs,
+    visitNs: Math.max(0, curveAt(costs.scanObjectNs, walked) - findNs),
+    visitBigNs: Math.max(0, curveAt(costs.scanBigObjectNs, walked) - findBigNs),
+  };
+}
+
+/** All work of one mark. Progress through it is counted in CPU nanoseconds, of all workers and assists together. */
+export class MarkWork {
+  totalNs = 0;
+  /** Scan work of the heap: what heapScanWork will reach. */
+  heapWork = 0;
+  readonly #ns = new Float64Array(PHASES);
+  readonly #work = new Float64Array(PHASES);
+  readonly #lump = new Float64Array(PHASES);
+  /** Result of `take`. */
+  takenNs = 0;
+  takenWork = 0;
+
+  plan(totals: MarkTotals, roots: RootWork, costs: RuntimeCosts): void {
+    const walked = totals.spanBytes;
+    const { objects } = totals;
+    const random = splitCosts(costs.markRandom, walked);
+    const ordered = splitCosts(costs.markOrdered, walked);
+    let findNs = 0;
+    let visitSmallNs = 0;
+    let visitBigNs = 0;
+    for (const [share, split] of [
+      [totals.sortObjects.map((n, i) => n - totals.sortOrdered[i]), random],
+      [totals.sortOrdered, ordered],
+    ] as const) {
+      findNs +=
+        (share[SMALL_NOSCAN] + share[SMALL_SCAN]) * split.findNs +
+        (share[BIG_NOSCAN] + share[BIG_SCAN]) * split.findBigNs;
+      visitSmallNs += share[SMALL_SCAN] * split.visitNs;
+      visitBigNs += share[BIG_SCAN] * split.visitBigNs;
+    }
+    findNs +=
+      sparseNs(totals.noscanShares, costs.markRandom.sparseNoscanSpanNs) +
+      sparseNs(totals.orderedNoscanShares, costs.markOrdered.sparseNoscanSpanNs);
+    visitSmallNs +=
+      sparseNs(totals.scanShares, costs.markRandom.sparseScanSpanNs) +
+      sparseNs(totals.orderedScanShares, costs.markOrdered.sparseScanSpanNs);
+    // Every object is found through a pointer, wherever that one is.
+    const pointerNs = curveAt(costs.pointerNs, walked);
+    findNs += objects * pointerNs;
+    // Scanning its bytes, pointers to objects marked already among them.
+    const scanNs =
+      totals.pointers * pointerNs +
+      Math.max(0, totals.scanBytes - totals.pointerBytes) * curveAt(costs.scanNsPerByte, walked);
+
+    // Small tables lie in spans; what they do not hold is found through big ones, if there are any.
+    const bySmall = totals.smallTableBytes / 8;
+    const byBig = Math.min(Math.max(0, objects - bySmall), totals.bigTableBytes / 8);
+    const foundInTables = objects > 0 ? byBig / objects : 0;
+
+    const share = (bytes: number): number => (totals.scanBytes > 0 ? bytes / totals.scanBytes : 0);
+    const { bigScanBytes, bigTableBytes } = totals;
+    const bigOtherBytes = Math.max(0, bigScanBytes - bigTableBytes);
+
+    this.#work[ROOTS] = roots.globalsBytes + roots.stackBytes;
+    this.#ns[ROOTS] =
+      costs.cycleNs +
+      roots.stackBytes * costs.stackScanNsPerByte +
+      roots.stacks * costs.markGoroutineNs +
+      roots.globalsBytes * costs.globalsScanNsPerByte;
+    this.#lump[ROOTS] = Math.min(roots.globalsBytes, ROOT_BLOCK_BYTES);
+    this.#work[TABLES] = bigScanBytes - bigOtherBytes;
+    this.#ns[TABLES] = findNs * foundInTables;
+    this.#lump[TABLES] = bigTableBytes > 0 ? totals.bigTableSquares / bigTableBytes : 0;
+    this.#work[BIG] = bigOtherBytes;
+    this.#ns[BIG] = visitBigNs + scanNs * share(bigOtherBytes);
+    this.#lump[BIG] = bigOtherBytes > 0 ? totals.bigOtherSquares / bigOtherBytes : 0;
+    this.#work[SPANS] = totals.scanBytes - bigScanBytes;
+    this.#ns[SPANS] = findNs * (1 - foundInTables) + visitSmallNs + scanNs * (1 - share(bigOtherBytes));
+    this.#lump[SPANS] = 0;
+    // A phase without time cannot have work that takes any.
+    for (let i = 0; i < PHASES; i++) this.#ns[i] = Math.max(1, this.#ns[i]);
+    this.totalNs = this.#ns[ROOTS] + this.#ns[TABLES] + this.#ns[BIG] + this.#ns[SPANS];
+    this.heapWork = totals.scanBytes;
+  }
+
+  #phaseAt(doneNs: number): number {
+    let end = 0;
+    for (let phase = ROOTS; phase < SPANS; phase++) {
+      end += this.#ns[phase];
+      if (doneNs < end) return phase;
+    }
+    return SPANS;
+  }
+
+  /** Scan work done when `doneNs` of the CPU time are spent. */
+  workAt(doneNs: number): number {
+    let work = 0;
+    let left = doneNs;
+    for (let i = 0; i < PHASES; i++) {
+      if (left <= this.#ns[i]) return work + (left / this.#ns[i]) * this.#work[i];
+      left -= this.#ns[i];
+      work += this.#work[i];
+    }
+    return work;
+  }
+
+  /** Bytes of work in the unit that is scanned at `doneNs`; 0 where units are too small to matter. */
+  lumpAt(doneNs: number): number {
+    return this.#lump[this.#phaseAt(doneNs)];
+  }
+
+  /** CPU time of `work` bytes of work at the pace of `doneNs`. */
+  nsFor(work: number, doneNs: number): number {
+    const phase = this.#phaseAt(doneNs);
+    return this.#work[phase] > 0 ? (work / this.#work[phase]) * this.#ns[phase] : this.#ns[phase];
+  }
+
+  /**
+   * gcDrainN: whole units of work from `doneNs` on until they are at least `work`, or nothing is left. Sets `takenNs`
+   * and `takenWork`.
+   */
+  take(doneNs: number, work: number): void {
+    let before = doneNs;
+    let need = work;
+    this.takenNs = 0;
+    this.takenWork = 0;
+    for (let i = 0; i < PHASES && need > 0; i++) {
+      const ns = this.#ns[i] - before;
+      before = Math.max(0, before - this.#ns[i]);
+      if (ns <= 0) continue;
+      const left = (ns / this.#ns[i]) * this.#work[i];
+      const lump = this.#lump[i];
+      const wanted = lump > 0 ? Math.ceil(need / lump) * lump : need;
+      const taken = Math.min(wanted, left);
+      this.takenNs += left > 0 ? ns * (taken / left) : ns;
+      this.takenWork += taken;
+      need -= taken;
+    }
+  }
+}

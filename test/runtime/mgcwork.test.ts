@@ -1,0 +1,116 @@
+import { describe, expect, test } from "vitest";
+import type { MarkCosts, RuntimeCosts } from "../../src/runtime/costs.ts";
+import { BIG_SCAN, MarkTotals, SMALL_NOSCAN, SMALL_SCAN } from "../../src/runtime/mgcmark.ts";
+import { MarkWork } from "../../src/runtime/mgcwork.ts";
+
+const flat = (ns: number): [number, number][] => [[1, ns]];
+
+const objects = (find: number, visit: number): MarkCosts => ({
+  noscanObjectNs: flat(find),
+  scanObjectNs: flat(find + visit),
+  noscanBigObjectNs: flat(2 * find),
+  scanBigObjectNs: flat(2 * find + visit),
+  sparseNoscanSpanNs: flat(0),
+  sparseScanSpanNs: flat(0),
+});
+
+/** Only what a mark costs is read. */
+const costs = {
+  markRandom: objects(20, 30),
+  markOrdered: objects(5, 10),
+  pointerNs: flat(2),
+  scanNsPerByte: flat(0.1),
+  stackScanNsPerByte: 0.5,
+  markGoroutineNs: 100,
+  globalsScanNsPerByte: 0.1,
+  cycleNs: 1000,
+} as unknown as RuntimeCosts;
+
+const TABLE = 65536;
+
+/** Two full tables that lead to 16,384 small objects, a quarter of them with pointers, half of each sort in order. */
+function heap(): MarkTotals {
+  const totals = new MarkTotals();
+  totals.reset(1);
+  totals.objects = 16386;
+  totals.spanBytes = 2 ** 20;
+  totals.sortObjects[SMALL_NOSCAN] = 12288;
+  totals.sortOrdered[SMALL_NOSCAN] = 6144;
+  totals.sortObjects[SMALL_SCAN] = 4096;
+  totals.sortOrdered[SMALL_SCAN] = 2048;
+  totals.sortObjects[BIG_SCAN] = 2;
+  totals.sortOrdered[BIG_SCAN] = 2;
+  totals.bigScanBytes = 2 * TABLE;
+  totals.bigTableSquares = 2 * TABLE * TABLE;
+  totals.bigTableBytes = 2 * TABLE;
+  totals.scanBytes = 2 * TABLE + 4096 * 64;
+  totals.pointerBytes = 2 * TABLE + 4096 * 8;
+  totals.pointers = 4096;
+  return totals;
+}
+
+const roots = { globalsBytes: 200_000, stackBytes: 4000, stacks: 10 };
+
+describe("the work of a mark", () => {
+  test("costs what its parts cost, objects by the order they are found in", () => {
+    const work = new MarkWork();
+    work.plan(heap(), roots, costs);
+    const rootsNs = 4000 * 0.5 + 10 * 100 + 200_000 * 0.1;
+    const findNs = 8192 * 20 + 8192 * 5 + 2 * 10 + 16386 * 2;
+    const visitNs = 2048 * 30 + 2048 * 10 + 2 * 10;
+    const scanNs = 4096 * 2 + (heap().scanBytes - heap().pointerBytes) * 0.1;
+    expect(work.totalNs).toBeCloseTo(rootsNs + 1000 + findNs + visitNs + scanNs, 6);
+  });
+
+  test("is done in order: roots, tables, spans; all of it when the time is spent", () => {
+    const work = new MarkWork();
+    work.plan(heap(), roots, costs);
+    expect(work.workAt(0)).toBe(0);
+    expect(work.workAt(24_000)).toBeCloseTo(204_000, 3);
+    expect(work.workAt(work.totalNs)).toBeCloseTo(204_000 + heap().scanBytes, 3);
+    let before = -1;
+    for (let ns = 0; ns <= work.totalNs; ns += work.totalNs / 100) {
+      expect(work.workAt(ns)).toBeGreaterThan(before);
+      before = work.workAt(ns);
+    }
+  });
+
+  test("comes in whole tables first, however little is asked for", () => {
+    const work = new MarkWork();
+    work.plan(heap(), roots, costs);
+    expect(work.lumpAt(24_000)).toBe(TABLE);
+    work.take(24_000, 1);
+    expect(work.takenWork).toBeCloseTo(TABLE, 3);
+    expect(work.takenNs).toBeCloseTo(work.nsFor(TABLE, 24_000), 3);
+    work.take(24_000, TABLE + 1);
+    expect(work.takenWork).toBeCloseTo(2 * TABLE, 3);
+  });
+
+  test("of tables costs many times what work of spans costs", () => {
+    const work = new MarkWork();
+    work.plan(heap(), roots, costs);
+    expect(work.nsFor(1000, 24_000)).toBeGreaterThan(4 * work.nsFor(1000, work.totalNs - 1));
+  });
+
+  test("goes on into the next kind of work, and ends with the last", () => {
+    const work = new MarkWork();
+    work.plan(heap(), roots, costs);
+    work.take(0, 1e12);
+    expect(work.takenNs).toBeCloseTo(work.totalNs, 3);
+    expect(work.takenWork).toBeCloseTo(204_000 + heap().scanBytes, 3);
+    work.take(work.totalNs, 1);
+    expect(work.takenNs).toBeCloseTo(0, 6);
+  });
+
+  test("without tables, objects are found while spans are scanned", () => {
+    const work = new MarkWork();
+    const totals = heap();
+    totals.bigTableBytes = 0;
+    totals.bigScanBytes = 0;
+    totals.bigTableSquares = 0;
+    work.plan(totals, roots, costs);
+    expect(work.lumpAt(30_000)).toBe(0);
+    work.take(30_000, 1000);
+    expect(work.takenWork).toBeCloseTo(1000, 6);
+  });
+});

@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import { KindTable } from "../../src/runtime/kinds.ts";
+import { rulesFor } from "../../src/runtime/version.ts";
+import type { Dist } from "../../src/scenario/schema.ts";
+import { RandomStreams } from "../../src/sim/rng.ts";
+import { KindSampler } from "../../src/workload/objects.ts";
+
+test.each<[string, Dist]>([
+  ["one size", { kind: "constant", value: 64 }],
+  ["tiny sizes", { kind: "uniform", min: 1, max: 15 }],
+  ["sizes up to large objects", { kind: "lognormal", median: 900, sigma: 2 }],
+  ["sizes beyond 32 bits", { kind: "uniform", min: 2 ** 32 + 1, max: 2 ** 32 + 5e8 }],
+  [
+    "a mixture",
+    {
+      kind: "mixture",
+      parts: [
+        { weight: 3, dist: { kind: "exponential", mean: 200 } },
+        { weight: 1, dist: { kind: "uniform", min: 2000, max: 90_000 } },
+      ],
+    },
+  ],
+])("a block of kinds of %s is what as many single draws give", (_, size) => {
+  const n = 5000;
+  const kinds = new KindTable(rulesFor("1.26"));
+  const sampler = new KindSampler(kinds, 0, size, { kind: "fraction", fraction: 0.5 });
+  const single = new RandomStreams(3).stream("a");
+  const block = new RandomStreams(3).stream("a");
+  const expected = Int32Array.from({ length: n }, () => sampler.draw(single));
+  const out = new Int32Array(n);
+  const fresh = new KindSampler(kinds, 0, size, { kind: "fraction", fraction: 0.5 });
+  fresh.fill(block, out, new Float64Array(n), n);
+  expect(out).toEqual(expected);
+  expect(block.u32()).toBe(single.u32());
+});
