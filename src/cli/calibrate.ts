@@ -8,7 +8,7 @@ import { provenanceOf } from "../oracle/recording.ts";
 import { machineProfile } from "../scenario/profile.ts";
 import { complain, print } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
-import { NOT_REAL_TIME, once, REALTIME_OPTION, wholeNumber } from "./options.ts";
+import { NO_REALTIME_OPTION, NOT_REAL_TIME, once, wholeNumber } from "./options.ts";
 import { cannotWrite } from "./outputs.ts";
 
 const DEFAULT_PASSES = "3";
@@ -16,7 +16,7 @@ const DEFAULT_PASSES = "3";
 interface CalibrateArguments {
   readonly out: string | undefined;
   readonly quick: boolean;
-  readonly realtime: boolean;
+  readonly "no-realtime": boolean;
   readonly passes: string;
   readonly go: string | undefined;
   readonly name: string | undefined;
@@ -43,7 +43,7 @@ function profileJson(profile: unknown): string {
 /** The command as it was given, but for where the profile goes and what it is called. */
 function commandOf(args: CalibrateArguments): string {
   const how = args.quick ? " --quick" : args.passes === DEFAULT_PASSES ? "" : ` --passes ${args.passes}`;
-  return `gomemsim calibrate${how}${args.realtime ? "" : " --no-realtime"}`;
+  return `gomemsim calibrate${how}${!args["no-realtime"] ? "" : " --no-realtime"}`;
 }
 
 async function run(args: CalibrateArguments): Promise<void> {
@@ -60,15 +60,15 @@ async function run(args: CalibrateArguments): Promise<void> {
         procs: availableParallelism(),
         quick: args.quick,
         freeBytes: freemem(),
-        provenance: provenanceOf(go.version, commandOf(args), args.realtime),
+        provenance: provenanceOf(go.version, commandOf(args), !args["no-realtime"]),
         name: args.name ?? "this-machine",
         avx512: usesAvx512(),
-        realTime: args.realtime,
+        realTime: !args["no-realtime"],
         onStep: (what) => complain(`measuring ${what}`),
       },
       passes,
     );
-    if (args.realtime && profile.provenance.scheduling === "normal") complain(NOT_REAL_TIME);
+    if (!args["no-realtime"] && profile.provenance.scheduling === "normal") complain(NOT_REAL_TIME);
     const text = profileJson(machineProfile.parse(profile));
     if (args.out === undefined) {
       await print(text);
@@ -111,7 +111,7 @@ export const calibrateCommand: CommandModule<object, CalibrateArguments> = {
         default: DEFAULT_PASSES,
         describe: "Measure everything so many times and take medians",
       })
-      .option("realtime", REALTIME_OPTION)
+      .option("no-realtime", NO_REALTIME_OPTION)
       .option("go", { type: "string", nargs: 1, coerce: once("go"), describe: "Go command to use" }),
   handler: run,
 };

@@ -14,11 +14,11 @@ export const SCENARIO_OPTIONS = {
 } as const;
 
 /** Real Go under SCHED_RR where that is permitted: see oracle/go/realtime.go. */
-export const REALTIME_OPTION = {
+export const NO_REALTIME_OPTION = {
   type: "boolean",
-  default: true,
+  default: false,
   describe:
-    "Schedule the Go program ahead of other programs where permitted, so that Go is measured; --no-realtime does not",
+    "Do not schedule the Go program ahead of other programs, as is done where permitted to measure Go alone",
 } as const;
 
 /** Without the privilege, or with more Ps than CPUs: what is measured is the kernel, too. */

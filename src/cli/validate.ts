@@ -31,9 +31,9 @@ import { SAMPLE_COLUMNS, simulate } from "../simulate.ts";
 import { colorsOn, complain, print } from "./console.ts";
 import { CliError, EXIT, reasonOf } from "./exit.ts";
 import {
+  NO_REALTIME_OPTION,
   NOT_REAL_TIME,
   once,
-  REALTIME_OPTION,
   SCENARIO_OPTIONS,
   scenarioPositional,
   toList,
@@ -48,7 +48,7 @@ interface ValidateArguments {
   readonly runs: string;
   readonly seeds: string;
   readonly json: boolean;
-  readonly realtime: boolean;
+  readonly "no-realtime": boolean;
   readonly go: string | undefined;
   readonly variant: string | undefined;
   readonly recorded: string | undefined;
@@ -113,14 +113,14 @@ async function runReal(args: ValidateArguments, scenario: Scenario): Promise<Rea
     complain(
       `real run ${i} of ${count}: ${runName(scenario)}, ${scenario.duration / 1e9} s with ${go.version}`,
     );
-    runs.push(await runOracle(binary, scenario, i, args.realtime));
+    runs.push(await runOracle(binary, scenario, i, !args["no-realtime"]));
   }
   const variant = args.variant === undefined ? "" : ` --variant ${args.variant}`;
   const set = args.set.map((setting) => ` --set ${setting}`).join("");
-  const normal = args.realtime ? "" : " --no-realtime";
+  const normal = !args["no-realtime"] ? "" : " --no-realtime";
   const command = `gomemsim validate ${scenario.name}.yaml --runs ${count}${variant}${set}${normal}`;
   const realTime = runs.every((run) => run.result.real_time);
-  if (args.realtime && !realTime) complain(NOT_REAL_TIME);
+  if (!args["no-realtime"] && !realTime) complain(NOT_REAL_TIME);
   return {
     figures: runs.map((run) => run.figures),
     from: provenanceOf(go.version, command, realTime),
@@ -333,7 +333,7 @@ export const validateCommand: CommandModule<object, ValidateArguments> = {
         describe: "A variant of the scenario instead of the scenario itself",
       })
       .option("go", { type: "string", nargs: 1, coerce: once("go"), describe: "Go command to use" })
-      .option("realtime", REALTIME_OPTION)
+      .option("no-realtime", NO_REALTIME_OPTION)
       .option("recorded", {
         type: "string",
         nargs: 1,
