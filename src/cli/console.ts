@@ -38,11 +38,11 @@ export function complain(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** Whether to colour: not with NO_COLOR (no-color.org: any non-empty value), always with FORCE_COLOR, else on a terminal. */
+/** Whether to colour: not if NO_COLOR says anything, as FORCE_COLOR says if it is set (0: no), else on a terminal. */
 export function colorsOn(stream: NodeJS.WriteStream): boolean {
   const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
   if (NO_COLOR) return false;
-  if (FORCE_COLOR !== undefined && FORCE_COLOR !== "0") return true;
+  if (FORCE_COLOR !== undefined) return FORCE_COLOR !== "0";
   return stream.isTTY === true && TERM !== "dumb";
 }
 

@@ -116,7 +116,7 @@ export class ReadMemStats extends G {
       this.after = AFTER_PARK;
       return 0;
     }
-    this.stopNs = this.#o.callNs(sched.othersRun(p));
+    this.stopNs = this.#o.callNs(sched.othersRun(p)) + sched.arrivalNs();
     this.after = AFTER_EXIT;
     return 0;
   }

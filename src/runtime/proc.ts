@@ -194,7 +194,6 @@ export class Scheduler {
   /** Places in `#calls` whose one call has been made. */
   readonly #freeCalls: number[] = [];
   #gc: MarkScheduling | null = null;
-  #worldStopped = false;
   #stwOwner = -1;
   #afterStart: ((nowNs: number) => void) | null = null;
   #running = 0;
@@ -286,7 +285,7 @@ export class Scheduler {
   #timer(id: number): void {
     const g = this.#gs[id]!;
     this.#due[g.timerP].push(g);
-    if (this.#idle.length === 0 || this.#worldStopped) return;
+    if (this.#idle.length === 0 || this.stoppedUntilNs >= 0) return;
     const waited = this.nowNs - this.#idleSinceNs;
     const late = Math.ceil(waited / EPOLL_GRAIN_NS) * EPOLL_GRAIN_NS - waited;
     this.queue.push(this.nowNs + late + this.timerSlackNs(), PRIORITY_TIMER, EV_POLLED, id);
@@ -295,7 +294,7 @@ export class Scheduler {
   /** The thread in epoll has timed out: it takes the P that went idle last and looks for work. */
   #polled(id: number): void {
     const g = this.#gs[id];
-    if (g === null || this.#worldStopped || !this.#due[g.timerP].includes(g)) return;
+    if (g === null || this.stoppedUntilNs >= 0 || !this.#due[g.timerP].includes(g)) return;
     if (this.#running > 0 || this.#waking > 0) {
       // The thread that ran the first of several timers has woken the next one.
       this.#wakep();
@@ -372,7 +371,7 @@ export class Scheduler {
    */
   stopTheWorld(durationNs: number, ownerP: number, then: (nowNs: number) => void): void {
     const now = this.nowNs;
-    this.#worldStopped = true;
+    this.stoppedUntilNs = now + durationNs;
     this.#stwOwner = ownerP;
     this.#afterStart = then;
     for (let p = 0; p < this.nprocs; p++) {
@@ -406,7 +405,6 @@ export class Scheduler {
     this.#idle.length = 0;
     this.#waking = 0;
     this.#running = 0;
-    this.stoppedUntilNs = now + durationNs;
     this.queue.push(this.stoppedUntilNs, PRIORITY_WORLD, EV_START_THE_WORLD, 0);
   }
 
@@ -467,8 +465,8 @@ export class Scheduler {
     const owner = this.#stwOwner;
     this.#afterStart = null;
     then(this.nowNs);
-    this.#worldStopped = false;
     this.stoppedUntilNs = -1;
+    if (owner >= 0) this.#ranBeforeStop[owner] = 0;
     if (owner >= 0 && this.#pG[owner] === null) this.#schedule(owner);
     else if (owner >= 0) {
       this.pState[owner] = P_RUNNING;
@@ -695,7 +693,7 @@ export class Scheduler {
    * with no idle P, an idle worker will notice at its next look. Returns whether a thread was woken.
    */
   #wakep(): boolean {
-    if (this.#worldStopped || this.#waking > 0) return false;
+    if (this.stoppedUntilNs >= 0 || this.#waking > 0) return false;
     const p = this.#idle.pop();
     if (p !== undefined) {
       this.#wake(p);
