@@ -12,7 +12,8 @@ const maxKinds = 65_535;
 
 export class KindTable {
   readonly rules: VersionRules;
-  count = 0;
+  /** Numbers given, kind 0 included: that is no kind, of no size and no pointers, which nothing is ever of. */
+  count = 1;
   /** Which part of the workload allocates this kind: the caller's number. */
   source = new Int32Array(64);
   /** Requested bytes. */
@@ -22,7 +23,7 @@ export class KindTable {
   spc = new Int32Array(64);
   /** Bytes the object takes in the heap. */
   elemsize = new Float64Array(64);
-  /** 1 if it goes through the tiny allocator. */
+  /** Its size if it goes through the tiny allocator, else 0. */
   tiny = new Uint8Array(64);
   /** Pages of a large object; 0 for small ones. */
   largePages = new Int32Array(64);
@@ -70,7 +71,7 @@ export class KindTable {
     this.ptrBytes[k] = words;
     this.spc[k] = layout.spc;
     this.elemsize[k] = layout.elemsize;
-    this.tiny[k] = layout.tiny ? 1 : 0;
+    this.tiny[k] = layout.tiny ? size : 0;
     this.largePages[k] = layout.largePages;
     this.scanBytes[k] = layout.scanBytes;
     this.pointers[k] = words / 8;
@@ -87,7 +88,7 @@ export class KindTable {
   /** Before a mark. */
   updateOrdered(): void {
     const shares = this.#orderOf.map((share) => share());
-    for (let k = 0; k < this.count; k++) this.ordered[k] = shares[this.source[k]] ?? 1;
+    for (let k = 1; k < this.count; k++) this.ordered[k] = shares[this.source[k]] ?? 1;
   }
 
   /** A kind whose pointers are the first ones to what they lead to: a table that holds objects. */

@@ -31,7 +31,7 @@ export function allocRun(
   const kinds = h.kinds;
   const spans = h.spans;
   const spc = kinds.spc[kind];
-  const s = h.caches.alloc[p * numSpanClasses + spc];
+  const s = h.caches.alloc[((p * numSpanClasses) | 0) + spc];
   if (s < 0) return 0;
   const allocCount = spans.allocCount[s];
   const nelems = h.layout.nelems[spc];
@@ -47,7 +47,7 @@ export function allocRun(
   const mixed = spans.kind[s] === kindMixed;
   let latest = spans.maxDeath[s];
   let signs = 0;
-  const earliest = h.lastMarkTick + 1;
+  const earliest = (h.lastMarkTick + 1) | 0;
   if (allocCount === freeIndex) {
     // Everything from freeIndex on is free.
     const at = off + freeIndex;
@@ -114,7 +114,7 @@ export function allocOne(h: Heap, p: number, kind: number, death: number): boole
   const kinds = h.kinds;
   const spans = h.spans;
   const spc = kinds.spc[kind];
-  const s = h.caches.alloc[p * numSpanClasses + spc];
+  const s = h.caches.alloc[((p * numSpanClasses) | 0) + spc];
   if (s < 0) return false;
   const allocCount = spans.allocCount[s];
   if (allocCount === h.layout.nelems[spc]) return false;
@@ -127,8 +127,9 @@ export function allocOne(h: Heap, p: number, kind: number, death: number): boole
     const swept = spans.sweptTick[s];
     while (deathOf[off + index] >>> 0 > swept) index++;
   }
-  let d = death;
-  if (d >>> 0 <= h.lastMarkTick) d = h.lastMarkTick + 1;
+  const lastMark = h.lastMarkTick | 0;
+  let d = death | 0;
+  if (d >>> 0 <= lastMark) d = lastMark + 1;
   deathOf[off + index] = d;
   if (d < 0) spans.hasOwned[s] = 1;
   else if (d > spans.maxDeath[s]) spans.maxDeath[s] = d;
@@ -150,12 +151,10 @@ export function allocOne(h: Heap, p: number, kind: number, death: number): boole
 
 const NO_SLOTS = new Int32Array(0);
 
-/** Offset at which an object of `size` bytes may follow `offset` in a tiny block. */
+/** Offset at which a tiny object of `size` bytes may follow `offset`: aligned to the largest power of two that divides its size. */
 function tinyAlign(offset: number, size: number): number {
-  if ((size & 7) === 0) return (offset + 7) & ~7;
-  if ((size & 3) === 0) return (offset + 3) & ~3;
-  if ((size & 1) === 0) return (offset + 1) & ~1;
-  return offset;
+  const mask = (size & -size) - 1;
+  return (offset + mask) & ~mask;
 }
 
 /**
@@ -165,7 +164,7 @@ function tinyAlign(offset: number, size: number): number {
  */
 export function allocTiny(h: Heap, p: number, kind: number, death: number): boolean {
   const caches = h.caches;
-  const size = h.kinds.size[kind];
+  const size = h.kinds.tiny[kind];
   const block = caches.tinySpan[p];
   const offset = tinyAlign(caches.tinyOffset[p], size);
   if (block >= 0 && offset + size <= tinySize) {
@@ -193,9 +192,109 @@ export function allocTiny(h: Heap, p: number, kind: number, death: number): bool
   return true;
 }
 
+/*
+ * In the loops of allocMixedRun and allocTinyRun nothing is called and every column is read into a local first: what an engine
+ * would load anew for every object costs more than the object. Numbers from fields may be doubles: hence `| 0` where they meet
+ * integers.
+ */
+
+/** What a run of objects may cost, and what it has cost: mallocgc's accounts, kept in locals while it runs. */
+export interface RunBudget {
+  /** CPU nanoseconds of one object, by kind, and of what the program does beside for each. */
+  costNs: Float64Array;
+  extraNs: number;
+  /** The run ends with the object that brings `ns` past `maxNs` before its `extraNs`, or `creditBytes` below 0. */
+  maxNs: number;
+  ns: number;
+  /** gcAssistBytes of the goroutine: an object that joins a tiny block is charged its own size, every other its element. */
+  creditBytes: number;
+  /** Whether the run ended so. */
+  spent: boolean;
+}
+
 /**
- * allocTiny for the objects `from` to `end`, as far as they are tiny and the span of tiny blocks has room: the block under way
- * is kept in locals. Returns how many were made.
+ * allocOne for the objects `from` to `end` in their order, as long as each is small and not tiny, belongs to no owner, and finds a
+ * free slot on a page touched before, in a cached span that knows its kind. Returns how many were made; the caller makes the next
+ * one by itself, unless the budget is spent.
+ */
+export function allocMixedRun(
+  h: Heap,
+  p: number,
+  kinds: Int32Array,
+  deaths: Int32Array,
+  from: number,
+  end: number,
+  budget: RunBudget,
+): number {
+  const { spc: spcOf, elemsize: elemsizeOf, tiny, scanAllocBytes, allocated } = h.kinds;
+  const { allocCount, nelems, freeIndex, sweptTick, maxDeath, touched, needzero, marked, slotSeg, slotOff } =
+    h.spans;
+  const kindOfSpan = h.spans.kind;
+  const { death: deathSegs, kind: kindSegs } = h.slots;
+  const { caches, marking } = h;
+  const cached = caches.alloc;
+  const firstCached = (p * numSpanClasses) | 0;
+  const mixed = kindMixed | 0;
+  const earliest = (h.lastMarkTick + 1) | 0;
+  const { costNs, extraNs, maxNs } = budget;
+  let { ns, creditBytes } = budget;
+  let scanAlloc = 0;
+  let bytesZeroed = 0;
+  let bytesMarked = 0;
+  let spent = false;
+  let i = from;
+  while (i < end && !spent) {
+    const kind = kinds[i];
+    let d = deaths[i];
+    if (d < earliest) {
+      if (d < 0) break;
+      d = earliest;
+    }
+    // Large kinds' classes have no cached span.
+    const s = cached[firstCached + spcOf[kind]];
+    if (s < 0 || tiny[kind] !== 0) break;
+    const count = allocCount[s];
+    const spanKind = kindOfSpan[s];
+    if (count === nelems[s] || (spanKind !== kind && spanKind !== mixed)) break;
+    const death = deathSegs[slotSeg[s]];
+    const off = slotOff[s];
+    let index = freeIndex[s];
+    if (count !== index) {
+      const swept = sweptTick[s];
+      while (death[off + index] >>> 0 > swept) index++;
+    }
+    if (index >= touched[s]) break;
+    death[off + index] = d;
+    if (d > maxDeath[s]) maxDeath[s] = d;
+    if (spanKind === mixed) (kindSegs[slotSeg[s]] as Uint16Array)[off + index] = kind;
+    freeIndex[s] = index + 1;
+    allocCount[s] = count + 1;
+    allocated[kind]++;
+    scanAlloc += scanAllocBytes[kind];
+    const elemsize = elemsizeOf[kind];
+    if (needzero[s] !== 0) bytesZeroed += elemsize;
+    if (marking) {
+      marked[s]++;
+      bytesMarked += elemsize;
+    }
+    i++;
+    creditBytes -= elemsize;
+    ns += costNs[kind];
+    spent = ns > maxNs || creditBytes < 0;
+    ns += extraNs;
+  }
+  budget.ns = ns;
+  budget.creditBytes = creditBytes;
+  budget.spent = spent;
+  caches.scanAlloc[p] += scanAlloc;
+  h.work.bytesZeroed += bytesZeroed;
+  h.bytesMarked += bytesMarked;
+  return i - from;
+}
+
+/**
+ * allocTiny for the objects `from` to `end`, as far as they are tiny, belong to no owner, and the span of tiny blocks has room on
+ * pages touched before. Returns how many were made; the caller makes the next one by itself, unless the budget is spent.
  */
 export function allocTinyRun(
   h: Heap,
@@ -204,49 +303,95 @@ export function allocTinyRun(
   deaths: Int32Array,
   from: number,
   end: number,
+  budget: RunBudget,
 ): number {
-  const caches = h.caches;
-  const spans = h.spans;
-  const { size: sizeOf, tiny, allocated } = h.kinds;
-  const earliest = h.lastMarkTick + 1;
+  const { tiny, allocated } = h.kinds;
+  const { caches, spans } = h;
+  const maxDeath = spans.maxDeath;
+  const blockSize = tinySize | 0;
+  const earliest = (h.lastMarkTick + 1) | 0;
+  const { costNs, extraNs, maxNs } = budget;
+  let { ns, creditBytes } = budget;
+  // The block under way: its span (-1 where there is none) with its deaths, its slot there, the bytes used of it.
   let block = caches.tinySpan[p];
-  let offset = caches.tinyOffset[p];
-  let deathOf = block >= 0 ? h.slots.death[spans.slotSeg[block]] : NO_SLOTS;
-  let at = block >= 0 ? spans.slotOff[block] + caches.tinyIndex[p] : 0;
-  let shared = 0;
+  let used = caches.tinyOffset[p];
+  let blockDeath = block >= 0 ? h.slots.death[spans.slotSeg[block]] : NO_SLOTS;
+  let blockAt = block >= 0 ? spans.slotOff[block] + caches.tinyIndex[p] : 0;
+  // The span of the next blocks.
+  const s = caches.alloc[((p * numSpanClasses) | 0) + tinySpanClass];
+  const kindOfSpan = s >= 0 ? spans.kind[s] : kindNone;
+  const firstCount = s >= 0 ? spans.allocCount[s] : 0;
+  const room = s >= 0 ? spans.nelems[s] - firstCount : 0;
+  const seg = s >= 0 ? spans.slotSeg[s] : 0;
+  const death = s >= 0 ? h.slots.death[seg] : NO_SLOTS;
+  const kindOf = kindOfSpan === kindMixed ? (h.slots.kind[seg] as Uint16Array) : undefined;
+  const swept = s >= 0 ? spans.sweptTick[s] : 0;
+  const off = s >= 0 ? spans.slotOff[s] : 0;
+  const touched = s >= 0 ? off + spans.touched[s] : 0;
+  let free = s >= 0 ? off + spans.freeIndex[s] : 0;
+  let opened = 0;
+  let spent = false;
   let i = from;
-  for (; i < end; i++) {
+  while (i < end && !spent) {
     const kind = kinds[i];
-    if (tiny[kind] === 0) break;
-    const size = sizeOf[kind];
-    const start = tinyAlign(offset, size);
-    if (block >= 0 && start + size <= tinySize) {
-      let death = deaths[i];
-      if (death >>> 0 < earliest) death = earliest;
-      const was = deathOf[at];
-      const joined = (was | death) >= 0 ? (was > death ? was : death) : h.owners.join(was, death);
-      deathOf[at] = joined;
-      if (joined < 0) spans.hasOwned[block] = 1;
-      else if (joined > spans.maxDeath[block]) spans.maxDeath[block] = joined;
-      offset = start + size;
-      allocated[kind]++;
-      shared++;
-      h.lastIndex = -1;
-      h.lastSpan = block;
-      continue;
+    const size = tiny[kind];
+    if (size === 0) break;
+    let d = deaths[i];
+    if (d < earliest) {
+      if (d < 0) break;
+      d = earliest;
     }
-    if (!allocOne(h, p, kind, deaths[i])) break;
-    if (block >= 0 && size >= offset) continue;
-    block = h.lastSpan;
-    caches.tinySpan[p] = block;
-    caches.tinyIndex[p] = h.lastIndex;
-    deathOf = h.slots.death[spans.slotSeg[block]];
-    at = spans.slotOff[block] + h.lastIndex;
-    offset = size;
+    const then = tinyAlign(used, size) + size;
+    if (then <= blockSize && block >= 0) {
+      const was = blockDeath[blockAt];
+      if (was < 0) break;
+      // The later of the two deaths, without a branch that nobody could predict.
+      const later = d - was;
+      blockDeath[blockAt] = was + (later & ~(later >> 31));
+      if (d > maxDeath[block]) maxDeath[block] = d;
+      used = then;
+      creditBytes -= size;
+    } else {
+      if (opened === room || (kindOfSpan !== kind && kindOf === undefined)) break;
+      let at = free;
+      while (death[at] >>> 0 > swept) at++;
+      if (at >= touched) break;
+      free = at + 1;
+      death[at] = d;
+      if (kindOf !== undefined) kindOf[at] = kind;
+      if (d > maxDeath[s]) maxDeath[s] = d;
+      opened++;
+      creditBytes -= blockSize;
+      if (block < 0 || size < used) {
+        block = s;
+        blockDeath = death;
+        blockAt = at;
+        used = size;
+      }
+    }
+    allocated[kind]++;
+    i++;
+    ns += costNs[kind];
+    spent = ns > maxNs || creditBytes < 0;
+    ns += extraNs;
   }
-  caches.tinyOffset[p] = offset;
-  caches.tinyAllocs[p] += shared;
-  return i - from;
+  const made = i - from;
+  budget.ns = ns;
+  budget.creditBytes = creditBytes;
+  budget.spent = spent;
+  caches.tinySpan[p] = block;
+  caches.tinyOffset[p] = used;
+  if (block >= 0) caches.tinyIndex[p] = blockAt - spans.slotOff[block];
+  caches.tinyAllocs[p] += made - opened;
+  if (opened === 0) return made;
+  spans.freeIndex[s] = free - off;
+  spans.allocCount[s] = firstCount + opened;
+  if (spans.needzero[s] !== 0) h.work.bytesZeroed += opened * blockSize;
+  if (h.marking) {
+    spans.marked[s] += opened;
+    h.bytesMarked += opened * blockSize;
+  }
+  return made;
 }
 
 /** mallocgcLarge: an object with a span of its own. The caller tests the GC trigger afterwards. */

@@ -65,15 +65,16 @@ export class MarkTotals {
   readonly scanShares = new Float64Array(SHARE_STEPS + 1);
   readonly orderedNoscanShares = new Float64Array(SHARE_STEPS + 1);
   readonly orderedScanShares = new Float64Array(SHARE_STEPS + 1);
-  /** Of the span looked at last: sums over its survivors of columns of the table of kinds. */
+  /** Survivors by kind; entry 0 and those of kinds without pointers mean nothing. */
+  kindObjects = new Int32Array(64);
+  /** Of the span looked at last: how many of its survivors are found in order, and their scan work. */
   spanOrdered = 0;
   spanScanBytes = 0;
-  spanPtrBytes = 0;
-  spanPointers = 0;
-  spanTableBytes = 0;
 
-  reset(tick: number): void {
+  reset(tick: number, kinds: number): void {
     this.tick = tick;
+    if (this.kindObjects.length < kinds) this.kindObjects = new Int32Array(kinds * 2);
+    else this.kindObjects.fill(0);
     this.objects = 0;
     this.bytes = 0;
     this.scanBytes = 0;
@@ -109,7 +110,7 @@ const denseShift = 3;
 /** The mark pass at tick T. Everything must be swept and the world stopped. */
 export function markSurvivors(h: Heap, tick: number): MarkTotals {
   const totals = h.markTotals;
-  totals.reset(tick);
+  totals.reset(tick, h.kinds.count);
   const spans = h.spans;
   const owners = h.owners;
   owners.resolveJoints();
@@ -125,19 +126,22 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
       spans.marked[s] = 0;
       continue;
     }
-    const n = owned ? countOwned(h, s, tick) : countSurvivors(h, s, tick);
-    spans.marked[s] = n;
-    if (n === 0) continue;
     const spc = spans.spc[s];
     const elemsize = spans.elemsize[s];
+    const scan = (spc & 1) === 0;
+    const kind = spans.kind[s];
+    const mixed = kind === kindMixed;
+    let n = owned ? countOwned(h, s, tick) : mixed ? 0 : countSurvivors(h, s, tick);
+    if (mixed) n = countMixed(h, s, tick, scan, totals);
+    spans.marked[s] = n;
+    if (n === 0) continue;
+    if (!mixed) sumAlike(h, kind, n, totals);
     totals.spans++;
     totals.spanBytes += spans.npages[s] * h.pageSize;
     totals.objects += n;
     totals.bytes += n * elemsize;
     totals.classObjects[spc >> 1] += n;
-    sumSurvivors(h, s, n, tick, totals);
     const ordered = totals.spanOrdered;
-    const scan = (spc & 1) === 0;
     const big = elemsize > h.rules.minSizeForMallocHeader;
     const sort = (big ? BIG_NOSCAN : SMALL_NOSCAN) + (scan ? 1 : 0);
     totals.sortObjects[sort] += n;
@@ -146,25 +150,21 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
     (scan ? totals.scanShares : totals.noscanShares)[share] += 1 - ordered / n;
     (scan ? totals.orderedScanShares : totals.orderedNoscanShares)[share] += ordered / n;
     if (!scan) continue;
-    totals.pointerBytes += totals.spanPtrBytes;
-    totals.pointers += totals.spanPointers;
     if (big) {
       const work = totals.spanScanBytes;
       totals.scanBytes += work;
       totals.bigScanBytes += work;
-      const tables = totals.spanTableBytes;
+      const tables = mixed ? tableBytesOf(h, s, tick) : kind === kindNone ? 0 : n * h.kinds.tableBytes[kind];
       const unit = Math.min(work / n, MAX_OBLET_BYTES);
       totals.bigTableBytes += tables;
       totals.bigTableSquares += tables * unit;
       totals.bigOtherSquares += (work - tables) * unit;
-      continue;
-    }
-    totals.smallTableBytes += totals.spanTableBytes;
-    if (avx512 && h.layout.inlineMarks[spc] !== 0 && n >= spans.nelems[s] >> denseShift) {
+    } else if (avx512 && h.layout.inlineMarks[spc] !== 0 && n >= spans.nelems[s] >> denseShift) {
       totals.denseSpans++;
       totals.scanBytes += n * elemsize;
     } else totals.scanBytes += totals.spanScanBytes;
   }
+  sumKinds(h, totals);
   owners.recycle(tick);
   owners.earliest = tick + 1;
   return totals;
@@ -205,50 +205,79 @@ function countOwned(h: Heap, s: number, tick: number): number {
   return n;
 }
 
-/** Sums over the `n` survivors of a span of columns of the table of kinds, into `totals`. */
-function sumSurvivors(h: Heap, s: number, n: number, tick: number, totals: MarkTotals): void {
-  const { ordered, scanBytes, ptrBytes, pointers, tableBytes } = h.kinds;
-  const single = h.spans.kind[s];
-  if (single === kindNone) {
-    // A chunk of objects of no kind costs nothing.
-    totals.spanOrdered = n;
-    totals.spanScanBytes = totals.spanPtrBytes = totals.spanPointers = totals.spanTableBytes = 0;
-    return;
-  }
-  if (single !== kindMixed) {
-    totals.spanOrdered = n * ordered[single];
-    totals.spanScanBytes = n * scanBytes[single];
-    totals.spanPtrBytes = n * ptrBytes[single];
-    totals.spanPointers = n * pointers[single];
-    totals.spanTableBytes = n * tableBytes[single];
-    return;
-  }
+/**
+ * Survivors of a span whose objects are of several kinds, and what depends on their kinds. Slots of dead owners are plain by now
+ * (countOwned): a slot survives iff v < 0 or v > tick. Branch-free, as nobody could predict the branch: a dead slot counts as kind 0.
+ */
+function countMixed(h: Heap, s: number, tick: number, scan: boolean, totals: MarkTotals): number {
+  const { ordered, scanBytes } = h.kinds;
+  const kindObjects = totals.kindObjects;
   const seg = h.spans.slotSeg[s];
   const death = h.slots.death[seg];
   const kindOf = h.slots.kind[seg] as Uint16Array;
   const off = h.spans.slotOff[s];
   const end = off + h.spans.nelems[s];
+  const at = tick | 0;
+  let n = 0;
   let inOrder = 0;
-  let scan = 0;
-  let ptr = 0;
-  let leading = 0;
-  let table = 0;
-  for (let i = off; i < end; i++) {
-    const v = death[i];
-    // Survivors: v < 0 (owned; owners dead by `tick` are plain by now) or v > tick. A free slot is neither.
-    if (v >= 0 && v <= tick) continue;
-    const k = kindOf[i];
-    inOrder += ordered[k];
-    scan += scanBytes[k];
-    ptr += ptrBytes[k];
-    leading += pointers[k];
-    table += tableBytes[k];
+  let work = 0;
+  if (scan) {
+    for (let i = off; i < end; i++) {
+      const v = death[i];
+      const survives = ((at - v) | v) >> 31;
+      const kind = kindOf[i] & survives;
+      n -= survives;
+      inOrder += ordered[kind];
+      work += scanBytes[kind];
+      kindObjects[kind]++;
+    }
+  } else {
+    for (let i = off; i < end; i++) {
+      const v = death[i];
+      const survives = ((at - v) | v) >> 31;
+      n -= survives;
+      inOrder += ordered[kindOf[i] & survives];
+    }
   }
   totals.spanOrdered = inOrder;
-  totals.spanScanBytes = scan;
-  totals.spanPtrBytes = ptr;
-  totals.spanPointers = leading;
-  totals.spanTableBytes = table;
+  totals.spanScanBytes = work;
+  return n;
+}
+
+/** As countMixed, for `n` survivors of one kind. */
+function sumAlike(h: Heap, kind: number, n: number, totals: MarkTotals): void {
+  if (kind === kindNone) {
+    // A chunk of objects of no kind costs nothing.
+    totals.spanOrdered = n;
+    totals.spanScanBytes = 0;
+    return;
+  }
+  totals.spanOrdered = n * h.kinds.ordered[kind];
+  totals.spanScanBytes = n * h.kinds.scanBytes[kind];
+  totals.kindObjects[kind] += n;
+}
+
+/** Pointers of the survivors of a span of several kinds through which others are found. */
+function tableBytesOf(h: Heap, s: number, tick: number): number {
+  const seg = h.spans.slotSeg[s];
+  const death = h.slots.death[seg];
+  const kindOf = h.slots.kind[seg] as Uint16Array;
+  const off = h.spans.slotOff[s];
+  const end = off + h.spans.nelems[s];
+  let bytes = 0;
+  for (let i = off; i < end; i++) if (death[i] < 0 || death[i] > tick) bytes += h.kinds.tableBytes[kindOf[i]];
+  return bytes;
+}
+
+/** Sums over all survivors that depend on their kinds alone. */
+function sumKinds(h: Heap, totals: MarkTotals): void {
+  const { kinds, rules } = h;
+  for (let k = 0; k < kinds.count; k++) {
+    const n = totals.kindObjects[k];
+    totals.pointers += n * kinds.pointers[k];
+    totals.pointerBytes += n * kinds.ptrBytes[k];
+    if (kinds.elemsize[k] <= rules.minSizeForMallocHeader) totals.smallTableBytes += n * kinds.tableBytes[k];
+  }
 }
 
 /** gcMarkTinyAllocs: every P's current tiny block is marked, whatever is in it. */

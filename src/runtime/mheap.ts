@@ -17,7 +17,15 @@ import { checkHeapInvariants } from "./heapcheck.ts";
 import { HeapStats, HeapWork } from "./heapstats.ts";
 import type { KindTable } from "./kinds.ts";
 import { grownInt32 } from "./kinds.ts";
-import { allocLarge, allocOne, allocRun, allocTiny, allocTinyRun } from "./malloc.ts";
+import {
+  allocLarge,
+  allocMixedRun,
+  allocOne,
+  allocRun,
+  allocTiny,
+  allocTinyRun,
+  type RunBudget,
+} from "./malloc.ts";
 import { Mcaches, prepareForSweep, refill, releaseAll } from "./mcache.ts";
 import { Mcentral } from "./mcentral.ts";
 import {
@@ -235,8 +243,28 @@ export class Heap {
     return allocTiny(this, p, kind, death);
   }
 
-  allocTinyRun(p: number, kinds: Int32Array, deaths: Int32Array, from: number, end: number): number {
-    return allocTinyRun(this, p, kinds, deaths, from, end);
+  /** Small objects; fewer than there are: the budget is spent, or make the next one by itself and go on. */
+  allocMixedRun(
+    p: number,
+    kinds: Int32Array,
+    deaths: Int32Array,
+    from: number,
+    end: number,
+    budget: RunBudget,
+  ): number {
+    return allocMixedRun(this, p, kinds, deaths, from, end, budget);
+  }
+
+  /** Tiny objects; fewer than there are: as allocMixedRun. */
+  allocTinyRun(
+    p: number,
+    kinds: Int32Array,
+    deaths: Int32Array,
+    from: number,
+    end: number,
+    budget: RunBudget,
+  ): number {
+    return allocTinyRun(this, p, kinds, deaths, from, end, budget);
   }
 
   /** mcache.refill. Test the GC trigger afterwards. */
@@ -276,7 +304,7 @@ export class Heap {
     finishSweep(this, this.currentP);
     this.marking = true;
     const totals = markSurvivors(this, tick);
-    this.lastMarkTick = tick;
+    this.lastMarkTick = tick | 0;
     this.bytesMarked = totals.bytes;
     return totals;
   }

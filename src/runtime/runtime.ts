@@ -6,7 +6,8 @@
  * trigger. Costs are gathered in `sliceNs`, the CPU time of the goroutine's current step.
  */
 import { curveAt, type RuntimeCosts } from "./costs.ts";
-import type { KindTable } from "./kinds.ts";
+import { grownFloat64, type KindTable } from "./kinds.ts";
+import type { RunBudget } from "./malloc.ts";
 import type { Gc } from "./mgc.ts";
 import type { GcController } from "./mgcpacer.ts";
 import type { Heap } from "./mheap.ts";
@@ -56,6 +57,16 @@ export class GoRuntime {
   stop = false;
 
   #kindNs = new Float64Array(0);
+  /** Kinds whose cost #kindNs knows. */
+  #costed = 0;
+  readonly #budget: RunBudget = {
+    costNs: new Float64Array(0),
+    extraNs: 0,
+    maxNs: 0,
+    ns: 0,
+    creditBytes: 0,
+    spent: false,
+  };
   #maxSliceNs = MAX_SLICE_NS;
   /** Page faults accounted for. */
   #faults = 0;
@@ -90,7 +101,7 @@ export class GoRuntime {
   /** The tick in which something that ends at `atNs` is dead. */
   deathTick(atNs: number): number {
     const tick = Math.ceil(atNs / this.tickNs);
-    return tick < 0x7ffffffe ? tick : 0x7fffffff;
+    return tick < 0x7ffffffe ? tick | 0 : 0x7fffffff;
   }
 
   /** mallocgc: one object of `kind` on P `p`, dying at tick `death` (or ~owner). */
@@ -100,7 +111,7 @@ export class GoRuntime {
       this.#allocLargeAfterAssist(g, p, kind, death);
       return;
     }
-    if (kinds.tiny[kind] === 1) {
+    if (kinds.tiny[kind] !== 0) {
       if (!this.heap.allocTiny(p, kind, death)) {
         this.#refill(p, tinySpanClass);
         this.heap.allocTiny(p, kind, death);
@@ -157,24 +168,29 @@ export class GoRuntime {
     end: number,
     extraNs: number,
   ): number {
-    const tiny = this.kinds.tiny;
+    const { tiny } = this.kinds;
+    const budget = this.#budget;
+    const marking = this.gc.marking;
+    budget.extraNs = extraNs;
     let i = from;
     while (i < end && !this.stop) {
-      const kind = kinds[i];
-      if (tiny[kind] === 0 || this.gc.marking) {
-        this.alloc(g, p, kind, deaths[i++]);
+      budget.costNs = this.#kindCosts();
+      budget.maxNs = this.#maxSliceNs;
+      budget.ns = this.sliceNs;
+      budget.creditBytes = marking ? g.gcAssistBytes : Infinity;
+      i +=
+        tiny[kinds[i]] !== 0
+          ? this.heap.allocTinyRun(p, kinds, deaths, i, end, budget)
+          : this.heap.allocMixedRun(p, kinds, deaths, i, end, budget);
+      this.sliceNs = budget.ns;
+      if (marking) g.gcAssistBytes = budget.creditBytes;
+      if (budget.spent) this.stop = true;
+      else if (i < end) {
+        // A large object, the end of a span, or whatever else needs more than a slot.
+        this.alloc(g, p, kinds[i], deaths[i]);
         this.sliceNs += extraNs;
-        continue;
+        i++;
       }
-      // Tiny objects all cost the same. The step ends after the one that brings it past its length.
-      const perObjectNs = this.kindNs(kind);
-      const perStepNs = perObjectNs + extraNs;
-      const want = Math.max(1, Math.floor((this.#maxSliceNs - this.sliceNs - perObjectNs) / perStepNs) + 2);
-      const done = this.heap.allocTinyRun(p, kinds, deaths, i, Math.min(end, i + want));
-      i += done;
-      this.sliceNs += done * perStepNs;
-      if (done >= want) this.stop = true;
-      else if (i < end && tiny[kinds[i]] !== 0) this.#refill(p, tinySpanClass);
     }
     return i - from;
   }
@@ -250,15 +266,15 @@ export class GoRuntime {
 
   /** CPU nanoseconds of making and writing one object of `kind`, its slow paths apart. */
   kindNs(kind: number): number {
-    if (kind >= this.#kindNs.length) {
-      const grown = new Float64Array(this.kinds.count * 2);
-      grown.set(this.#kindNs);
-      for (let k = this.#kindNs.length; k < this.kinds.count; k++) grown[k] = this.#mallocNs(k);
-      this.#kindNs = grown;
-    }
-    let ns = this.#kindNs[kind];
-    if (ns === 0) ns = this.#kindNs[kind] = this.#mallocNs(kind);
-    return ns;
+    return this.#kindCosts()[kind];
+  }
+
+  /** kindNs of every kind there is. */
+  #kindCosts(): Float64Array {
+    const { count } = this.kinds;
+    if (count > this.#kindNs.length) this.#kindNs = grownFloat64(this.#kindNs, count * 2);
+    for (; this.#costed < count; this.#costed++) this.#kindNs[this.#costed] = this.#mallocNs(this.#costed);
+    return this.#kindNs;
   }
 
   #mallocNs(kind: number): number {
@@ -266,7 +282,7 @@ export class GoRuntime {
     const size = kinds.size[kind];
     const write =
       (kinds.ptrBytes[kind] / 8) * costs.initPointerWordNs + Math.ceil(size / 4096) * costs.initPageNs;
-    if (kinds.tiny[kind] === 1) return costs.tinyNs + write;
+    if (kinds.tiny[kind] !== 0) return costs.tinyNs + write;
     if (kinds.largePages[kind] > 0) return write;
     const curve = kinds.ptrBytes[kind] > 0 ? costs.mallocScanNs : costs.mallocNoscanNs;
     return curveAt(curve, kinds.elemsize[kind]) + write;

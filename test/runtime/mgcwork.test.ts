@@ -31,7 +31,7 @@ const TABLE = 65536;
 /** Two full tables that lead to 16,384 small objects, a quarter of them with pointers, half of each sort in order. */
 function heap(): MarkTotals {
   const totals = new MarkTotals();
-  totals.reset(1);
+  totals.reset(1, 1);
   totals.objects = 16386;
   totals.spanBytes = 2 ** 20;
   totals.sortObjects[SMALL_NOSCAN] = 12288;

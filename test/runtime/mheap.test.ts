@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Memory } from "../../src/os/memory.ts";
 import { classSnapshot, componentSnapshot, fragmentation, heapTruth } from "../../src/runtime/heapreport.ts";
+import type { RunBudget } from "../../src/runtime/malloc.ts";
 import { forever } from "../../src/runtime/owners.ts";
 import { tinySpanClass } from "../../src/runtime/sizeclasses.ts";
 import type { Version } from "../../src/runtime/version.ts";
@@ -536,26 +537,56 @@ test("the tiny span class is 16 bytes, noscan", () => {
   expect(tinySpanClass).toBe(5);
 });
 
-describe("tiny objects in runs", () => {
-  test("lie, die and count as when they are made one by one", () => {
-    const rng = new RandomStreams(7).stream("tiny");
+describe("objects in runs", () => {
+  const tinySizes = [1, 2, 3, 4, 7, 8, 12, 15];
+  test.each([
+    ["tiny ones", tinySizes, 0],
+    ["small ones of several kinds and classes", [24, 32, 40, 48, 104, 112, 200, 600, 1000], 0.5],
+    ["both", [...tinySizes, 16, 24, 96, 104, 2000], 0.3],
+  ])("lie, die and count as when they are made one by one: %s", (_, sizes, pointers) => {
+    const rng = new RandomStreams(7).stream("runs");
     const one = rig("1.26", { procs: 2 });
     const run = rig("1.26", { procs: 2 });
-    const kindsOf = (r: typeof one): number[] => [1, 2, 3, 4, 7, 8, 12, 15].map((n) => r.kinds.add(0, n, 0));
+    const kindsOf = (r: typeof one): number[] =>
+      sizes.map((n) => r.kinds.add(0, n, n < 16 ? 0 : n * pointers));
     const ids = kindsOf(one);
     expect(kindsOf(run)).toEqual(ids);
+    const budget: RunBudget = {
+      costNs: new Float64Array(64).fill(2),
+      extraNs: 1,
+      maxNs: Infinity,
+      ns: 0,
+      creditBytes: Infinity,
+      spent: false,
+    };
+    let inRuns = 0;
     for (let cycle = 0; cycle < 5; cycle++) {
       for (let batch = 0; batch < 40; batch++) {
         const n = 1 + (rng.u32() % 300);
         const p = rng.u32() & 1;
         const kinds = Int32Array.from({ length: n }, () => ids[rng.u32() % ids.length]);
+        // Half of the batches let runs be longer.
+        if (batch % 2 === 0) kinds.sort((a, b) => one.kinds.spc[a] - one.kinds.spc[b]);
         const deaths = Int32Array.from({ length: n }, () => cycle * 100 + 1 + (rng.u32() % 150));
         for (let i = 0; i < n; i++) allocMany(one, p, kinds[i], 1, deaths[i]);
+        budget.ns = 0;
+        let slow = 0;
         for (let i = 0; i < n; ) {
-          const done = run.heap.allocTinyRun(p, kinds, deaths, i, n);
+          const { heap } = run;
+          const isTiny = run.kinds.tiny[kinds[i]] !== 0;
+          // Now and then the budget ends a run.
+          budget.maxNs = rng.u32() % 4 === 0 ? budget.ns + (rng.u32() % 10) : Infinity;
+          const done = isTiny
+            ? heap.allocTinyRun(p, kinds, deaths, i, n, budget)
+            : heap.allocMixedRun(p, kinds, deaths, i, n, budget);
           i += done;
-          if (i < n) run.heap.refill(p, tinySpanClass);
+          inRuns += done;
+          if (budget.spent || i === n) continue;
+          allocMany(run, p, kinds[i], 1, deaths[i]);
+          slow++;
+          i++;
         }
+        expect(budget.ns).toBe(3 * (n - slow));
       }
       for (const r of [one, run]) {
         collect(r, cycle * 100 + 100);
@@ -563,12 +594,45 @@ describe("tiny objects in runs", () => {
         r.heap.checkInvariants();
       }
       expect(run.heap.stats).toEqual(one.heap.stats);
+      expect(run.ledger).toEqual(one.ledger);
+      expect(run.heap.markTotals).toEqual(one.heap.markTotals);
       // Millions of slots: compared as bytes.
-      const bytes = (r: typeof one): Buffer[] => r.heap.slots.death.map((slots) => Buffer.from(slots.buffer));
+      const bytes = (r: typeof one): Buffer[] => [
+        ...r.heap.slots.death.map((slots) => Buffer.from(slots.buffer)),
+        ...r.heap.slots.kind.map((slots) => Buffer.from((slots ?? new Uint16Array(0)).buffer)),
+      ];
       expect(Buffer.concat(bytes(run)).equals(Buffer.concat(bytes(one)))).toBe(true);
       expect(run.kinds.allocated).toEqual(one.kinds.allocated);
     }
-    expect(one.heap.stats.mallocs).toBeGreaterThan(10_000);
+    expect(inRuns).toBeGreaterThan(10_000);
+  });
+
+  test("a run ends with the object that spends its time or its credit", () => {
+    const r = rig("1.26");
+    const k = r.kinds.add(0, 64, 0);
+    const tiny = r.kinds.add(0, 5, 0);
+    const deaths = new Int32Array(50).fill(10);
+    allocMany(r, 0, k, 1, 10);
+    allocMany(r, 0, tiny, 1, 10);
+    const costNs = new Float64Array(8).fill(2);
+    const spend = (kind: number, limits: Pick<RunBudget, "maxNs" | "creditBytes">): [number, RunBudget] => {
+      const budget = { costNs, extraNs: 1, ns: 0, spent: false, ...limits };
+      const kinds = new Int32Array(50).fill(kind);
+      const made =
+        kind === tiny
+          ? r.heap.allocTinyRun(0, kinds, deaths, 0, 50, budget)
+          : r.heap.allocMixedRun(0, kinds, deaths, 0, 50, budget);
+      return [made, budget];
+    };
+    for (const kind of [k, tiny]) {
+      // 3 ns each; the fifth one's own 2 ns bring 12 past 13.
+      expect(spend(kind, { maxNs: 13, creditBytes: Infinity })).toMatchObject([5, { ns: 15, spent: true }]);
+      expect(spend(kind, { maxNs: Infinity, creditBytes: Infinity })).toMatchObject([50, { spent: false }]);
+    }
+    expect(spend(k, { maxNs: Infinity, creditBytes: 128 })).toMatchObject([
+      3,
+      { creditBytes: -64, spent: true },
+    ]);
   });
 });
 
