@@ -19,6 +19,7 @@ import type { Rng } from "../sim/rng.ts";
 
 const CELL_BITS = 10;
 const CELLS = 2 ** CELL_BITS;
+const TABLE_LENGTH = 2 * CELLS;
 /** Bits of the random number left to interpolate with. */
 const GRAIN_BITS = 32 - CELL_BITS;
 const GRAIN_MASK = 2 ** GRAIN_BITS - 1;
@@ -33,15 +34,15 @@ const LEAST_PROBABILITY = HALF_GRAIN / CELLS;
 const GUIDE_BITS = 8;
 const GUIDE_CELLS = 2 ** GUIDE_BITS;
 
-const CONSTANT = 0;
-const UNIFORM = 1;
-const SELECT = 2;
-const EXPONENTIAL = 3;
-const LOGNORMAL = 4;
-const WEIBULL = 5;
-const PARETO = 6;
+const RANGE = 0;
+/** Takes one number to choose an entry before the one to draw from it. */
+const SELECT = 1;
+const EXPONENTIAL = 2;
+const LOGNORMAL = 3;
+const WEIBULL = 4;
+const PARETO = 5;
 
-/** An entry of a histogram or mixture: the range [low, low + width), or another sampler where that is given. */
+/** What a sample is drawn from: the range [low, low + width), or another sampler's table where that is given. */
 interface Choice {
   readonly weight: number;
   readonly low: number;
@@ -62,8 +63,12 @@ interface Parts {
   readonly choices?: readonly Choice[];
 }
 
-const EMPTY = new Float64Array(0);
 const NO_GUIDE = new Int32Array(0);
+/** A choice's width per grain, where it has a table instead. */
+const FROM_TABLE = -1;
+
+/** Written before it is read in every use, so no state passes between calls. */
+const one = new Float64Array(1);
 
 export class Sampler {
   /** The distribution's mean, from its formula. */
@@ -76,17 +81,17 @@ export class Sampler {
   readonly #a: number;
   readonly #b: number;
   readonly #c: number;
-  /** Of each cell: the value at its first grain and the step per grain. */
-  #table: Float64Array = EMPTY;
-  /** Cells in [first, end) are interpolated, the others drawn exactly. */
-  #firstCell = 0;
-  #endCell = 0;
-  /** SELECT: upper ends of the entries' shares of [0, 2^32), and by the top bits the first entry to look at. */
-  #upTo: Float64Array = EMPTY;
+  /** SELECT: upper ends of their shares of [0, 2^32), and by the top bits the first one to look at. */
+  readonly #upTo: Float64Array;
   #guide: Int32Array = NO_GUIDE;
-  #low: Float64Array = EMPTY;
-  #widthPerGrain: Float64Array = EMPTY;
-  #parts: readonly (Sampler | undefined)[] = [];
+  /** Of each choice: where its range begins and the step per grain, FROM_TABLE with a table. */
+  readonly #low: Float64Array;
+  readonly #widthPerGrain: Float64Array;
+  /** Of each choice with a table: where that begins in `#table`, and whose it is, for exact draws. */
+  readonly #tableAt: Int32Array;
+  readonly #parts: readonly (Sampler | undefined)[];
+  /** Of each cell of all tables: the value at its first grain, NaN where it is drawn exactly, and the step per grain. */
+  readonly #table: Float64Array;
 
   /** @internal: use `compileDist`. */
   constructor(parts: Parts) {
@@ -97,77 +102,94 @@ export class Sampler {
     this.#a = parts.a ?? 0;
     this.#b = parts.b ?? 0;
     this.#c = parts.c ?? 0;
-    if (parts.choices !== undefined) this.#buildChoices(parts.choices);
-    else if (parts.kind >= EXPONENTIAL) this.#buildTable();
+    const choices = parts.choices ?? [{ weight: 1, low: 0, width: 0, part: this }];
+    this.#low = Float64Array.from(choices, (choice) => choice.low);
+    this.#widthPerGrain = Float64Array.from(choices, ({ width, part }) =>
+      part === undefined ? width / 2 ** 32 : FROM_TABLE,
+    );
+    this.#parts = choices.map((choice) => choice.part);
+    this.#tableAt = new Int32Array(choices.length);
+    this.#table = parts.choices === undefined ? this.#buildTable() : this.#joinTables();
+    this.#upTo = new Float64Array(choices.length);
+    if (parts.kind === SELECT) this.#buildGuide(choices);
   }
 
   /** True when every sample is the same; such a sampler draws no random numbers. */
   get isConstant(): boolean {
-    return this.#kind === CONSTANT;
+    return this.min === this.max;
   }
 
   sample(rng: Rng): number {
-    const kind = this.#kind;
-    if (kind === CONSTANT) return this.#a;
-    const u = rng.u32();
-    if (kind === UNIFORM) return this.#a + (u + 0.5) * this.#b;
-    if (kind === SELECT) return this.#choose(u, rng);
-    return this.#valueAt(u, rng);
+    this.fill(rng, one, 1);
+    return one[0];
   }
 
-  #fromTable(rng: Rng): number {
-    return this.#valueAt(rng.u32(), rng);
-  }
-
-  #valueAt(u: number, rng: Rng): number {
-    const cell = u >>> GRAIN_BITS;
-    if (cell < this.#firstCell || cell >= this.#endCell) return this.#drawExactly(cell, rng);
-    return this.#table[cell * 2] + (u & GRAIN_MASK) * this.#table[cell * 2 + 1];
-  }
-
-  /** The next n samples, exactly as n calls of `sample` would give them. */
+  /** The next n samples. */
   fill(rng: Rng, out: Float64Array, n: number): void {
-    if (this.#kind === CONSTANT) out.fill(this.#a, 0, n);
-    else if (this.#kind >= EXPONENTIAL) this.#fillFromTable(rng, out, n);
-    else if (this.#kind === SELECT) for (let i = 0; i < n; i++) out[i] = this.#choose(rng.u32(), rng);
-    else for (let i = 0; i < n; i++) out[i] = this.sample(rng);
+    for (let i = this.#fillUntilExact(rng, out, 0, n); i < n; i = this.#fillUntilExact(rng, out, i + 1, n)) {
+      const cell = out[i] % CELLS;
+      out[i] = this.#parts[(out[i] - cell) / CELLS]!.#drawExactly(cell, rng);
+    }
   }
 
-  /** `sample` from the table with the generator (see rng.ts) inlined: state in locals, written back around tails. */
-  #fillFromTable(rng: Rng, out: Float64Array, n: number): void {
+  /**
+   * Samples i to n - 1, or as far as to the first that must be drawn exactly: returns its index and leaves in its place the
+   * number of its choice times CELLS plus its cell. The generator (see rng.ts) is inlined, its state in locals; no calls,
+   * so that the arrays' addresses stay in registers.
+   */
+  #fillUntilExact(rng: Rng, out: Float64Array, from: number, n: number): number {
+    const upTo = this.#upTo;
+    const guide = this.#guide;
+    const low = this.#low;
+    const widthPerGrain = this.#widthPerGrain;
+    const tableAt = this.#tableAt;
     const table = this.#table;
-    const firstCell = this.#firstCell;
-    const endCell = this.#endCell;
+    const choosing = this.#kind === SELECT;
     const s = rng.state;
     let a = s[0];
     let b = s[1];
     let c = s[2];
     let counter = s[3];
-    for (let i = 0; i < n; i++) {
+    let i = from;
+    for (; i < n; i++) {
+      let k = 0;
+      if (choosing) {
+        const t = (((a + b) | 0) + counter) | 0;
+        counter = (counter + 1) | 0;
+        a = b ^ (b >>> 9);
+        b = (c + (c << 3)) | 0;
+        c = (((c << 21) | (c >>> 11)) + t) | 0;
+        k = guide[t >>> (32 - GUIDE_BITS)];
+        while (t >>> 0 >= upTo[k]) k++;
+      }
+      const width = widthPerGrain[k];
+      if (width === 0) {
+        out[i] = low[k];
+        continue;
+      }
       const u = (((a + b) | 0) + counter) | 0;
       counter = (counter + 1) | 0;
       a = b ^ (b >>> 9);
       b = (c + (c << 3)) | 0;
       c = (((c << 21) | (c >>> 11)) + u) | 0;
-      const cell = u >>> GRAIN_BITS;
-      if (cell >= firstCell && cell < endCell) {
-        out[i] = table[cell * 2] + (u & GRAIN_MASK) * table[cell * 2 + 1];
+      if (width !== FROM_TABLE) {
+        out[i] = low[k] + ((u >>> 0) + 0.5) * width;
         continue;
       }
-      s[0] = a;
-      s[1] = b;
-      s[2] = c;
-      s[3] = counter;
-      out[i] = this.#drawExactly(cell, rng);
-      a = s[0];
-      b = s[1];
-      c = s[2];
-      counter = s[3];
+      const cell = u >>> GRAIN_BITS;
+      const at = tableAt[k] + cell * 2;
+      const value = table[at] + (u & GRAIN_MASK) * table[at + 1];
+      if (Number.isNaN(value)) {
+        out[i] = k * CELLS + cell;
+        break;
+      }
+      out[i] = value;
     }
     s[0] = a;
     s[1] = b;
     s[2] = c;
     s[3] = counter;
+    return i;
   }
 
   /** A draw within one cell through the quantile function, from the nearer end so that no probability is rounded to 1. */
@@ -180,16 +202,7 @@ export class Sampler {
     return Math.min(Math.max(value, this.min), this.max);
   }
 
-  #choose(u: number, rng: Rng): number {
-    let i = this.#guide[u >>> (32 - GUIDE_BITS)];
-    while (u >= this.#upTo[i]) i++;
-    const part = this.#parts[i];
-    if (part !== undefined) return part.#kind >= EXPONENTIAL ? part.#fromTable(rng) : part.sample(rng);
-    const width = this.#widthPerGrain[i];
-    return width === 0 ? this.#low[i] : this.#low[i] + (rng.u32() + 0.5) * width;
-  }
-
-  #buildTable(): void {
+  #buildTable(): Float64Array {
     const boundary = new Float64Array(CELLS + 1);
     for (let i = 0; i <= CELLS; i++) boundary[i] = this.#quantileAt(i);
     let first = CELLS / 2;
@@ -200,15 +213,14 @@ export class Sampler {
     };
     while (first > 0 && straight(first - 1)) first--;
     while (end < CELLS && straight(end)) end++;
-    this.#firstCell = first;
-    this.#endCell = end;
-    this.#table = new Float64Array(2 * CELLS);
+    const table = new Float64Array(TABLE_LENGTH).fill(NaN);
     for (let cell = first; cell < end; cell++) {
       const step = (boundary[cell + 1] - boundary[cell]) / 2 ** GRAIN_BITS;
       // Each grain stands for its middle, so the cell's mean is the chord's.
-      this.#table[cell * 2] = boundary[cell] + 0.5 * step;
-      this.#table[cell * 2 + 1] = step;
+      table[cell * 2] = boundary[cell] + 0.5 * step;
+      table[cell * 2 + 1] = step;
     }
+    return table;
   }
 
   /** The quantile of probability x / CELLS. */
@@ -220,20 +232,27 @@ export class Sampler {
     return Math.max(value, this.min);
   }
 
-  #buildChoices(choices: readonly Choice[]): void {
+  #joinTables(): Float64Array {
+    const parts = this.#parts.filter((part) => part !== undefined);
+    const table = new Float64Array(parts.length * TABLE_LENGTH);
+    let at = 0;
+    this.#parts.forEach((part, k) => {
+      if (part === undefined) return;
+      this.#tableAt[k] = at;
+      table.set(part.#table, at);
+      at += TABLE_LENGTH;
+    });
+    return table;
+  }
+
+  #buildGuide(choices: readonly Choice[]): void {
     let total = 0;
     for (const choice of choices) total += choice.weight;
-    this.#upTo = new Float64Array(choices.length);
-    this.#low = new Float64Array(choices.length);
-    this.#widthPerGrain = new Float64Array(choices.length);
-    this.#parts = choices.map((choice) => choice.part);
     let sum = 0;
     for (let i = 0; i < choices.length; i++) {
       sum += choices[i].weight;
       // The last one ends at 2^32 whatever the rounding of the sum, so the search always ends.
       this.#upTo[i] = i === choices.length - 1 ? 2 ** 32 : (sum / total) * 2 ** 32;
-      this.#low[i] = choices[i].low;
-      this.#widthPerGrain[i] = choices[i].width / 2 ** 32;
     }
     this.#guide = new Int32Array(GUIDE_CELLS);
     for (let cell = 0, i = 0; cell < GUIDE_CELLS; cell++) {
@@ -279,8 +298,13 @@ function upperQuantile(kind: number, a: number, b: number, c: number, s: number)
   }
 }
 
+function range(min: number, max: number): Sampler {
+  const choices = [{ weight: 1, low: min, width: max - min, part: undefined }];
+  return new Sampler({ kind: RANGE, mean: min + (max - min) / 2, min, max, choices });
+}
+
 function constant(value: number): Sampler {
-  return new Sampler({ kind: CONSTANT, mean: value, min: value, max: value, a: value });
+  return range(value, value);
 }
 
 /** The mean of a Pareto distribution cut off at max: the integral of x times its density, divided by its share. */
@@ -327,7 +351,8 @@ function collectChoices(dist: Dist, weight: number, choices: Choice[]): void {
   } else if (dist.kind === "uniform") {
     choices.push({ weight, low: dist.min, width: dist.max - dist.min, part: undefined });
   } else {
-    choices.push({ weight, low: 0, width: 0, part: compileDist(dist) });
+    const part = compileDist(dist);
+    choices.push({ weight, low: part.min, width: 0, part: part.isConstant ? undefined : part });
   }
 }
 
@@ -353,12 +378,6 @@ export function compileDist(dist: Dist): Sampler {
   switch (dist.kind) {
     case "constant":
       return constant(dist.value);
-    case "uniform": {
-      const { min, max } = dist;
-      if (min === max) return constant(min);
-      const perGrain = (max - min) / 2 ** 32;
-      return new Sampler({ kind: UNIFORM, mean: min + (max - min) / 2, min, max, a: min, b: perGrain });
-    }
     case "exponential": {
       if (dist.mean === 0) return constant(0);
       const max = upperQuantile(EXPONENTIAL, dist.mean, 0, 0, LEAST_PROBABILITY);
@@ -381,6 +400,8 @@ export function compileDist(dist: Dist): Sampler {
       const mean = truncatedParetoMean(min, max, shape);
       return smooth(PARETO, mean, min, max, min, 1 / shape, exp(-shape * log(max / min)));
     }
+    case "uniform":
+      return range(dist.min, dist.max);
     case "histogram":
     case "mixture":
       return compileChoices(dist);

@@ -44,29 +44,28 @@ export class KindSampler {
   }
 
   draw(rng: Rng): number {
-    return this.single >= 0 ? this.single : this.#kindOf(this.#size.sample(rng));
+    return this.single >= 0 ? this.single : this.#kindFor(this.#size.sample(rng));
   }
 
-  /** The next `n` kinds, exactly as n calls of `draw` would give them. `scratch` holds at least n numbers. */
+  /** The next `n` kinds. `scratch` holds at least n numbers. */
   fill(rng: Rng, out: Int32Array, scratch: Float64Array, n: number): void {
     if (this.single >= 0) {
       out.fill(this.single, 0, n);
       return;
     }
     this.#size.fill(rng, scratch, n);
-    const byBytes = this.#byBytes;
-    for (let i = 0; i < n; i++) {
-      const drawn = scratch[i];
-      if (drawn >= MAX_BY_BYTES) {
-        out[i] = this.#kindOf(drawn);
-        continue;
-      }
-      // Drawn sizes are positive: adding a half and cutting is rounding.
-      const bytes = (drawn + 0.5) | 0;
-      let kind = byBytes[bytes];
-      if (kind < 0) byBytes[bytes] = kind = this.#kindOf(drawn);
-      out[i] = kind;
-    }
+    for (let i = 0; i < n; i++) out[i] = this.#kindFor(scratch[i]);
+  }
+
+  #kindFor(drawn: number): number {
+    if (drawn >= MAX_BY_BYTES) return this.#kindOf(drawn);
+    // Drawn sizes are positive: adding a half and cutting is rounding.
+    const bytes = (drawn + 0.5) | 0;
+    const known = this.#byBytes[bytes];
+    if (known >= 0) return known;
+    const kind = this.#kindOf(drawn);
+    this.#byBytes[bytes] = kind;
+    return kind;
   }
 
   #kindOf(drawn: number): number {
@@ -147,17 +146,15 @@ export class DeathSampler {
     const ticksPerStep = step / this.#rt.tickNs;
     const perStep = 1 / step;
     const limit = 0x7ffffffe / ticksPerStep;
-    if (Number.isInteger(ticksPerStep)) {
-      for (let i = 0; i < n; i++) {
-        const steps = Math.ceil((nowNs + buffer[i]) * perStep);
-        out[i] = steps < limit ? steps * ticksPerStep : FOREVER;
-      }
-      return;
-    }
     for (let i = 0; i < n; i++) {
       const steps = Math.ceil((nowNs + buffer[i]) * perStep);
       out[i] = steps < limit ? Math.ceil(steps * ticksPerStep) : FOREVER;
     }
+  }
+
+  /** Whether objects born at once die at once. */
+  get alike(): boolean {
+    return this.#sampler === null;
   }
 
   one(rng: Rng, nowNs: number): number {

@@ -115,9 +115,9 @@ function paretoMoment(min: number, max: number, shape: number, order: number): n
 /** A million samples by `fill`; every check below is on them. */
 const N = 1_000_000;
 
-function draw(dist: Dist, n = N): Float64Array {
+function draw(dist: Dist, n = N, seed = "samples"): Float64Array {
   const out = new Float64Array(n);
-  compileDist(dist).fill(new Rng("samples"), out, n);
+  compileDist(dist).fill(new Rng(seed), out, n);
   return out;
 }
 
@@ -186,6 +186,35 @@ test("a constant draws no numbers", () => {
     expect([sampler.mean, sampler.min, sampler.max, sampler.isConstant]).toEqual([64, 64, 64, true]);
   }
   expect(rng.state).toEqual(before);
+});
+
+/** Sums of 100,000 samples. They change with the samples, and then every recorded run does. */
+test.each<[string, Dist, number]>([
+  ["exponential", { kind: "exponential", mean: 100000000 }, 10023576086353.902],
+  ["lognormal", { kind: "lognormal", median: 256, sigma: 1.2 }, 52716555.45361146],
+  ["weibull", { kind: "weibull", scale: 1000000000, shape: 0.5 }, 200967527334075.94],
+  ["pareto", { kind: "pareto", min: 64, shape: 1.3, max: 1048576 }, 25931956.556707717],
+  ["uniform", { kind: "uniform", min: 16, max: 512 }, 26421462.91042357],
+  [
+    "histogram of one bin",
+    { kind: "histogram", bins: [{ min: 16, max: 32, weight: 1 }] },
+    2400498.7356818356,
+  ],
+  [
+    "mixture",
+    {
+      kind: "mixture",
+      parts: [
+        { weight: 3, dist: { kind: "constant", value: 64 } },
+        { weight: 5, dist: { kind: "exponential", mean: 100 } },
+        { weight: 1, dist: { kind: "exponential", mean: 0 } },
+        { weight: 1, dist: { kind: "lognormal", median: 1000, sigma: 2 } },
+      ],
+    },
+    78873527.78253677,
+  ],
+])("the samples of a seed are fixed for good: %s", (_, dist, sum) => {
+  expect(draw(dist, 100_000, "fixed").reduce((a, b) => a + b)).toBe(sum);
 });
 
 test("a histogram's bins keep their weights, points among them", () => {
