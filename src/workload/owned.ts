@@ -149,7 +149,7 @@ export class OwnedObjects {
     } else {
       rt.sliceNs += program.heldObjectNs;
       const death = of.death.one(rng, nowNs);
-      this.table.addOne(g, p, death);
+      this.table.addAlike(g, p, death, 1);
       rt.alloc(g, p, kind, death);
     }
     return size;

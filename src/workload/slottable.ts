@@ -64,32 +64,34 @@ export class SlotTable {
   /** `n` objects with these ticks of death take slots; a full table grows by a chunk. */
   add(g: G, p: number, deaths: Int32Array, n: number): void {
     const ticksPerBucket = BUCKET_NS / this.#rt.tickNs;
-    const expired = this.#expiredBucket;
-    let mask = this.#dying.length - 1;
-    for (let i = 0; i < n; i++) {
-      const death = deaths[i];
-      // As #schedule, which see, but for the pending deaths a table has room for.
-      const bucket = Math.ceil(death / ticksPerBucket);
-      if (bucket < expired || bucket > this.#lastBucket || bucket - expired > mask) {
-        this.#schedule(death);
-        mask = this.#dying.length - 1;
-      } else this.#dying[bucket & mask]++;
+    let i = 0;
+    while (i < n) {
+      // No calls in the loop. What it leaves to #schedule is out of the ring or later than the run, or makes the ring grow.
+      const dying = this.#dying;
+      const expired = this.#expiredBucket;
+      const limit = Math.min(dying.length - 1, this.#lastBucket - expired);
+      for (; i < n; i++) {
+        const bucket = Math.ceil(deaths[i] / ticksPerBucket);
+        if (bucket < expired || bucket - expired > limit) break;
+        dying[bucket & (dying.length - 1)]++;
+      }
+      if (i < n) this.#schedule(deaths[i++], 1);
     }
     this.hold(g, p, n);
   }
 
-  /** One object that dies by time or never takes a slot. */
-  addOne(g: G, p: number, death: number): void {
-    this.#schedule(death);
-    this.hold(g, p, 1);
+  /** `n` objects that die at one time or never take slots. */
+  addAlike(g: G, p: number, death: number, n: number): void {
+    this.#schedule(death, n);
+    this.hold(g, p, n);
   }
 
-  #schedule(death: number): void {
+  #schedule(death: number, n: number): void {
     if (death === FOREVER) return;
     const bucket = Math.max(this.#expiredBucket, Math.ceil(death / (BUCKET_NS / this.#rt.tickNs)));
     if (bucket > this.#lastBucket) return;
     if (bucket - this.#expiredBucket >= this.#dying.length) this.#growTo(bucket);
-    this.#dying[bucket & (this.#dying.length - 1)]++;
+    this.#dying[bucket & (this.#dying.length - 1)] += n;
   }
 
   #growTo(bucket: number): void {

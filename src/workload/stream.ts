@@ -132,7 +132,8 @@ class StreamTask extends G {
         if (!run) this.#kinds.fill(this.#rng, this.#blockKinds, this.#scratch, n);
         this.#blockAt = 0;
         this.#blockEnd = n;
-        this.#table.add(this, p, this.#deaths, n);
+        if (this.#death.alike) this.#table.addAlike(this, p, this.#deaths[0], n);
+        else this.#table.add(this, p, this.#deaths, n);
       }
       const left = this.#blockEnd - this.#blockAt;
       const done = run

@@ -63,4 +63,22 @@ describe("the order of a table's objects", () => {
     );
     expect(table.ordered).toBeCloseTo(0.4, 12);
   });
+
+  test("is the same whether deaths are told alike, in a block or one by one, now and later than the ring or the run", () => {
+    const ticks = [0, 5, 5, 50, 700, 1500, 999, 1001, 1002, 9000].map((ms) => ms * MS_TICKS + 1);
+    const deaths = Int32Array.from([...ticks, 0x7fffffff, ...ticks.reverse()]);
+    const block = new SlotTable(runtime, -1, 2e9);
+    const single = new SlotTable(runtime, -1, 2e9);
+    for (let ms = 0; ms < 2000; ms += 7) {
+      block.expire(ms * 1e6);
+      single.expire(ms * 1e6);
+      const later = deaths.map((death) => (death === 0x7fffffff ? death : death + ms * MS_TICKS));
+      block.add(g, 0, later, later.length);
+      for (const death of later) single.addAlike(g, 0, death, 1);
+      block.addAlike(g, 0, later[3], 5);
+      single.add(g, 0, new Int32Array(5).fill(later[3]), 5);
+      expect(block.ordered).toBeCloseTo(single.ordered, 9);
+    }
+    expect(block.ordered).toBeLessThan(1);
+  });
 });
