@@ -67,3 +67,25 @@ test("no keys, or a negative skew, is refused", () => {
   expect(() => new ZipfSampler(0, 1)).toThrow(RangeError);
   expect(() => new ZipfSampler(1, -1)).toThrow(RangeError);
 });
+
+test.each([0, 0.3, 0.5, 0.8, 0.99, 1, 1 + 1e-12, 1.2, 2, 3, 8])(
+  "skew %f: the table gives the formula's keys, about their ends, too",
+  (skew) => {
+    for (const keys of [1, 2, 3, 50, 100_000, 1_000_000, 50_000_000]) {
+      const zipf = new ZipfSampler(keys, skew);
+      const rng = new Rng(`zipf ${keys}`);
+      let below = 0;
+      const check = (u: number): void => {
+        if (zipf.keyAt(u) !== zipf.keyByFormula(u)) expect.fail(`${keys} keys: ${u}`);
+      };
+      for (let i = 0; i < 20_000; i++) check(rng.f64());
+      for (let key = 0; key < Math.min(keys, 3000); key++) {
+        below += zipf.probability(key);
+        for (let ulps = -8; ulps <= 8; ulps++)
+          check(Math.min(Math.max(below + ulps * 2 ** -53, 0), 1 - 2 ** -53));
+      }
+      check(0);
+      check(1 - 2 ** -53);
+    }
+  },
+);
