@@ -67,9 +67,6 @@ const NO_GUIDE = new Int32Array(0);
 /** A choice's width per grain, where it has a table instead. */
 const FROM_TABLE = -1;
 
-/** Written before it is read in every use, so no state passes between calls. */
-const one = new Float64Array(1);
-
 export class Sampler {
   /** The distribution's mean, from its formula. */
   readonly mean: number;
@@ -120,24 +117,73 @@ export class Sampler {
   }
 
   sample(rng: Rng): number {
-    this.fill(rng, one, 1);
-    return one[0];
+    let k = 0;
+    if (this.#kind === SELECT) {
+      const t = rng.u32();
+      k = this.#guide[t >>> (32 - GUIDE_BITS)];
+      while (t >= this.#upTo[k]) k++;
+    }
+    const width = this.#widthPerGrain[k];
+    if (width === 0) return this.#low[k];
+    const u = rng.u32();
+    if (width !== FROM_TABLE) return this.#low[k] + (u + 0.5) * width;
+    const cell = u >>> GRAIN_BITS;
+    const at = this.#tableAt[k] + cell * 2;
+    const value = this.#table[at] + (u & GRAIN_MASK) * this.#table[at + 1];
+    return Number.isNaN(value) ? this.#parts[k]!.#drawExactly(cell, rng) : value;
   }
 
-  /** The next n samples. */
+  /**
+   * The next n samples, exactly as n calls of `sample` would give them. The loops have the generator (see rng.ts) inlined, its
+   * state in locals, and call nothing, so that the arrays' addresses stay in registers.
+   */
   fill(rng: Rng, out: Float64Array, n: number): void {
-    for (let i = this.#fillUntilExact(rng, out, 0, n); i < n; i = this.#fillUntilExact(rng, out, i + 1, n)) {
+    const smooth = this.#kind >= EXPONENTIAL;
+    let i = 0;
+    while (true) {
+      i = smooth ? this.#fillFromTable(rng, out, i, n) : this.#fillFromChoices(rng, out, i, n);
+      if (i === n) return;
       const cell = out[i] % CELLS;
       out[i] = this.#parts[(out[i] - cell) / CELLS]!.#drawExactly(cell, rng);
+      i++;
     }
   }
 
   /**
-   * Samples i to n - 1, or as far as to the first that must be drawn exactly: returns its index and leaves in its place the
-   * number of its choice times CELLS plus its cell. The generator (see rng.ts) is inlined, its state in locals; no calls,
-   * so that the arrays' addresses stay in registers.
+   * Samples `from` to n - 1, or as far as to the first that must be drawn exactly: returns its index and leaves in its place
+   * the number of its choice times CELLS plus its cell.
    */
-  #fillUntilExact(rng: Rng, out: Float64Array, from: number, n: number): number {
+  #fillFromTable(rng: Rng, out: Float64Array, from: number, n: number): number {
+    const table = this.#table;
+    const s = rng.state;
+    let a = s[0];
+    let b = s[1];
+    let c = s[2];
+    let counter = s[3];
+    let i = from;
+    for (; i < n; i++) {
+      const u = (((a + b) | 0) + counter) | 0;
+      counter = (counter + 1) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (((c << 21) | (c >>> 11)) + u) | 0;
+      const cell = u >>> GRAIN_BITS;
+      const value = table[cell * 2] + (u & GRAIN_MASK) * table[cell * 2 + 1];
+      if (Number.isNaN(value)) {
+        out[i] = cell;
+        break;
+      }
+      out[i] = value;
+    }
+    s[0] = a;
+    s[1] = b;
+    s[2] = c;
+    s[3] = counter;
+    return i;
+  }
+
+  /** As #fillFromTable, for ranges and choices. */
+  #fillFromChoices(rng: Rng, out: Float64Array, from: number, n: number): number {
     const upTo = this.#upTo;
     const guide = this.#guide;
     const low = this.#low;
