@@ -1,0 +1,106 @@
+/**
+ * The speed requirement: simulator CPU / real Go CPU, both measured here and now. Run: npm run bench:ratio [-- NAME ... --runs N]
+ *
+ * For each scenario (the recorded ones unless named) it takes turns, N times (2 unless given): the scenario once on the real
+ * runtime, as `validate` runs it, then five seeds simulated in a process of their own. So slow and fast hours of the machine
+ * meet both sides. The first seed's CPU time includes compiling the simulator, a run by itself; the ratio is that of the
+ * medians. Needs Go; it measures and judges nothing, so the exit status is 0.
+ */
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { NOT_REAL_TIME } from "../../src/cli/options.ts";
+import { buildOracle, findGo, GoError } from "../../src/oracle/build.ts";
+import { recording } from "../../src/oracle/recording.ts";
+import { runOracle } from "../../src/oracle/run.ts";
+import { loadScenario } from "../../src/scenario/load.ts";
+import { BASE_VARIANT, type Scenario } from "../../src/scenario/schema.ts";
+import { simulate } from "../../src/simulate.ts";
+
+const root = join(import.meta.dirname, "../..");
+const SEEDS = 5;
+
+interface Target {
+  readonly name: string;
+  readonly variant: string;
+}
+
+function recorded(): Target[] {
+  const folder = join(root, "test/golden/oracle");
+  return readdirSync(folder)
+    .sort()
+    .map((file) => recording.parse(JSON.parse(readFileSync(join(folder, file), "utf8"))));
+}
+
+function scenarioOf({ name, variant }: Target): Scenario {
+  const path = join(root, "scenarios", `${name}.yaml`);
+  const loaded = loadScenario(readFileSync(path, "utf8"), path);
+  const scenario = loaded.ok ? loaded.scenarios.find((s) => s.variant === variant) : undefined;
+  if (scenario === undefined) throw new Error(`${path} is not valid or lacks the variant ${variant}`);
+  return scenario;
+}
+
+/** CPU seconds of each seed. */
+function simulatedHere(scenario: Scenario): number[] {
+  return Array.from({ length: SEEDS }, (_, i) => {
+    const before = process.cpuUsage();
+    simulate(scenario, { declareOracle: true, seed: i + 1 });
+    const used = process.cpuUsage(before);
+    return (used.user + used.system) / 1e6;
+  });
+}
+
+/** `simulatedHere` in a fresh process, where nothing is compiled yet. */
+function simulatedApart({ name, variant }: Target): number[] {
+  const args = [...process.execArgv, import.meta.filename, "--simulate", name, variant];
+  return JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" }));
+}
+
+function median(list: readonly number[]): number {
+  const sorted = Float64Array.from(list).sort();
+  const middle = sorted.length >>> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+async function measure(target: Target, binary: string, rounds: number): Promise<string> {
+  const scenario = scenarioOf(target);
+  const real: number[] = [];
+  const first: number[] = [];
+  const all: number[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    const { result, figures } = await runOracle(binary, scenario, round, true);
+    if (!result.real_time && round === 1) console.error(NOT_REAL_TIME);
+    real.push(figures["cpu_seconds"] ?? Number.NaN);
+    const seconds = simulatedApart(target);
+    first.push(seconds[0]);
+    all.push(...seconds);
+  }
+  const title = target.variant === BASE_VARIANT ? target.name : `${target.name} ${target.variant}`;
+  const ratio = median(all) / median(real);
+  return `| ${title} | ${median(real).toFixed(2)} | ${median(first).toFixed(2)} | ${median(all).toFixed(2)} | ${ratio.toFixed(3)} |`;
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  if (args[0] === "--simulate") {
+    console.log(JSON.stringify(simulatedHere(scenarioOf({ name: args[1], variant: args[2] }))));
+    return;
+  }
+  const at = args.indexOf("--runs");
+  const rounds = at < 0 ? 2 : Number(args[at + 1]);
+  if (!(Number.isInteger(rounds) && rounds >= 1)) throw new RangeError("--runs needs a whole number from 1");
+  const names = at < 0 ? args : args.filter((_, i) => i !== at && i !== at + 1);
+  const targets = names.length === 0 ? recorded() : names.map((name) => ({ name, variant: BASE_VARIANT }));
+  let binary: string;
+  try {
+    binary = buildOracle(findGo());
+  } catch (error) {
+    if (!(error instanceof GoError)) throw error;
+    console.log(error.message);
+    return;
+  }
+  console.log("| scenario | real CPU s | simulated CPU s, first | median | ratio |");
+  console.log("|---|---|---|---|---|");
+  for (const target of targets) console.log(await measure(target, binary, rounds));
+}
+
+await main(process.argv.slice(2));
