@@ -64,8 +64,10 @@ interface Parts {
 }
 
 const NO_GUIDE = new Int32Array(0);
-/** A choice's width per grain, where it has a table instead. */
-const FROM_TABLE = -1;
+/** Where the table begins of a choice that has none. */
+const NO_TABLE = -1;
+/** Written before they are read in every use, so no state passes between calls. */
+const grains = new Uint32Array(512);
 
 export class Sampler {
   /** The distribution's mean, from its formula. */
@@ -81,10 +83,10 @@ export class Sampler {
   /** SELECT: upper ends of their shares of [0, 2^32), and by the top bits the first one to look at. */
   readonly #upTo: Float64Array;
   #guide: Int32Array = NO_GUIDE;
-  /** Of each choice: where its range begins and the step per grain, FROM_TABLE with a table. */
+  /** Of each choice without a table: where its range begins and the step per grain, 0 for a point. */
   readonly #low: Float64Array;
   readonly #widthPerGrain: Float64Array;
-  /** Of each choice with a table: where that begins in `#table`, and whose it is, for exact draws. */
+  /** Of each choice: where its table begins in `#table`, or NO_TABLE, and whose that is, for exact draws. */
   readonly #tableAt: Int32Array;
   readonly #parts: readonly (Sampler | undefined)[];
   /** Of each cell of all tables: the value at its first grain, NaN where it is drawn exactly, and the step per grain. */
@@ -101,12 +103,18 @@ export class Sampler {
     this.#c = parts.c ?? 0;
     const choices = parts.choices ?? [{ weight: 1, low: 0, width: 0, part: this }];
     this.#low = Float64Array.from(choices, (choice) => choice.low);
-    this.#widthPerGrain = Float64Array.from(choices, ({ width, part }) =>
-      part === undefined ? width / 2 ** 32 : FROM_TABLE,
-    );
+    this.#widthPerGrain = Float64Array.from(choices, (choice) => choice.width / 2 ** 32);
     this.#parts = choices.map((choice) => choice.part);
-    this.#tableAt = new Int32Array(choices.length);
-    this.#table = parts.choices === undefined ? this.#buildTable() : this.#joinTables();
+    let length = 0;
+    this.#tableAt = Int32Array.from(choices, ({ part }) => {
+      if (part === undefined) return NO_TABLE;
+      length += TABLE_LENGTH;
+      return length - TABLE_LENGTH;
+    });
+    this.#table = parts.choices === undefined ? this.#buildTable() : new Float64Array(length);
+    this.#parts.forEach((part, k) => {
+      if (part !== undefined && part !== this) this.#table.set(part.#table, this.#tableAt[k]);
+    });
     this.#upTo = new Float64Array(choices.length);
     if (parts.kind === SELECT) this.#buildGuide(choices);
   }
@@ -123,12 +131,13 @@ export class Sampler {
       k = this.#guide[t >>> (32 - GUIDE_BITS)];
       while (t >= this.#upTo[k]) k++;
     }
+    const start = this.#tableAt[k];
     const width = this.#widthPerGrain[k];
-    if (width === 0) return this.#low[k];
+    if (start === NO_TABLE && width === 0) return this.#low[k];
     const u = rng.u32();
-    if (width !== FROM_TABLE) return this.#low[k] + (u + 0.5) * width;
+    if (start === NO_TABLE) return this.#low[k] + (u + 0.5) * width;
     const cell = u >>> GRAIN_BITS;
-    const at = this.#tableAt[k] + cell * 2;
+    const at = start + cell * 2;
     const value = this.#table[at] + (u & GRAIN_MASK) * this.#table[at + 1];
     return Number.isNaN(value) ? this.#parts[k]!.#drawExactly(cell, rng) : value;
   }
@@ -138,6 +147,10 @@ export class Sampler {
    * state in locals, and call nothing, so that the arrays' addresses stay in registers.
    */
   fill(rng: Rng, out: Float64Array, n: number): void {
+    if (this.#kind === RANGE) {
+      this.#fillFromRange(rng, out, n);
+      return;
+    }
     const smooth = this.#kind >= EXPONENTIAL;
     let i = 0;
     while (true) {
@@ -146,6 +159,20 @@ export class Sampler {
       const cell = out[i] % CELLS;
       out[i] = this.#parts[(out[i] - cell) / CELLS]!.#drawExactly(cell, rng);
       i++;
+    }
+  }
+
+  #fillFromRange(rng: Rng, out: Float64Array, n: number): void {
+    const low = this.#low[0];
+    const width = this.#widthPerGrain[0];
+    if (width === 0) {
+      out.fill(low, 0, n);
+      return;
+    }
+    for (let from = 0; from < n; from += grains.length) {
+      const m = Math.min(grains.length, n - from);
+      rng.fillU32(grains, m);
+      for (let i = 0; i < m; i++) out[from + i] = low + (grains[i] + 0.5) * width;
     }
   }
 
@@ -182,7 +209,7 @@ export class Sampler {
     return i;
   }
 
-  /** As #fillFromTable, for ranges and choices. */
+  /** As #fillFromTable, for SELECT. */
   #fillFromChoices(rng: Rng, out: Float64Array, from: number, n: number): number {
     const upTo = this.#upTo;
     const guide = this.#guide;
@@ -190,7 +217,6 @@ export class Sampler {
     const widthPerGrain = this.#widthPerGrain;
     const tableAt = this.#tableAt;
     const table = this.#table;
-    const choosing = this.#kind === SELECT;
     const s = rng.state;
     let a = s[0];
     let b = s[1];
@@ -198,18 +224,15 @@ export class Sampler {
     let counter = s[3];
     let i = from;
     for (; i < n; i++) {
-      let k = 0;
-      if (choosing) {
-        const t = (((a + b) | 0) + counter) | 0;
-        counter = (counter + 1) | 0;
-        a = b ^ (b >>> 9);
-        b = (c + (c << 3)) | 0;
-        c = (((c << 21) | (c >>> 11)) + t) | 0;
-        k = guide[t >>> (32 - GUIDE_BITS)];
-        while (t >>> 0 >= upTo[k]) k++;
-      }
-      const width = widthPerGrain[k];
-      if (width === 0) {
+      const t = (((a + b) | 0) + counter) | 0;
+      counter = (counter + 1) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (((c << 21) | (c >>> 11)) + t) | 0;
+      let k = guide[t >>> (32 - GUIDE_BITS)];
+      while (t >>> 0 >= upTo[k]) k++;
+      const start = tableAt[k];
+      if (start === NO_TABLE && widthPerGrain[k] === 0) {
         out[i] = low[k];
         continue;
       }
@@ -218,12 +241,12 @@ export class Sampler {
       a = b ^ (b >>> 9);
       b = (c + (c << 3)) | 0;
       c = (((c << 21) | (c >>> 11)) + u) | 0;
-      if (width !== FROM_TABLE) {
-        out[i] = low[k] + ((u >>> 0) + 0.5) * width;
+      if (start === NO_TABLE) {
+        out[i] = low[k] + ((u >>> 0) + 0.5) * widthPerGrain[k];
         continue;
       }
       const cell = u >>> GRAIN_BITS;
-      const at = tableAt[k] + cell * 2;
+      const at = start + cell * 2;
       const value = table[at] + (u & GRAIN_MASK) * table[at + 1];
       if (Number.isNaN(value)) {
         out[i] = k * CELLS + cell;
@@ -276,19 +299,6 @@ export class Sampler {
         ? lowerQuantile(this.#kind, this.#a, this.#b, this.#c, x / CELLS)
         : upperQuantile(this.#kind, this.#a, this.#b, this.#c, (CELLS - x) / CELLS);
     return Math.max(value, this.min);
-  }
-
-  #joinTables(): Float64Array {
-    const parts = this.#parts.filter((part) => part !== undefined);
-    const table = new Float64Array(parts.length * TABLE_LENGTH);
-    let at = 0;
-    this.#parts.forEach((part, k) => {
-      if (part === undefined) return;
-      this.#tableAt[k] = at;
-      table.set(part.#table, at);
-      at += TABLE_LENGTH;
-    });
-    return table;
   }
 
   #buildGuide(choices: readonly Choice[]): void {
