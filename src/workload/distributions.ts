@@ -80,7 +80,7 @@ export class Sampler {
   readonly #a: number;
   readonly #b: number;
   readonly #c: number;
-  /** SELECT: upper ends of their shares of [0, 2^32), and by the top bits the first one to look at. */
+  /** SELECT: upper ends of the choices' shares of [0, 2^32), and by the top bits the first one to look at. */
   readonly #upTo: Float64Array;
   #guide: Int32Array = NO_GUIDE;
   /** Of each choice without a table: where its range begins and the step per grain, 0 for a point. */
