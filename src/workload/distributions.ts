@@ -3,12 +3,12 @@
  *
  * A smooth distribution is sampled from a table of its quantiles: the top bits of one random number choose a cell, the
  * rest interpolate within it. Cells where the straight line would stray from the quantile function by more than one
- * part in 10^4 (in practice the tails) are marked at compile time, and a number that lands in one is drawn anew inside
- * that cell through the exact quantile function with 53 more bits. So the tails, which decide how long memory stays,
- * are exact, and the common case costs a few nanoseconds. Histograms and mixtures choose an entry through a guide table.
+ * part in 10^4 (in practice the tails) are marked at compile time and cut into sixteen; a number that lands in a sixteenth that is
+ * still not straight is drawn anew inside that through the exact quantile function with 53 more bits. So the far tails, which
+ * decide how long memory stays, are exact, and the common case costs a few nanoseconds. Histograms and mixtures choose an entry through a guide table.
  *
  * What it simplifies: within the other cells the density is flat, and values have 2^-32 of the probability as their
- * grain. Where it stops being true: unbounded tails end at a probability of 2^-65, which only matters to means carried
+ * grain. Where it stops being true: unbounded tails end at a probability of 2^-68, which only matters to means carried
  * by rarer events than that (lognormal sigma above 5, weibull shape below 0.05).
  *
  * One class with a numeric kind, not a class per distribution: the executors' call sites stay monomorphic.
@@ -24,12 +24,18 @@ const TABLE_LENGTH = 2 * CELLS;
 const GRAIN_BITS = 32 - CELL_BITS;
 const GRAIN_MASK = 2 ** GRAIN_BITS - 1;
 
+/** Parts of a cell that is not straight, and what is left of its grain to interpolate with in each. */
+const FINE_BITS = 4;
+const FINE_PARTS = 2 ** FINE_BITS;
+const FINE_GRAIN_BITS = GRAIN_BITS - FINE_BITS;
+const FINE_GRAIN_MASK = 2 ** FINE_GRAIN_BITS - 1;
+
 /** How far the line across a cell may be from the quantile function, relative, at the cell's middle. */
 const CHORD_TOLERANCE = 1e-4;
 
-/** The smallest probability an exact draw can ask for: half a grain of a 53-bit number, within one cell. */
+/** The smallest probability an exact draw can ask for: half a grain of a 53-bit number, within one part of a cell. */
 const HALF_GRAIN = 2 ** -54;
-const LEAST_PROBABILITY = HALF_GRAIN / CELLS;
+const LEAST_PROBABILITY = HALF_GRAIN / CELLS / FINE_PARTS;
 
 const GUIDE_BITS = 8;
 const GUIDE_CELLS = 2 ** GUIDE_BITS;
@@ -64,6 +70,7 @@ interface Parts {
 }
 
 const NO_GUIDE = new Int32Array(0);
+const NO_TABLES = new Float64Array(0);
 /** Where the table begins of a choice that has none. */
 const NO_TABLE = -1;
 /** Written before they are read in every use, so no state passes between calls. */
@@ -89,8 +96,12 @@ export class Sampler {
   /** Of each choice: where its table begins in `#table`, or NO_TABLE, and whose that is, for exact draws. */
   readonly #tableAt: Int32Array;
   readonly #parts: readonly (Sampler | undefined)[];
-  /** Of each cell of all tables: the value at its first grain, NaN where it is drawn exactly, and the step per grain. */
+  /** Of each cell of all tables: the value at its first grain, NaN where it is not straight, and the step per grain. */
   readonly #table: Float64Array;
+  /** Cells in [#firstStraight, #endStraight) are straight; of the parts of the others, in their order, what #table has of cells. */
+  #firstStraight = 0;
+  #endStraight = 0;
+  #fine: Float64Array = NO_TABLES;
 
   /** @internal: use `compileDist`. */
   constructor(parts: Parts) {
@@ -139,7 +150,7 @@ export class Sampler {
     const cell = u >>> GRAIN_BITS;
     const at = start + cell * 2;
     const value = this.#table[at] + (u & GRAIN_MASK) * this.#table[at + 1];
-    return Number.isNaN(value) ? this.#parts[k]!.#drawExactly(cell, rng) : value;
+    return Number.isNaN(value) ? this.#parts[k]!.#drawFinely(u, rng) : value;
   }
 
   /**
@@ -156,8 +167,8 @@ export class Sampler {
     while (true) {
       i = smooth ? this.#fillFromTable(rng, out, i, n) : this.#fillFromChoices(rng, out, i, n);
       if (i === n) return;
-      const cell = out[i] % CELLS;
-      out[i] = this.#parts[(out[i] - cell) / CELLS]!.#drawExactly(cell, rng);
+      const u = out[i] % 2 ** 32;
+      out[i] = this.#parts[(out[i] - u) / 2 ** 32]!.#drawFinely(u, rng);
       i++;
     }
   }
@@ -177,8 +188,8 @@ export class Sampler {
   }
 
   /**
-   * Samples `from` to n - 1, or as far as to the first that must be drawn exactly: returns its index and leaves in its place
-   * the number of its choice times CELLS plus its cell.
+   * Samples `from` to n - 1, or as far as to the first in a cell that is not straight: returns its index and leaves in its place
+   * the random number plus 2^32 times the number of its choice.
    */
   #fillFromTable(rng: Rng, out: Float64Array, from: number, n: number): number {
     const table = this.#table;
@@ -197,7 +208,7 @@ export class Sampler {
       const cell = u >>> GRAIN_BITS;
       const value = table[cell * 2] + (u & GRAIN_MASK) * table[cell * 2 + 1];
       if (Number.isNaN(value)) {
-        out[i] = cell;
+        out[i] = u >>> 0;
         break;
       }
       out[i] = value;
@@ -249,7 +260,7 @@ export class Sampler {
       const at = start + cell * 2;
       const value = table[at] + (u & GRAIN_MASK) * table[at + 1];
       if (Number.isNaN(value)) {
-        out[i] = k * CELLS + cell;
+        out[i] = k * 2 ** 32 + (u >>> 0);
         break;
       }
       out[i] = value;
@@ -261,35 +272,69 @@ export class Sampler {
     return i;
   }
 
-  /** A draw within one cell through the quantile function, from the nearer end so that no probability is rounded to 1. */
-  #drawExactly(cell: number, rng: Rng): number {
+  /** The value of a number in a cell that is not straight. */
+  #drawFinely(u: number, rng: Rng): number {
+    const cell = u >>> GRAIN_BITS;
+    const part = (u >>> FINE_GRAIN_BITS) & (FINE_PARTS - 1);
+    const at = 2 * (this.#fineCell(cell) * FINE_PARTS + part);
+    const value = this.#fine[at] + (u & FINE_GRAIN_MASK) * this.#fine[at + 1];
+    return Number.isNaN(value) ? this.#drawExactly(cell * FINE_PARTS + part, rng) : value;
+  }
+
+  /** How many cells before this one are not straight either. */
+  #fineCell(cell: number): number {
+    return cell < this.#firstStraight ? cell : cell - (this.#endStraight - this.#firstStraight);
+  }
+
+  /**
+   * A draw within one part of a cell, numbered from 0 over all cells, through the quantile function, from the nearer end so that no
+   * probability is rounded to 1.
+   */
+  #drawExactly(part: number, rng: Rng): number {
+    const parts = CELLS * FINE_PARTS;
     const f = rng.f64() + HALF_GRAIN;
     const value =
-      cell < CELLS / 2
-        ? lowerQuantile(this.#kind, this.#a, this.#b, this.#c, (cell + f) / CELLS)
-        : upperQuantile(this.#kind, this.#a, this.#b, this.#c, (CELLS - 1 - cell + f) / CELLS);
+      part < parts / 2
+        ? lowerQuantile(this.#kind, this.#a, this.#b, this.#c, (part + f) / parts)
+        : upperQuantile(this.#kind, this.#a, this.#b, this.#c, (parts - 1 - part + f) / parts);
     return Math.min(Math.max(value, this.min), this.max);
   }
 
   #buildTable(): Float64Array {
-    const boundary = new Float64Array(CELLS + 1);
-    for (let i = 0; i <= CELLS; i++) boundary[i] = this.#quantileAt(i);
     let first = CELLS / 2;
     let end = CELLS / 2;
-    const straight = (cell: number): boolean => {
-      const middle = this.#quantileAt(cell + 0.5);
-      return Math.abs((boundary[cell] + boundary[cell + 1]) / 2 - middle) <= CHORD_TOLERANCE * middle;
-    };
-    while (first > 0 && straight(first - 1)) first--;
-    while (end < CELLS && straight(end)) end++;
+    while (first > 0 && this.#isStraight(first - 1, first)) first--;
+    while (end < CELLS && this.#isStraight(end, end + 1)) end++;
+    this.#firstStraight = first;
+    this.#endStraight = end;
     const table = new Float64Array(TABLE_LENGTH).fill(NaN);
-    for (let cell = first; cell < end; cell++) {
-      const step = (boundary[cell + 1] - boundary[cell]) / 2 ** GRAIN_BITS;
-      // Each grain stands for its middle, so the cell's mean is the chord's.
-      table[cell * 2] = boundary[cell] + 0.5 * step;
-      table[cell * 2 + 1] = step;
+    for (let cell = first; cell < end; cell++) this.#line(table, 2 * cell, cell, cell + 1, 2 ** GRAIN_BITS);
+    this.#fine = new Float64Array(2 * (CELLS - end + first) * FINE_PARTS).fill(NaN);
+    for (let cell = 0; cell < CELLS; cell++) {
+      if (cell >= first && cell < end) continue;
+      for (let part = 0; part < FINE_PARTS; part++) {
+        const from = cell + part / FINE_PARTS;
+        const to = cell + (part + 1) / FINE_PARTS;
+        const at = 2 * (this.#fineCell(cell) * FINE_PARTS + part);
+        if (this.#isStraight(from, to)) this.#line(this.#fine, at, from, to, 2 ** FINE_GRAIN_BITS);
+      }
     }
     return table;
+  }
+
+  /** Is the chord of the quantile function between two probabilities (in cells) near it in the middle? */
+  #isStraight(from: number, to: number): boolean {
+    const middle = this.#quantileAt((from + to) / 2);
+    const chord = (this.#quantileAt(from) + this.#quantileAt(to)) / 2;
+    return Math.abs(chord - middle) <= CHORD_TOLERANCE * middle;
+  }
+
+  /** Writes the chord between two probabilities at table[at]: each of its grains stands for its middle, so the mean is the chord's. */
+  #line(table: Float64Array, at: number, from: number, to: number, grains: number): void {
+    const start = this.#quantileAt(from);
+    const step = (this.#quantileAt(to) - start) / grains;
+    table[at] = start + 0.5 * step;
+    table[at + 1] = step;
   }
 
   /** The quantile of probability x / CELLS. */

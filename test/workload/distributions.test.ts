@@ -188,12 +188,12 @@ test("a constant draws no numbers", () => {
   expect(rng.state).toEqual(before);
 });
 
-/** Sums of 100,000 samples. They change with the samples, and then every recorded run does. */
+/** Sums of 100,000 samples: whoever changes a sampler changes every run of every seed, and should have meant to. */
 test.each<[string, Dist, number]>([
-  ["exponential", { kind: "exponential", mean: 100000000 }, 10023576086353.902],
-  ["lognormal", { kind: "lognormal", median: 256, sigma: 1.2 }, 52716555.45361146],
-  ["weibull", { kind: "weibull", scale: 1000000000, shape: 0.5 }, 200967527334075.94],
-  ["pareto", { kind: "pareto", min: 64, shape: 1.3, max: 1048576 }, 25931956.556707717],
+  ["exponential", { kind: "exponential", mean: 100000000 }, 10021844721265.693],
+  ["lognormal", { kind: "lognormal", median: 256, sigma: 1.2 }, 52836850.35076448],
+  ["weibull", { kind: "weibull", scale: 1000000000, shape: 0.5 }, 201184376713649.78],
+  ["pareto", { kind: "pareto", min: 64, shape: 1.3, max: 1048576 }, 26964929.303507198],
   ["uniform", { kind: "uniform", min: 16, max: 512 }, 26421462.91042357],
   [
     "histogram of one bin",
@@ -211,7 +211,7 @@ test.each<[string, Dist, number]>([
         { weight: 1, dist: { kind: "lognormal", median: 1000, sigma: 2 } },
       ],
     },
-    78873527.78253677,
+    79566278.54618119,
   ],
 ])("the samples of a seed are fixed for good: %s", (_, dist, sum) => {
   expect(draw(dist, 100_000, "fixed").reduce((a, b) => a + b)).toBe(sum);
