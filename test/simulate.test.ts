@@ -69,7 +69,7 @@ describe("closed forms", () => {
   const queue = (servers: number, perSecond: number, serviceMs: number) => `
 name: mmk
 duration: 400s
-sample_interval: 1s
+sample_interval: 5ms
 machine: {cpus: ${servers}}
 workload:
   - kind: service
@@ -116,8 +116,7 @@ workload:
       // Little's law: requests in the system = arrival rate x time in the system.
       const inflight = rows.reduce((sum, row) => sum + row[column("requests_in_flight")], 0) / rows.length;
       const completed = summary.figures["q_requests"] / 400;
-      // 400 samples of a correlated count: 10 % is about two standard errors.
-      expect(Math.abs(inflight / (completed * mean) - 1)).toBeLessThan(0.1);
+      expect(Math.abs(inflight / (completed * mean) - 1)).toBeLessThan(0.02);
     }
   });
 });
