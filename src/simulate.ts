@@ -18,6 +18,7 @@ import {
 } from "./runtime/heapreport.ts";
 import { KindTable } from "./runtime/kinds.ts";
 import { type CycleRecord, ExplicitGc, Gc } from "./runtime/mgc.ts";
+import { limiterWasOn } from "./runtime/mgclimit.ts";
 import { GcController, type MemoryLimitInputs, noMemoryLimit } from "./runtime/mgcpacer.ts";
 import { Scavenger } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
@@ -118,6 +119,41 @@ export const SAMPLE_COLUMNS = [
     description: "Median latency of requests completed since the last sample.",
   },
   { name: "latency_p99_ns", unit: "ns", description: "99th percentile of the same." },
+  {
+    name: "gomemlimit_bytes",
+    unit: "bytes",
+    description: "The memory limit; empty without one.",
+  },
+  {
+    name: "mapped_ready_bytes",
+    unit: "bytes",
+    description: "What the memory limit bounds: Sys less HeapReleased.",
+  },
+  {
+    name: "gc_limiter_last_enabled_gc_cycle",
+    unit: "count",
+    description: "Cycle in which the GC CPU limiter was last turned on; 0 is never.",
+  },
+  {
+    name: "gc_limiter_enabled_seconds",
+    unit: "seconds",
+    description: "Time the GC CPU limiter has been on since the start.",
+  },
+  {
+    name: "scavenge_assist_cpu_seconds",
+    unit: "seconds",
+    description: "CPU of allocations that gave memory back since the start.",
+  },
+  {
+    name: "scavenge_background_cpu_seconds",
+    unit: "seconds",
+    description: "CPU of the background scavenger since the start.",
+  },
+  {
+    name: "scavenged_bytes",
+    unit: "bytes",
+    description: "Memory given back to the OS since the start, by whomever.",
+  },
 ] as const satisfies readonly { name: string; unit: SampleUnit; description: string }[];
 
 export interface RunSink {
@@ -258,6 +294,8 @@ class Simulation {
   readonly #system = new RuntimeG();
   readonly #pauseRng: Rng;
   readonly #stacks: StackAllocator;
+  readonly #scavenger: Scavenger;
+  readonly #limitFigures = new LimitFigures();
   /** Of runtime.ReadMemStats, where the scenario calls it. */
   readonly #readLatency = new LatencyHistogram();
   #samples = 0;
@@ -285,7 +323,8 @@ class Simulation {
     // The pacer reads the heap's statistics and the heap reports to the pacer: the inputs look through this binding.
     const inputs = new HeapInputs();
     const gcPercent = scenario.go.GOGC === "off" ? -1 : scenario.go.GOGC;
-    const pacer = new GcController(rules, inputs, procs, gcPercent, noMemoryLimit);
+    const memoryLimit = scenario.go.GOMEMLIMIT === "off" ? noMemoryLimit : scenario.go.GOMEMLIMIT;
+    const pacer = new GcController(rules, inputs, procs, gcPercent, memoryLimit);
     const base = random.stream("heap-base");
     const heap = new Heap({
       rules,
@@ -334,11 +373,12 @@ class Simulation {
     const pauseRng = random.stream("pauses");
     this.#pauseRng = pauseRng;
     pacer.addGlobals(profile.baseline.globals_bytes);
-    const scavenger = new Scavenger({
+    const scavenger = (this.#scavenger = new Scavenger({
       sched,
       heap,
+      pacer,
       nsPerPage: costs.scavengeNsPerPage,
-    });
+    }));
     const gc = new Gc({
       sched,
       heap,
@@ -526,7 +566,18 @@ class Simulation {
     row[i++] = completed;
     row[i++] = p50;
     row[i++] = p99;
+    const { limiter } = rt.sched;
+    const limit = rt.pacer.memoryLimit;
+    row[i++] = limit === noMemoryLimit ? Number.NaN : limit;
+    row[i++] = rt.heap.mappedReady;
+    row[i++] = limiter.lastEnabledCycle;
+    row[i++] = limiter.enabledNs(nowNs) / 1e9;
+    row[i++] = this.#scavenger.assistNs / 1e9;
+    row[i++] = this.#scavenger.backgroundNs / 1e9;
+    row[i++] = this.#scavenger.releasedEager + this.#scavenger.background.released;
     this.#figures.sample(st, rss, inflight);
+    if (limit !== noMemoryLimit)
+      this.#limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
     this.#options.sink?.sample?.(row);
     for (const running of this.#running) running.latency?.rotate();
     this.#samples++;
@@ -548,6 +599,12 @@ class Simulation {
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
     figures["pause_total_ns"] = rt.gc.pauseTotalNs;
     figures["mutator_cpu_seconds"] = rt.sched.mutatorNs / 1e9;
+    if (rt.pacer.memoryLimit !== noMemoryLimit) {
+      Object.assign(figures, this.#limitFigures.finish());
+      figures["gc_limiter_enabled_seconds"] = rt.sched.limiter.enabledNs(rt.sched.nowNs) / 1e9;
+      figures["gc_limiter_last_enabled_gc_cycle"] = rt.sched.limiter.lastEnabledCycle;
+      figures["scavenge_cpu_seconds"] = (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9;
+    }
     const reads = this.#readLatency;
     if (reads.count > 0) {
       figures["read_mem_stats_count"] = reads.count;
@@ -611,6 +668,30 @@ class HeapInputs implements MemoryLimitInputs {
   }
 }
 
+/** What a run with a memory limit is judged by. */
+class LimitFigures {
+  #samples = 0;
+  #mappedReady = 0;
+  #mappedReadyPeak = 0;
+  #limiterOn = 0;
+
+  sample(mappedReady: number, limiterOn: boolean): void {
+    this.#samples++;
+    this.#mappedReady += mappedReady;
+    this.#mappedReadyPeak = Math.max(this.#mappedReadyPeak, mappedReady);
+    if (limiterOn) this.#limiterOn++;
+  }
+
+  finish(): Record<string, number> {
+    const n = Math.max(1, this.#samples);
+    return {
+      mapped_ready_mean_bytes: this.#mappedReady / n,
+      mapped_ready_peak_bytes: this.#mappedReadyPeak,
+      gc_limiter_samples_fraction: this.#limiterOn / n,
+    };
+  }
+}
+
 /** Means, peaks and cycle statistics of a run: the figures a real run is compared by. */
 class Figures {
   #samples = 0;
@@ -626,7 +707,9 @@ class Figures {
   #stack = 0;
   #mspan = 0;
   #sysPeak = 0;
+  #rss = 0;
   #rssPeak = 0;
+  #released = 0;
   #inflight = 0;
   #inflightPeak = 0;
   readonly #pauses: number[] = [];
@@ -643,7 +726,9 @@ class Figures {
     this.#stack += st.stackInuse;
     this.#mspan += st.mspanInuse;
     this.#sysPeak = Math.max(this.#sysPeak, st.sys);
+    this.#rss += rss;
     this.#rssPeak = Math.max(this.#rssPeak, rss);
+    this.#released += st.heapReleased;
     this.#inflight += inflight;
     this.#inflightPeak = Math.max(this.#inflightPeak, inflight);
   }
@@ -671,6 +756,8 @@ class Figures {
       mspan_inuse_mean_bytes: this.#mspan / n,
       sys_peak_bytes: this.#sysPeak,
       rss_peak_bytes: this.#rssPeak,
+      rss_mean_bytes: this.#rss / n,
+      heap_released_mean_bytes: this.#released / n,
       in_flight_mean: this.#inflight / n,
       in_flight_peak: this.#inflightPeak,
       pause_median_ns: sorted.length === 0 ? 0 : sorted[Math.floor((sorted.length - 1) / 2)],

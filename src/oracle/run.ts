@@ -79,6 +79,7 @@ export async function runOracle(
     { mode: "run", seed, scenario, real_time: realTime },
     {
       GOGC: String(scenario.go.GOGC),
+      GOMEMLIMIT: String(scenario.go.GOMEMLIMIT),
       GOMAXPROCS: String(scenario.go.GOMAXPROCS),
       GODEBUG: "gctrace=1",
     },

@@ -76,6 +76,7 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
       },
       figure("GC CPU time", "seconds", "gc_cpu_seconds"),
       figure("  of it assists", "seconds", "assist_cpu_seconds"),
+      figure("GC CPU limiter on", "seconds", "gc_limiter_enabled_seconds"),
       { label: "pause p50", unit: "ns", value: (run) => run.digest.pauses.p50_ns },
       { label: "pause p99", unit: "ns", value: (run) => run.digest.pauses.p99_ns },
       { label: "pause max", unit: "ns", value: (run) => run.digest.pauses.max_ns },
@@ -115,6 +116,7 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
     rows: [
       figure("RSS, peak", "bytes", "rss_peak_bytes"),
       figure("Sys, peak", "bytes", "sys_peak_bytes"),
+      figure("Sys - HeapReleased, peak", "bytes", "mapped_ready_peak_bytes"),
       figure("StackInuse, mean", "bytes", "stack_inuse_mean_bytes"),
       figure("page faults", "count", "page_faults"),
     ],
@@ -329,6 +331,9 @@ export function terminalSummary(
       `${humanNs(scenario.duration)} of virtual time`,
       `Go ${scenario.go.version}`,
       `GOGC=${scenario.go.GOGC}`,
+      ...(scenario.go.GOMEMLIMIT === "off"
+        ? []
+        : [`GOMEMLIMIT=${humanValue(scenario.go.GOMEMLIMIT, "bytes")}`]),
       `GOMAXPROCS=${scenario.go.GOMAXPROCS}`,
       `${scenario.machine.cpus} ${scenario.machine.cpus === 1 ? "CPU" : "CPUs"}`,
     ],

@@ -15,6 +15,7 @@
  * pessimistic for those held only on a stack not scanned yet.
  */
 import type { RuntimeCosts } from "./costs.ts";
+import { limiterEventIdleMarkWork, limiterEventMarkAssist } from "./mgclimit.ts";
 import {
   type GcController,
   gcControllerCommit,
@@ -179,6 +180,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #uncredited = 0;
   /** Per P: scan work its assist has set out to do. */
   readonly #assistWork: Float64Array;
+  /** Per P: how long its assist was to take. */
+  readonly #assistNs: Float64Array;
 
   // The cycle under way.
   #reason: GcReason = "heap";
@@ -194,6 +197,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#o = options;
     this.#workerStartNs = new Float64Array(options.sched.nprocs);
     this.#assistWork = new Float64Array(options.sched.nprocs);
+    this.#assistNs = new Float64Array(options.sched.nprocs);
     this.#working = new Uint8Array(options.sched.nprocs);
     this.#unitNs = new Float64Array(options.sched.nprocs);
     this.#bgsweep = new BgSweep(options.heap, () => this.takeSweepNs());
@@ -259,6 +263,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#stwStartNs = nowNs;
     this.#stw1Ns = this.#o.stwNs(0, sched.othersRun(p)) + sched.arrivalNs();
     sched.stopTheWorld(this.#stw1Ns, p, (now) => this.#startMark(now));
+    sched.limiter.startGCTransition(true, nowNs);
     return true;
   }
 
@@ -303,6 +308,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.marking = true;
     pacer.blackenEnabled = true;
     pacer.revise();
+    sched.limiter.finishGCTransition(nowNs);
   }
 
   /** Brings the mark's progress, and the pacer's view of it, up to `nowNs`. */
@@ -378,8 +384,20 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#markDoneHandle = sched.fire(end, PRIORITY_WORLD, this.#markDoneCallback);
   }
 
+  /** gcCPULimiter.update: assists under way notice at once that the limiter has turned on. */
+  #updateLimiter(nowNs: number): void {
+    const { sched } = this.#o;
+    if (sched.limiter.limiting) {
+      sched.limiter.update(nowNs);
+      return;
+    }
+    sched.limiter.update(nowNs);
+    if (sched.limiter.limiting) sched.endAssists();
+  }
+
   workerDue(p: number, nowNs: number): number {
     const pacer = this.#o.pacer;
+    if (this.#o.sched.limiter.needUpdate(nowNs)) this.#updateLimiter(nowNs);
     if (!pacer.needGCWorker() || this.#doneNs >= this.#work.totalNs) return P_IDLE;
     const mode = pacer.assignGCWorker(p, nowNs);
     return mode === workerDedicated ? P_DEDICATED : mode === workerFractional ? P_FRACTIONAL : P_IDLE;
@@ -389,8 +407,9 @@ export class Gc implements MarkScheduling, PacingFollowers {
     return this.#doneNs < this.#work.totalNs && this.#o.pacer.addIdleMarkWorker();
   }
 
-  workerStarted(p: number, _mode: number, nowNs: number): void {
+  workerStarted(p: number, mode: number, nowNs: number): void {
     this.advance(nowNs);
+    if (mode === P_IDLE_WORKER) this.#o.sched.limiter.startEvent(p, limiterEventIdleMarkWork, nowNs);
     this.#workers++;
     this.#working[p] = 1;
     this.#workerStartNs[p] = nowNs;
@@ -399,6 +418,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   workerStopped(p: number, mode: number, nowNs: number): void {
     this.advance(nowNs);
+    if (mode === P_IDLE_WORKER) this.#o.sched.limiter.stopEvent(p, limiterEventIdleMarkWork, nowNs);
     this.#workers--;
     this.#working[p] = 0;
     this.#o.pacer.markWorkerStop(p, workerMode(mode), Math.round(nowNs - this.#workerStartNs[p]));
@@ -415,6 +435,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
   }
 
   assist(g: G, p: number, nowNs: number): number {
+    // Whoever is in debt stays so, and pays when the limiter is off again.
+    if (this.#o.sched.limiter.limiting) return 0;
     this.advance(nowNs);
     const pacer = this.#o.pacer;
     let debtBytes = -g.gcAssistBytes;
@@ -444,8 +466,10 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#assistWork[p] = this.#work.takenWork;
     this.#assists++;
     this.#workerStartNs[p] = nowNs;
+    this.#o.sched.limiter.startEvent(p, limiterEventMarkAssist, nowNs);
     this.#predict(nowNs);
-    return Math.max(1, Math.min(this.#work.takenNs, left)) / this.#speed();
+    this.#assistNs[p] = Math.max(1, Math.min(this.#work.takenNs, left)) / this.#speed();
+    return this.#assistNs[p];
   }
 
   flushAssistCredit(g: G): void {
@@ -459,9 +483,13 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.advance(nowNs);
     this.#assists--;
     const pacer = this.#o.pacer;
+    const { limiter } = this.#o.sched;
     const ns = nowNs - this.#workerStartNs[p];
-    pacer.addAssistTime(p, Math.round(ns));
-    g.gcAssistBytes += 1 + Math.trunc(pacer.assistBytesPerWork * this.#assistWork[p]);
+    // The limiter has ended it before its time.
+    const done = limiter.limiting ? Math.min(1, ns / this.#assistNs[p]) : 1;
+    g.gcAssistBytes += 1 + Math.trunc(pacer.assistBytesPerWork * this.#assistWork[p] * done);
+    limiter.stopEvent(p, limiterEventMarkAssist, nowNs);
+    if (pacer.addAssistTime(p, Math.round(ns))) this.#updateLimiter(nowNs);
     if (this.marking) this.#predict(nowNs);
     else g.gcAssistBytes = 0;
   }
@@ -494,6 +522,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     pacer.blackenEnabled = false;
     stacks.setGCPhase(false);
     sched.stopTheWorld(this.#stw2Ns, p, (now) => this.#markTermination(now));
+    sched.limiter.startGCTransition(false, nowNs);
   }
 
   #markTermination(nowNs: number): void {
@@ -506,6 +535,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     gcControllerCommit(pacer, heap.isSweepDone(), false, this);
     this.#o.scavenger.nextGen();
     this.numGC++;
+    sched.limiter.numGC = this.numGC;
     const pauseNs = this.#stw1Ns + this.#stw2Ns;
     this.pauseTotalNs += pauseNs;
     this.assistNs += pacer.assistTime;
@@ -515,6 +545,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.pauseCpuNs += pauseNs * sched.nprocs;
     this.gcCpuFraction =
       (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) / (nowNs * sched.nprocs);
+    sched.limiter.finishGCTransition(nowNs);
     stacks.freeStackSpans();
     for (let p = 0; p < sched.nprocs; p++) {
       heap.prepareForSweep(p);

@@ -19,6 +19,7 @@
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
  */
 import { EventQueue } from "../sim/eventqueue.ts";
+import { GcCPULimiter, limiterEventIdle } from "./mgclimit.ts";
 
 /** What a goroutine does once the CPU time of its last step is spent. */
 export const AFTER_RUN = 0;
@@ -155,6 +156,8 @@ export interface SchedulerOptions {
 export class Scheduler {
   nowNs = 0;
   readonly queue = new EventQueue();
+  /** It must know what every P does: idle here, marking and assisting by the collector's word. */
+  readonly limiter: GcCPULimiter;
   readonly nprocs: number;
   readonly cpus: number;
   readonly pState: Uint8Array;
@@ -226,7 +229,8 @@ export class Scheduler {
     this.#local = Array.from({ length: nprocs }, () => []);
     this.#due = Array.from({ length: nprocs }, () => []);
     this.#pEvent = new Int32Array(nprocs).fill(-1);
-    for (let p = nprocs - 1; p >= 0; p--) this.#idle.push(p);
+    this.limiter = new GcCPULimiter(0, nprocs);
+    for (let p = nprocs - 1; p >= 0; p--) this.#pidleput(p);
   }
 
   attach(gc: MarkScheduling): void {
@@ -300,7 +304,7 @@ export class Scheduler {
       this.#wakep();
       return;
     }
-    const p = this.#idle.pop();
+    const p = this.#pidleget();
     if (p === undefined) return;
     this.#overheadNs[p] = this.#coldNs;
     this.#schedule(p);
@@ -402,7 +406,7 @@ export class Scheduler {
       this.#ranBeforeStop[p] = 1 - this.#idleBeforeStop[p];
       this.pState[p] = P_STOPPED;
     }
-    this.#idle.length = 0;
+    while (this.#pidleget() !== undefined);
     this.#waking = 0;
     this.#running = 0;
     this.queue.push(this.stoppedUntilNs, PRIORITY_WORLD, EV_START_THE_WORLD, 0);
@@ -453,6 +457,17 @@ export class Scheduler {
       this.pState[p] = P_MARK_DONE;
     }
     return last;
+  }
+
+  /** gcDrainN backs out of assists when the CPU limiter turns on: those under way end now. */
+  endAssists(): void {
+    for (let p = 0; p < this.nprocs; p++) {
+      // One that is being stopped has no event any more.
+      if (this.pState[p] !== P_ASSIST || this.#pEvent[p] < 0) continue;
+      this.#cancelP(p);
+      this.#pEndNs[p] = this.nowNs;
+      this.#pEvent[p] = this.queue.push(this.nowNs, PRIORITY_P, EV_SLICE, p);
+    }
   }
 
   /** Was P `p` idle when the world was last stopped? */
@@ -510,8 +525,20 @@ export class Scheduler {
     this.pState[p] = P_IDLE;
     this.#pG[p] = null;
     this.#overheadNs[p] = 0;
-    this.#idle.push(p);
+    this.#pidleput(p);
     this.#idleSinceNs = this.nowNs;
+  }
+
+  #pidleput(p: number): void {
+    this.#idle.push(p);
+    this.limiter.startEvent(p, limiterEventIdle, this.nowNs);
+  }
+
+  /** The P that went idle last, for somebody who has work for it. */
+  #pidleget(): number | undefined {
+    const p = this.#idle.pop();
+    if (p !== undefined) this.limiter.stopEvent(p, limiterEventIdle, this.nowNs);
+    return p;
   }
 
   /** stealWork: timers and goroutines of other Ps, unless enough threads are searching already. */
@@ -694,7 +721,7 @@ export class Scheduler {
    */
   #wakep(): boolean {
     if (this.stoppedUntilNs >= 0 || this.#waking > 0) return false;
-    const p = this.#idle.pop();
+    const p = this.#pidleget();
     if (p !== undefined) {
       this.#wake(p);
       return true;

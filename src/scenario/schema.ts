@@ -12,7 +12,16 @@
 import { z } from "zod";
 import { countDist, type Dist, durationDist, readDist, sizeDist } from "./dist.ts";
 import { isMapping, list, nearest, type Report, shown, spelled, tick } from "./faults.ts";
-import { bytes, bytesPerSecond, durationNs, parseBytes, ratePerSecond, readDurationNs } from "./units.ts";
+import {
+  BYTES_PATTERN,
+  bytes,
+  bytesPerSecond,
+  durationNs,
+  parseBytes,
+  ratePerSecond,
+  readBytes,
+  readDurationNs,
+} from "./units.ts";
 
 export type { Dist } from "./dist.ts";
 
@@ -407,10 +416,37 @@ const gogc = spelled<number | "off">(
   },
 );
 
+const gomemlimit = spelled<number | "off">(
+  {
+    id: "GOMEMLIMIT",
+    description:
+      "Soft limit on all memory of the runtime, Sys less HeapReleased (bytes in Go's spelling: 512MiB), or `off`.",
+    anyOf: [
+      { const: "off" },
+      { const: false },
+      { type: "integer", minimum: 0 },
+      { type: "string", pattern: BYTES_PATTERN },
+    ],
+    examples: ["512MiB", "off"],
+  },
+  (value, report) => {
+    if (value === "off" || value === false) return "off";
+    if (typeof value === "string" && !/\d/.test(value)) {
+      report(
+        `expected a size such as "512MiB" or \`off\`, got ${shown(value)}`,
+        nearest(value, ["off"]) === undefined ? undefined : "did you mean `off`?",
+      );
+      return undefined;
+    }
+    return readBytes(value, report);
+  },
+);
+
 const goSettings = z
   .strictObject({
     version: goVersion.prefault("1.26"),
     GOGC: gogc.prefault(100),
+    GOMEMLIMIT: gomemlimit.prefault("off"),
     GOMAXPROCS: describe(
       z.int().min(1).max(1024).optional(),
       "Ps: goroutines that run at once. Default: machine.cpus.",
@@ -519,6 +555,11 @@ export interface ResolvedPhase {
  */
 export type Scenario = Omit<ScenarioFile, "phases" | "variants" | "go"> & {
   readonly variant: string;
-  readonly go: { readonly version: GoVersion; readonly GOGC: number | "off"; readonly GOMAXPROCS: number };
+  readonly go: {
+    readonly version: GoVersion;
+    readonly GOGC: number | "off";
+    readonly GOMEMLIMIT: number | "off";
+    readonly GOMAXPROCS: number;
+  };
   readonly phases: readonly ResolvedPhase[];
 };

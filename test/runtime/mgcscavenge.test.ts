@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Memory } from "../../src/os/memory.ts";
+import { noMemoryLimit } from "../../src/runtime/mgcpacer.ts";
 import {
   BackgroundScavenger,
   candidateSize,
@@ -356,7 +357,12 @@ describe("goals and a heap", () => {
     const rules = rulesFor(version);
     const r = rig(version, { os: memory, pages: new PageAlloc(rules) });
     const sched = scheduler(1);
-    const scavenger = new Scavenger({ sched, heap: r.heap, nsPerPage: 300 });
+    const scavenger = new Scavenger({
+      sched,
+      heap: r.heap,
+      pacer: { memoryLimit: noMemoryLimit },
+      nsPerPage: 300,
+    });
     return { ...r, memory, sched, scavenger };
   }
 

@@ -44,6 +44,10 @@ var sampled = [...]metrics.Sample{
 	{Name: "/cpu/classes/gc/mark/dedicated:cpu-seconds"},
 	{Name: "/cpu/classes/gc/mark/idle:cpu-seconds"},
 	{Name: "/cpu/classes/gc/pause:cpu-seconds"},
+	{Name: "/cpu/classes/scavenge/assist:cpu-seconds"},
+	{Name: "/cpu/classes/scavenge/background:cpu-seconds"},
+	{Name: "/gc/limiter/last-enabled:gc-cycle"},
+	{Name: "/gc/gomemlimit:bytes"},
 }
 
 // perCycle are the metrics read after each collection, after t_ns.
