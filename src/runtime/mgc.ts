@@ -19,6 +19,7 @@ import { limiterEventIdleMarkWork, limiterEventMarkAssist } from "./mgclimit.ts"
 import {
   type GcController,
   gcControllerCommit,
+  noMemoryLimit,
   type PacingFollowers,
   type WorkerMode,
   workerDedicated,
@@ -56,6 +57,8 @@ const IDLE_CHECK_THRESHOLD = 100_000;
 const FORCE_GC_PERIOD_NS = 120e9;
 /** Stack bytes of a parked worker goroutine: their share of an idle process's /gc/scan/stack:bytes (Go 1.26, amd64). */
 const WORKER_PARKED_BYTES = 250;
+/** Up to so many spans are swept in no time on the way to a cycle; more take theirs before it starts. */
+const START_SWEEP_SPANS = 1000;
 /** bgsweep yields after this many spans. */
 const SWEEP_BATCH_SPANS = 10;
 
@@ -159,6 +162,10 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #markDoneHandle = -1;
   #periodicHandle = -1;
   #nextReason: GcReason = "heap";
+  /** Spans swept by the step that asks for a cycle. */
+  #sweptBefore = 0;
+  /** Some goroutine, the one with `startsGC`, is on its way to a cycle. */
+  #starting = false;
   #waiters: G[] = [];
   /** Worker goroutines started. */
   #workerGs = 0;
@@ -224,9 +231,11 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#o.scavenger.pace(memoryLimit, heapGoal, lastHeapGoal);
   }
 
-  /** Asks for a cycle from inside a goroutine's step. */
-  want(reason: GcReason): void {
+  /** Asks for a cycle from inside a goroutine's step, which has swept `spansSwept` spans on the way to it. */
+  want(reason: GcReason, spansSwept = 0): void {
     this.#nextReason = reason;
+    // Without a limit what is left to sweep at the trigger is little, and its time is neglected.
+    this.#sweptBefore = this.#o.pacer.memoryLimit === noMemoryLimit ? 0 : spansSwept;
     this.#o.sched.gcWanted = true;
   }
 
@@ -247,13 +256,27 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   triggered(g: G, p: number, nowNs: number): boolean {
     const reason = this.#nextReason;
+    let swept = this.#sweptBefore;
     this.#nextReason = "heap";
+    this.#sweptBefore = 0;
+    // Somebody else is still sweeping for it.
+    if (this.#starting && !g.startsGC) return false;
+    g.startsGC = false;
+    this.#starting = false;
     if (this.running) return false;
     if (reason === "heap" && !this.heapAtTrigger()) return false;
     const { heap, sched, pacer } = this.#o;
-    // Pick up what is left to sweep; proportional sweeping has normally left nothing.
-    while (heap.sweepone(p) >= 0);
+    const limited = pacer.memoryLimit !== noMemoryLimit;
+    // Pick up what is left to sweep. Proportional sweeping has normally left nothing; but at the memory limit the next cycle is
+    // due as soon as one has ended, and the first allocation sweeps the whole heap for it.
+    while ((swept < START_SWEEP_SPANS || !limited) && heap.sweepone(p) >= 0) swept++;
     g.pendingNs += this.takeSweepNs();
+    if (limited && swept >= START_SWEEP_SPANS) {
+      this.#nextReason = reason;
+      this.#starting = true;
+      g.startsGC = true;
+      return false;
+    }
     if (reason === "heap" && !this.heapAtTrigger()) return false;
 
     this.running = true;

@@ -81,6 +81,8 @@ export abstract class G {
   sleepNs = -1;
   /** The sleep ends by I/O, which wakes a thread at its own moment, rather than by a timer. */
   ioWait = false;
+  /** It is in gcStart and sweeps what the last cycle left, before it can start the next. */
+  startsGC = false;
   /** Set by a step that stops the world for so long right after it; -1 for none. `worldStopped` is then called at the end. */
   stopNs = -1;
   /** The P whose timer heap holds its sleep: the one it parked on. */
@@ -134,7 +136,10 @@ export interface MarkScheduling {
   flushAssistCredit(g: G): void;
   /** Its assist time is over. */
   assistDone(g: G, p: number, nowNs: number): void;
-  /** A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. */
+  /**
+   * A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. While it sets `startsGC`
+   * instead, it is to be asked again once the goroutine's pending CPU time is spent.
+   */
   triggered(g: G, p: number, nowNs: number): boolean;
 }
 
@@ -380,6 +385,8 @@ export class Scheduler {
     this.#afterStart = then;
     for (let p = 0; p < this.nprocs; p++) {
       const state = this.pState[p];
+      // Stopped already: the owner of the last stop starts the next before the others have gone on.
+      if (state === P_STOPPED) continue;
       if (state === P_RUNNING) {
         const g = this.#pG[p]!;
         // The owner's slice has not begun; that of the others ends later on the clock the more Ps share a CPU.
@@ -491,6 +498,8 @@ export class Scheduler {
       if (g.pendingNs <= 0 && g.after !== AFTER_RUN) this.#sliceEnded(owner);
       else this.#slice(owner);
     }
+    // The owner may have stopped the world again at once, for a cycle due already: then the others have not started.
+    if (this.stoppedUntilNs >= 0) return;
     // The other Ps' threads were woken before the world counted as started, but take a moment to run.
     for (let p = 0; p < this.nprocs; p++) if (this.pState[p] === P_STOPPED) this.#wake(p);
   }
@@ -626,6 +635,13 @@ export class Scheduler {
       this.pState[p] = P_RUNNING;
       this.#gc!.assistDone(g, p, this.nowNs);
     } else if (g.pendingNs <= 0) {
+      if (g.startsGC) {
+        if (this.#gc!.triggered(g, p, this.nowNs)) return;
+        if (g.pendingNs > 0) {
+          this.#slice(p);
+          return;
+        }
+      }
       // A sleep until a moment that is past is none; what is owed is allocated first.
       if ((g.after === AFTER_PARK && g.wakeAtNs <= this.nowNs) || g.owedKind >= 0) g.after = AFTER_RUN;
       if (g.after === AFTER_PARK || g.after === AFTER_EXIT) {

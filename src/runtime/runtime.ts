@@ -238,9 +238,10 @@ export class GoRuntime {
   }
 
   #afterSlowPath(): void {
+    const { spansSwept } = this.heap.work;
     this.sliceNs += this.takeWorkNs();
     if (!this.gc.running && this.gc.heapAtTrigger()) {
-      this.gc.want("heap");
+      this.gc.want("heap", spansSwept);
       this.stop = true;
     }
   }
