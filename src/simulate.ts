@@ -574,7 +574,7 @@ class Simulation {
     row[i++] = limiter.enabledNs(nowNs) / 1e9;
     row[i++] = this.#scavenger.assistNs / 1e9;
     row[i++] = this.#scavenger.backgroundNs / 1e9;
-    row[i++] = this.#scavenger.releasedEager + this.#scavenger.background.released;
+    row[i++] = this.#scavenger.released;
     this.#figures.sample(st, rss, inflight);
     if (limit !== noMemoryLimit)
       this.#limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));

@@ -651,3 +651,18 @@ export class ExplicitGc extends G {
     }
   }
 }
+
+/** debug.FreeOSMemory: a collection with its sweep, then everything free goes back to the OS. */
+export class FreeOSMemory extends ExplicitGc {
+  readonly #scavenger: Scavenger;
+
+  constructor(gc: Gc, heap: Heap, scavenger: Scavenger) {
+    super(gc, heap);
+    this.#scavenger = scavenger;
+  }
+
+  override step(p: number): number {
+    const ns = super.step(p);
+    return this.after === AFTER_EXIT ? ns + this.#scavenger.scavengeAll() : ns;
+  }
+}

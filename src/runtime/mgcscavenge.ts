@@ -277,6 +277,8 @@ export class Scavenger implements HeapScavenger {
   memoryLimitGoal = Infinity;
   /** Bytes given back by allocations that made the heap grow or that the memory limit had no room for. */
   releasedEager = 0;
+  /** Bytes given back by FreeOSMemory. */
+  releasedForced = 0;
   /** CPU nanoseconds that took, and those of the background scavenger. */
   assistNs = 0;
   backgroundNs = 0;
@@ -362,9 +364,16 @@ export class Scavenger implements HeapScavenger {
     limiter.addAssistTime(ns);
   }
 
-  /** mheap.scavengeAll: every free page, dense chunks included. Returns the bytes given back. */
+  /** mheap.scavengeAll: every free page, dense chunks included. Returns the CPU nanoseconds that takes. */
   scavengeAll(): number {
-    return scavenge(this.#heap.pages, Infinity, true, this.#release);
+    const released = scavenge(this.#heap.pages, Infinity, true, this.#release);
+    this.releasedForced += released;
+    return (released / OS_PAGE_BYTES) * this.#nsPerPage;
+  }
+
+  /** Bytes given back since the start, by whomever. */
+  get released(): number {
+    return this.background.released + this.releasedEager + this.releasedForced;
   }
 
   /** scavengerState.ready: sysmon shall wake the background scavenger. */
