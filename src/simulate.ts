@@ -4,6 +4,9 @@
  * `simulate` is a pure function: no clock, file, process or DOM. The same arguments give the same bytes in Node, in a
  * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one pause per cycle.
  */
+import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
+import { type ControlEvent, planInterventions, type RuntimeControls } from "./control/interventions.ts";
+import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
 import { Memory } from "./os/memory.ts";
 import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
 import {
@@ -17,7 +20,7 @@ import {
   heapTruth,
 } from "./runtime/heapreport.ts";
 import { KindTable } from "./runtime/kinds.ts";
-import { type CycleRecord, ExplicitGc, Gc } from "./runtime/mgc.ts";
+import { type CycleRecord, ExplicitGc, FreeOSMemory, Gc } from "./runtime/mgc.ts";
 import { limiterWasOn } from "./runtime/mgclimit.ts";
 import { GcController, type MemoryLimitInputs, noMemoryLimit } from "./runtime/mgcpacer.ts";
 import { Scavenger } from "./runtime/mgcscavenge.ts";
@@ -182,6 +185,8 @@ export interface RunSummary {
   readonly figures: Readonly<Record<string, number>>;
   /** Objects allocated by each part of the workload. */
   readonly sources: readonly { readonly name: string; readonly allocated: number }[];
+  /** What interventions, phases and policies did, in order; the first 1000. */
+  readonly events: readonly ControlEvent[];
   /** The heap as the run leaves it: what MemStats cannot tell. */
   readonly heap_at_end: {
     /** Objects alive and dead-but-not-swept, exactly. */
@@ -209,6 +214,9 @@ const START_STACKS_BYTES = [
 /** Allocating stacks of a process before main. */
 const PROCESS_STACKS = 8;
 const SAMPLES_PER_PROGRESS = 8;
+/** Events a summary tells of. */
+const MAX_EVENTS = 1000;
+const PAGE_BYTES = 8192;
 
 /** Runs a scenario to its end. */
 export function simulate(scenario: Scenario, options: SimulateOptions = {}): RunSummary {
@@ -298,6 +306,8 @@ class Simulation {
   readonly #limitFigures = new LimitFigures();
   /** Of runtime.ReadMemStats, where the scenario calls it. */
   readonly #readLatency = new LatencyHistogram();
+  readonly #policies: RunningPolicy[] = [];
+  readonly #events: ControlEvent[] = [];
   #samples = 0;
 
   constructor(scenario: Scenario, options: SimulateOptions) {
@@ -439,19 +449,7 @@ class Simulation {
     const sched = rt.sched;
     this.#startProcess();
     for (const entry of scenario.workload) this.#running.push(startEntry(this.#context, entry));
-    for (const phase of scenario.phases) {
-      sched.call(phase.at, PRIORITY_WORLD, (now) => {
-        for (const { index, entry } of phase.changes) this.#running[index].change(entry, now);
-      });
-    }
-    for (const { at, every, do: what } of scenario.interventions) {
-      const intervene = (now: number): void => {
-        if (every !== undefined && now + every <= scenario.duration)
-          sched.call(now + every, PRIORITY_WORLD, intervene);
-        sched.ready(what === "gc" ? new ExplicitGc(rt.gc, rt.heap) : this.#readMemStats());
-      };
-      sched.call(at, PRIORITY_WORLD, intervene);
-    }
+    this.#startControl();
     const interval = scenario.sample_interval;
     for (let t = interval; t <= scenario.duration; t += interval) {
       sched.run(t);
@@ -459,6 +457,93 @@ class Simulation {
     }
     sched.run(scenario.duration);
     return this.#summary();
+  }
+
+  /** Phases, interventions and policies: whatever happens to the program besides its workload. */
+  #startControl(): void {
+    const scenario = this.#scenario;
+    const rt = this.#rt;
+    const { sched, gc, heap, pacer } = rt;
+    const watcher = new Watcher(sched, this.#gauges());
+    const report = (event: string, reason: string): void => {
+      if (this.#events.length < MAX_EVENTS)
+        this.#events.push({ t_seconds: sched.nowNs / 1e9, event, reason });
+    };
+    for (const { at, when, name, changes } of scenario.phases) {
+      const begin = (nowNs: number): void => {
+        for (const { index, entry } of changes) this.#running[index].change(entry, nowNs);
+        report(`phase ${name}`, when === undefined ? "at its time" : conditionText(when));
+      };
+      if (when === undefined) sched.call(at ?? 0, PRIORITY_WORLD, begin);
+      else
+        watcher.watch(when, (holds, nowNs) => {
+          if (holds) begin(nowNs);
+          return !holds;
+        });
+    }
+    const controls: RuntimeControls = {
+      gc: () => new ExplicitGc(gc, heap),
+      readMemStats: () => this.#readMemStats(),
+      freeOSMemory: () => new FreeOSMemory(gc, heap, this.#scavenger),
+      setGCPercent: (percent) => {
+        pacer.setGCPercent(percent);
+        gc.recommit();
+      },
+      setMemoryLimit: (bytes) => {
+        pacer.setMemoryLimit(bytes === Number.POSITIVE_INFINITY ? noMemoryLimit : bytes);
+        gc.recommit();
+      },
+    };
+    planInterventions(scenario.interventions, sched, watcher, controls, scenario.duration, report);
+    const context: PolicyContext = {
+      controls,
+      watcher,
+      report,
+      gcPercent: () => pacer.gcPercent,
+      totalAllocBytes: () => heap.stats.totalAlloc,
+      allocUntouched: (bytes) => {
+        const kind = rt.kinds.add(this.#addSource("ballast"), Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES, 0);
+        rt.beginStep(this.#system, 0, 0);
+        rt.heap.allocLarge(0, kind, FOREVER, false);
+      },
+      shed: (service, share) => {
+        this.#running[scenario.workload.findIndex((entry) => entry.name === service)].shed?.(share);
+      },
+    };
+    for (const policy of scenario.policies) this.#policies.push(startPolicy(policy, context));
+  }
+
+  /** What conditions look at, read when they look. */
+  #gauges(): Gauges {
+    const rt = this.#rt;
+    const memory = this.#memory;
+    const running = this.#running;
+    return {
+      get rssBytes() {
+        return memory.residentBytes();
+      },
+      get heapLiveBytes() {
+        return rt.pacer.heapLive;
+      },
+      get heapInuseBytes() {
+        return rt.heap.stats.heapInUse;
+      },
+      get heapReleasedBytes() {
+        return rt.heap.stats.heapReleased;
+      },
+      get requestsInFlight() {
+        return running.reduce((sum, entry) => sum + (entry.inflight ?? 0), 0);
+      },
+      get goroutines() {
+        return rt.goroutines.live;
+      },
+      get gcNs() {
+        return gcCpuNs(rt.gc);
+      },
+      get cpuNs() {
+        return gcCpuNs(rt.gc) + rt.sched.mutatorNs;
+      },
+    };
   }
 
   #readMemStats(): ReadMemStats {
@@ -499,6 +584,12 @@ class Simulation {
   #onCycle(cycle: CycleRecord): void {
     this.#figures.cycle(cycle);
     this.#options.sink?.cycle?.(cycle);
+    const { sched } = this.#rt;
+    // After the cycle's own commit.
+    if (this.#policies.length > 0)
+      sched.call(sched.nowNs, PRIORITY_WORLD, (nowNs) => {
+        for (const policy of this.#policies) policy.cycleEnded?.(cycle, nowNs);
+      });
     if (this.#options.checked) this.#check();
   }
 
@@ -593,8 +684,7 @@ class Simulation {
     figures["page_faults"] = this.#memory.faults;
     figures["total_alloc_bytes"] = rt.heap.stats.totalAlloc;
     figures["mallocs"] = rt.heap.stats.mallocs;
-    figures["gc_cpu_seconds"] =
-      (rt.gc.assistNs + rt.gc.dedicatedNs + rt.gc.fractionalNs + rt.gc.idleNs + rt.gc.pauseCpuNs) / 1e9;
+    figures["gc_cpu_seconds"] = gcCpuNs(rt.gc) / 1e9;
     figures["assist_cpu_seconds"] = rt.gc.assistNs / 1e9;
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
     figures["pause_total_ns"] = rt.gc.pauseTotalNs;
@@ -619,6 +709,8 @@ class Simulation {
       // What ended after the last sample, when the run is no whole number of intervals.
       running.latency?.rotate();
       figures[`${entry.name}_requests`] = running.completed;
+      if (running.refused !== undefined && running.refused > 0)
+        figures[`${entry.name}_refused`] = running.refused;
       const latency = running.latency?.total;
       if (latency === undefined || latency.count === 0) return;
       figures[`${entry.name}_latency_mean_ns`] = latency.sumNs / latency.count;
@@ -642,9 +734,15 @@ class Simulation {
         size_classes: classSnapshot(rt.heap).filter((c) => c.spans > 0),
         components: componentSnapshot(rt.heap),
       },
+      events: this.#events,
       sources: this.#sources.map((name, i) => ({ name, allocated: allocated[i] })),
     };
   }
+}
+
+/** CPU time of the collector, its pauses' included. */
+function gcCpuNs(gc: Gc): number {
+  return gc.assistNs + gc.dedicatedNs + gc.fractionalNs + gc.idleNs + gc.pauseCpuNs;
 }
 
 /** The pacer's view of the heap, bound once the heap exists. */

@@ -21,7 +21,7 @@ import {
   scenarioHash,
 } from "../oracle/recording.ts";
 import { SERIES, seriesOf } from "../oracle/result.ts";
-import { type RealRun, runOracle } from "../oracle/run.ts";
+import { type RealRun, runOracle, unplayable } from "../oracle/run.ts";
 import { csvLine } from "../report/cycles.ts";
 import { humanValue } from "../report/format.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
@@ -100,6 +100,12 @@ function readRecorded(folder: string, scenario: Scenario): RealSide {
 }
 
 async function runReal(args: ValidateArguments, scenario: Scenario): Promise<RealSide> {
+  const lacking = unplayable(scenario);
+  if (lacking !== undefined)
+    throw new CliError(
+      EXIT.input,
+      `${runName(scenario)}: the real program cannot play ${lacking}; validate the scenario without, or with fixed times`,
+    );
   const go = findGo(args.go);
   const binary = buildOracle(go);
   if (scenario.machine.cpus > availableParallelism()) {

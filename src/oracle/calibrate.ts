@@ -411,6 +411,7 @@ function pauseLoad(procs: number, seconds: number): Omit<Scenario, "workload" | 
     go: { version: "1.26", GOGC: 100, GOMEMLIMIT: "off", GOMAXPROCS: procs },
     machine: { cpus: procs },
     phases: [],
+    policies: [],
   };
 }
 

@@ -61,9 +61,13 @@ function canonical(value: unknown): string {
  * recordings made before there was the setting stay true.
  */
 export function scenarioHash(scenario: Scenario): string {
-  const { description: _description, seed: _seed, variant: _variant, ...rest } = scenario;
+  const { description: _description, seed: _seed, variant: _variant, policies, ...rest } = scenario;
   const { GOMEMLIMIT, ...go } = rest.go;
-  const what = { ...rest, go: GOMEMLIMIT === "off" ? go : rest.go };
+  const what = {
+    ...rest,
+    go: GOMEMLIMIT === "off" ? go : rest.go,
+    ...(policies.length > 0 ? { policies } : {}),
+  };
   return createHash("sha256").update(canonical(what)).digest("hex").slice(0, 16);
 }
 

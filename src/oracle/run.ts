@@ -58,6 +58,16 @@ export async function runProgram(
   return { stdout: Buffer.concat(out).toString("utf8"), stderr };
 }
 
+/** What the real program cannot play of a scenario, in words; undefined if it can play all. */
+export function unplayable(scenario: Scenario): string | undefined {
+  const conditional =
+    scenario.phases.some((phase) => phase.when !== undefined) ||
+    scenario.interventions.some((intervention) => intervention.when !== undefined);
+  if (conditional) return "conditions (`when`)";
+  const policy = scenario.policies.find(({ kind }) => kind !== "ballast" && kind !== "threshold_tuner");
+  return policy === undefined ? undefined : `the policy ${policy.kind}`;
+}
+
 /** The program's command line; pinned to the scenario's number of CPUs where the machine has more. */
 export function pinned(binary: string, cpus: number): readonly [string, ...string[]] {
   if (cpus >= availableParallelism()) return [binary];

@@ -244,6 +244,19 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#waiters.push(g);
   }
 
+  /** GOGC or the memory limit has changed: the pacing is computed anew, in the middle of a cycle too. */
+  recommit(): void {
+    const { pacer, heap, sched } = this.#o;
+    gcControllerCommit(pacer, heap.isSweepDone(), this.marking, this);
+    // sysmon looks at GOGC whenever two minutes have passed; here the timer stands still while it is off.
+    if (pacer.gcPercent >= 0 && this.#periodicHandle < 0 && !this.running)
+      this.#periodicHandle = sched.fire(
+        sched.nowNs + FORCE_GC_PERIOD_NS,
+        PRIORITY_WORLD,
+        this.#periodicCallback,
+      );
+  }
+
   /** A cycle holds worldsema: from the ragged barrier to the end of mark termination. The first stop lets nobody run anyhow. */
   get holdsWorld(): boolean {
     return this.running && (this.#ending || !this.marking);

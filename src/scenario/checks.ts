@@ -4,8 +4,8 @@
  * These look at whatever could be read, so that they are told together with the faults of the settings themselves.
  */
 import { type Dist, isZero, meanOf } from "./dist.ts";
-import { type Fault, isMapping, tick } from "./faults.ts";
-import type { ObjectGroup, WorkloadEntry } from "./schema.ts";
+import { type Fault, isMapping, shown, tick } from "./faults.ts";
+import type { ObjectGroup, Policy, WorkloadEntry } from "./schema.ts";
 
 /** A timeseries longer than this is no longer a table anyone reads. */
 const MAX_ROWS = 10_000_000;
@@ -24,6 +24,7 @@ export interface Readable {
     readonly at?: number | undefined;
     readonly every?: number | undefined;
   }[];
+  readonly policies: readonly (Policy | undefined)[];
   readonly phases: readonly { readonly at?: number | undefined; readonly set?: unknown }[];
   readonly variants: readonly { readonly set?: unknown }[];
   readonly raw: Readonly<Record<string, unknown>>;
@@ -87,6 +88,23 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
       tell(["interventions", i, "at"], `is not before the end of the run (${seconds(duration)})`);
     if (intervention.every === 0) tell(["interventions", i, "every"], "must be longer than 0");
   });
+  scenario.policies.forEach((policy, i) => {
+    if (policy === undefined) return;
+    if ("min" in policy && policy.min > policy.max)
+      tell(["policies", i, "min"], `is above \`max\` (${policy.max})`);
+    if (policy.kind !== "breaker") return;
+    const service = scenario.workload.find((entry) => entry?.name === policy.service);
+    const services = scenario.workload.flatMap((entry) => (entry?.kind === "service" ? [entry.name] : []));
+    if (service?.kind !== "service")
+      tell(
+        ["policies", i, "service"],
+        `there is no service ${shown(policy.service)}`,
+        services.length === 0 ? "the workload has none" : `the workload has ${services.join(", ")}`,
+      );
+  });
+  const tuners = scenario.policies.filter((policy) => policy !== undefined && "max" in policy);
+  if (tuners.length > 1)
+    tell(["policies"], `${tuners.map((p) => p?.kind).join(" and ")} would both set GOGC`, "keep one of them");
   return faults;
 }
 

@@ -17,6 +17,7 @@ import { type Fault, isMapping, shown } from "./faults.ts";
 import { faultsOf } from "./issues.ts";
 import {
   BASE_VARIANT,
+  policy,
   type ResolvedPhase,
   type Scenario,
   type ScenarioFile,
@@ -132,8 +133,8 @@ class Resolver {
       variant,
       go: { ...go, GOMAXPROCS: go.GOMAXPROCS ?? file.machine.cpus },
       // What a shortened run does not reach is left out.
-      interventions: file.interventions.filter((intervention) => intervention.at < file.duration),
-      phases: phases.filter((phase) => phase.at < file.duration),
+      interventions: file.interventions.filter(({ at }) => at === undefined || at < file.duration),
+      phases: phases.filter(({ at }) => at === undefined || at < file.duration),
     };
   }
 
@@ -149,7 +150,8 @@ class Resolver {
       const first = overlays.length;
       current = this.#applyAll(current, phase["set"], ["phases", i, "set"], true, overlays);
       const touched = new Set(overlays.slice(first).map((overlay) => Number(overlay.path[1])));
-      const at = durationNs.safeParse(phase["at"]).data ?? 0;
+      const at = durationNs.safeParse(phase["at"]).data;
+      const when = read.file?.phases[i]?.when;
       const changes: { index: number; entry: ScenarioFile["workload"][number] }[] = [];
       for (const index of [...touched].sort((a, b) => a - b)) {
         const workload = isMapping(current) ? current["workload"] : undefined;
@@ -157,14 +159,14 @@ class Resolver {
         const parsed = workloadEntry.safeParse(written, { reportInput: true });
         const path = ["workload", index];
         const faults = parsed.success
-          ? checkEntry(parsed.data, path, read.readable.duration, at, false)
+          ? checkEntry(parsed.data, path, read.readable.duration, at ?? 0, false)
           : faultsOf(parsed.error, current, path);
         for (const fault of faults)
           if (!this.#known.has(keyOf(fault))) this.#report(current, fault, overlays);
         if (parsed.success) changes.push({ index, entry: parsed.data });
       }
       const name = typeof phase["name"] === "string" ? phase["name"] : `phase ${i + 1}`;
-      resolved.push({ at, name, changes });
+      resolved.push(when === undefined ? { at: at ?? 0, name, changes } : { when, name, changes });
     });
     return resolved;
   }
@@ -281,6 +283,7 @@ const whole = (file: ScenarioFile, root: unknown): Readable => ({
   sampleInterval: file.sample_interval,
   workload: file.workload,
   interventions: file.interventions,
+  policies: file.policies,
   phases: file.phases,
   variants: file.variants,
   raw: isMapping(root) ? root : {},
@@ -304,6 +307,7 @@ function pieces(root: unknown): Readable {
       at: duration(i["at"]),
       every: duration(i["every"]),
     })),
+    policies: items("policies").map((p) => policy.safeParse(p).data),
     phases: items("phases").map((p) => ({ at: duration(p["at"]), set: p["set"] })),
     variants: items("variants"),
     raw,

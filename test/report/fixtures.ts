@@ -42,6 +42,7 @@ export function scenario(variant = BASE_VARIANT): Scenario {
     machine: { cpus: 2 },
     workload: [],
     phases: [],
+    policies: [],
     interventions: [],
   };
 }

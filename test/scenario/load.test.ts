@@ -137,7 +137,7 @@ describe("keys", () => {
       "5:6 go.gogc: unknown key \`gogc\` (did you mean \`GOGC\`?)
       6:1 GOMAXPROCS: unknown key \`GOMAXPROCS\` (did you mean \`go.GOMAXPROCS\`?)
       7:1 sampl_interval: unknown key \`sampl_interval\` (did you mean \`sample_interval\`?)
-      8:1 zebra: unknown key \`zebra\` (the keys here are \`name\`, \`description\`, \`duration\`, \`seed\`, \`sample_interval\`, \`go\`, \`machine\`, \`workload\`, \`phases\`, \`interventions\` and \`variants\`)"
+      8:1 zebra: unknown key \`zebra\` (the keys here are \`name\`, \`description\`, \`duration\`, \`seed\`, \`sample_interval\`, \`go\`, \`machine\`, \`workload\`, \`phases\`, \`interventions\`, \`policies\` and \`variants\`)"
     `);
     expect(stream("rate: 1, size: 8, lifetime: 1s, byterate: 1, bursts: 2")).toMatchInlineSnapshot(`
       "4:61 workload.a.byterate: unknown key \`byterate\` (did you mean \`byte_rate\`?)
@@ -438,7 +438,7 @@ describe("settings that contradict each other", () => {
     );
     expect(rest("interventions: [{at: 10s, do: gc}, {at: 1s, do: gcc, every: 0}]\n")).toMatchInlineSnapshot(`
       "5:22 interventions.0.at: is not before the end of the run (10s)
-      5:49 interventions.1.do: expected \`gc\` or \`read_mem_stats\`, got "gcc" (did you mean \`gc\`?)
+      5:49 interventions.1.do: expected \`gc\`, \`read_mem_stats\`, \`free_os_memory\`, \`set_gc_percent\` or \`set_memory_limit\`, got "gcc" (did you mean \`gc\`?)
       5:61 interventions.1.every: must be longer than 0"
     `);
   });

@@ -11,7 +11,10 @@
 package main
 
 import (
+	"math"
 	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"syscall"
 	"unsafe"
 )
@@ -68,13 +71,36 @@ func main() {
 	}
 	interventions := scenario.get("interventions").items()
 	for v, ok := interventions.next(); ok; v, ok = interventions.next() {
-		at, every := int64(v.get("at").number(0)), int64(v.get("every").number(0))
-		packed := (*[3]int64)(offheapAlloc(24))
-		packed[0], packed[1] = at, every
-		if v.get("do").is("read_mem_stats") {
-			packed[2] = 1
+		plan := (*intervention)(unsafe.Pointer(offheapAlloc(unsafe.Sizeof(intervention{}))))
+		plan.at, plan.every = int64(v.get("at").number(0)), int64(v.get("every").number(0))
+		switch do := v.get("do"); {
+		case do.is("gc"):
+			plan.call = callGC
+		case do.is("read_mem_stats"):
+			plan.call = callReadMemStats
+		case do.is("free_os_memory"):
+			plan.call = callFreeOSMemory
+		case do.is("set_gc_percent"):
+			plan.call, plan.to = callSetGCPercent, int64(v.get("to").number(-1))
+		case do.is("set_memory_limit"):
+			plan.call, plan.to = callSetMemoryLimit, int64(v.get("to").number(math.MaxInt64))
+		default:
+			fail("an intervention this program does not know")
 		}
-		start(roleIntervention, nil, uint64(uintptr(unsafe.Pointer(packed))))
+		start(roleIntervention, nil, uint64(uintptr(unsafe.Pointer(plan))))
+	}
+	policies := scenario.get("policies").items()
+	for v, ok := policies.next(); ok; v, ok = policies.next() {
+		switch kind := v.get("kind"); {
+		case kind.is("ballast"):
+			ballast = make([]byte, int(v.get("size").number(0)))
+		case kind.is("threshold_tuner"):
+			tuner.target = v.get("target").number(0)
+			tuner.min, tuner.max = v.get("min").number(0), v.get("max").number(0)
+			start(roleTuner, nil, 0)
+		default:
+			fail("a policy this program does not know")
+		}
 	}
 	for k := int64(1); k*interval <= durationNs; k++ {
 		sleepUntil(k * interval)
@@ -85,20 +111,72 @@ func main() {
 	syscall.Exit(0)
 }
 
-// intervene makes the runtime collect, or tell its statistics, at a time, once or periodically.
+type call int64
+
+const (
+	callGC call = iota
+	callReadMemStats
+	callFreeOSMemory
+	callSetGCPercent
+	callSetMemoryLimit
+)
+
+// intervention is a call into the runtime at a time, once or periodically.
+type intervention struct {
+	at, every int64
+	call      call
+	to        int64
+}
+
 func intervene(packed uint64) {
-	plan := (*[3]int64)(unsafe.Pointer(uintptr(packed)))
-	for at := plan[0]; at < durationNs; at += plan[1] {
+	plan := (*intervention)(unsafe.Pointer(uintptr(packed)))
+	for at := plan.at; at < durationNs; at += plan.every {
 		sleepUntil(at)
-		if plan[2] == 1 {
+		switch plan.call {
+		case callGC:
+			runtime.GC()
+		case callReadMemStats:
 			start := nanotime()
 			runtime.ReadMemStats(&atEnd)
 			readLatency.record(nanotime() - start)
-		} else {
-			runtime.GC()
+		case callFreeOSMemory:
+			debug.FreeOSMemory()
+		case callSetGCPercent:
+			debug.SetGCPercent(int(plan.to))
+		case callSetMemoryLimit:
+			debug.SetMemoryLimit(plan.to)
 		}
-		if plan[1] == 0 {
+		if plan.every == 0 {
 			return
+		}
+	}
+}
+
+// ballast is never written.
+var ballast []byte
+
+// tuner sets GOGC after each cycle so that the next goal is target.
+var tuner struct{ target, min, max float64 }
+
+func tune() {
+	samples := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/live:bytes"}}
+	cycles, percent := uint64(0), int64(-1)
+	for at := int64(1e6); ; at += 1e6 {
+		sleepUntil(at)
+		metrics.Read(samples)
+		if samples[0].Value.Uint64() == cycles {
+			continue
+		}
+		cycles = samples[0].Value.Uint64()
+		live := float64(samples[1].Value.Uint64())
+		if live <= 0 {
+			continue
+		}
+		// As the simulator rounds.
+		wanted := int64(math.Floor(math.Min(tuner.max, math.Max(tuner.min, 100*(tuner.target-live)/live)) + 0.5))
+		if wanted != percent {
+			percent = wanted
+			debug.SetGCPercent(int(percent))
 		}
 	}
 }
