@@ -23,7 +23,7 @@ import { KindTable } from "./runtime/kinds.ts";
 import { type CycleRecord, ExplicitGc, FreeOSMemory, Gc } from "./runtime/mgc.ts";
 import { limiterWasOn } from "./runtime/mgclimit.ts";
 import { GcController, type MemoryLimitInputs, noMemoryLimit } from "./runtime/mgcpacer.ts";
-import { Scavenger } from "./runtime/mgcscavenge.ts";
+import { Scavenger, type ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
 import { mapProfileBuckets } from "./runtime/mprof.ts";
@@ -44,6 +44,7 @@ import { type Context, drawNs, type Running } from "./workload/program.ts";
 import { startEntry } from "./workload/start.ts";
 
 export type { CycleRecord } from "./runtime/mgc.ts";
+export type { ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 
 /** The release of this tool and of the model behind its numbers; a change of results changes the latter. */
 export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-2" } as const;
@@ -163,6 +164,8 @@ export interface RunSink {
   /** One row in the order of SAMPLE_COLUMNS. The array is reused: copy what must last. */
   sample?(row: Float64Array): void;
   cycle?(cycle: CycleRecord): void;
+  /** A line of GODEBUG=scavtrace=1. */
+  scavTrace?(trace: ScavTraceRecord): void;
 }
 
 export interface SimulateOptions {
@@ -388,6 +391,7 @@ class Simulation {
       heap,
       pacer,
       nsPerPage: costs.scavengeNsPerPage,
+      onTrace: (trace) => options.sink?.scavTrace?.(trace),
     }));
     const gc = new Gc({
       sched,

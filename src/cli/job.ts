@@ -1,18 +1,25 @@
 /**
- * One variant simulated and written: timeseries.csv, cycles.csv and gctrace.txt while it runs, summary.json at its end.
+ * One variant simulated and written: timeseries.csv, cycles.csv, gctrace.txt and scavtrace.txt while it runs, summary.json at its end.
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { gctraceLine } from "../report/gctrace.ts";
+import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
 import { summaryJson } from "../report/summary.ts";
 import type { FinishedRun, RunDigest } from "../report/terminal.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import type { Scenario } from "../scenario/schema.ts";
-import { type CycleRecord, type RunSink, SAMPLE_COLUMNS, simulate } from "../simulate.ts";
+import {
+  type CycleRecord,
+  type RunSink,
+  SAMPLE_COLUMNS,
+  type ScavTraceRecord,
+  simulate,
+} from "../simulate.ts";
 import { ChunkedWriter, cannotWrite } from "./outputs.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
@@ -25,7 +32,13 @@ export interface Job {
   readonly label: string;
 }
 
-export const OUTPUT_FILES = ["timeseries.csv", "cycles.csv", "gctrace.txt", "summary.json"] as const;
+export const OUTPUT_FILES = [
+  "timeseries.csv",
+  "cycles.csv",
+  "gctrace.txt",
+  "scavtrace.txt",
+  "summary.json",
+] as const;
 
 /** Cycles are handed to the CSV library this many at a time. */
 const CYCLE_BATCH = 256;
@@ -61,6 +74,7 @@ class FileSink implements RunSink {
   readonly #timeseries: OutputFile;
   readonly #cycles: OutputFile;
   readonly #gctrace: OutputFile;
+  readonly #scavtrace: OutputFile;
   readonly #formatter = new SampleFormatter(SAMPLE_COLUMNS);
   readonly #stwProcs: number;
   readonly #batch: CycleRecord[] = [];
@@ -74,6 +88,7 @@ class FileSink implements RunSink {
     this.#timeseries = new OutputFile(job, "timeseries.csv");
     this.#cycles = new OutputFile(job, "cycles.csv");
     this.#gctrace = new OutputFile(job, "gctrace.txt");
+    this.#scavtrace = new OutputFile(job, "scavtrace.txt");
     // work.stwprocs of the runtime: Ps that can run at once while the world is stopped.
     this.#stwProcs = Math.min(job.scenario.go.GOMAXPROCS, job.scenario.machine.cpus);
     this.#pictures = ["heap_inuse_bytes", "next_gc_bytes", "rss_bytes"].map((name) => ({
@@ -103,6 +118,10 @@ class FileSink implements RunSink {
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
   }
 
+  scavTrace(trace: ScavTraceRecord): void {
+    this.#scavtrace.writer.write(`${scavtraceLine(trace)}\n`);
+  }
+
   #writeCycles(): void {
     if (this.#batch.length > 0) this.#cycles.writer.write(cycleLines(this.#batch));
     this.#batch.length = 0;
@@ -113,6 +132,7 @@ class FileSink implements RunSink {
     this.#timeseries.close();
     this.#cycles.close();
     this.#gctrace.close();
+    this.#scavtrace.close();
   }
 
   digest(): RunDigest {

@@ -21,6 +21,7 @@ import type { PageAlloc } from "./mpagealloc.ts";
 import { pageSize, pallocChunkPages } from "./mpallocbits.ts";
 import { PiController } from "./picontroller.ts";
 import { AFTER_PARK, AFTER_RUN, G, PRIORITY_TIMER, type Scheduler } from "./proc.ts";
+import type { VersionRules } from "./version.ts";
 
 /** scavengePercent: the share of all CPUs the background scavenger aims at. */
 const scavengePercent = 1;
@@ -157,6 +158,8 @@ export class BackgroundScavenger extends G {
   released = 0;
   /** Ratio of time worked to time slept. */
   sleepRatio = startingScavSleepRatio;
+  /** printControllerReset: the controller has given up; whoever tells of it clears this. */
+  controllerReset = false;
 
   readonly #sched: Scheduler;
   readonly #work: ScavengerWork;
@@ -257,8 +260,23 @@ export class BackgroundScavenger extends G {
     if (!this.#controller.ok) {
       this.sleepRatio = startingScavSleepRatio;
       this.#cooldownNs = controllerCooldownNs;
+      this.controllerReset = true;
     }
   }
+}
+
+/** What a line of GODEBUG=scavtrace=1 tells. */
+export interface ScavTraceRecord {
+  readonly format: VersionRules["scavtraceFormat"];
+  /** Given back since the last line: in the background (forced: by FreeOSMemory), and by allocations. */
+  readonly background_bytes: number;
+  readonly eager_bytes: number;
+  readonly heap_released_bytes: number;
+  readonly heap_inuse_bytes: number;
+  readonly heap_retained_bytes: number;
+  readonly forced: boolean;
+  /** The controller of the sleep ratio has given up once since the last line. */
+  readonly controller_reset: boolean;
 }
 
 export interface ScavengerOptions {
@@ -268,6 +286,8 @@ export interface ScavengerOptions {
   readonly pacer: Pick<GcController, "memoryLimit">;
   /** CPU nanoseconds of giving back one OS page. */
   readonly nsPerPage: number;
+  /** Told at the end of every sweep and of every FreeOSMemory. */
+  readonly onTrace?: (trace: ScavTraceRecord) => void;
 }
 
 /** The scavenger of one process: its goals, its goroutine, and the scavenging a growing heap does itself. */
@@ -288,6 +308,10 @@ export class Scavenger implements HeapScavenger {
   readonly #sched: Scheduler;
   readonly #pacer: Pick<GcController, "memoryLimit">;
   readonly #nsPerPage: number;
+  readonly #onTrace: ((trace: ScavTraceRecord) => void) | undefined;
+  /** Given back up to the last trace line. */
+  #tracedBackground = 0;
+  #tracedEager = 0;
   readonly #release: Release;
   readonly #sysmonCallback: number;
   #sysmonDue = false;
@@ -299,6 +323,7 @@ export class Scavenger implements HeapScavenger {
     this.#sched = sched;
     this.#pacer = pacer;
     this.#nsPerPage = nsPerPage;
+    this.#onTrace = options.onTrace;
     this.#release = (base, npages) => {
       heap.os?.sysUnused(base * pageSize, npages * pageSize);
       heap.noteScavenged(npages * pageSize);
@@ -368,6 +393,7 @@ export class Scavenger implements HeapScavenger {
   scavengeAll(): number {
     const released = scavenge(this.#heap.pages, Infinity, true, this.#release);
     this.releasedForced += released;
+    this.#trace(released, 0, true);
     return (released / OS_PAGE_BYTES) * this.#nsPerPage;
   }
 
@@ -378,6 +404,10 @@ export class Scavenger implements HeapScavenger {
 
   /** scavengerState.ready: sysmon shall wake the background scavenger. */
   sweepDone(): void {
+    const { released } = this.background;
+    this.#trace(released - this.#tracedBackground, this.releasedEager - this.#tracedEager, false);
+    this.#tracedBackground = released;
+    this.#tracedEager = this.releasedEager;
     this.#sysmonWake = true;
     this.#callSysmon();
   }
@@ -389,6 +419,24 @@ export class Scavenger implements HeapScavenger {
   /** Moves the index to its next generation: mark termination. */
   nextGen(): void {
     this.#heap.pages.scav.nextGen();
+  }
+
+  /** printScavTrace. */
+  #trace(background: number, eager: number, forced: boolean): void {
+    if (this.#onTrace === undefined) return;
+    const { stats, retained, rules } = this.#heap;
+    this.#onTrace({
+      format: rules.scavtraceFormat,
+      background_bytes: background,
+      eager_bytes: eager,
+      heap_released_bytes: stats.heapReleased,
+      heap_inuse_bytes: stats.heapInUse,
+      heap_retained_bytes: retained,
+      forced,
+      controller_reset: this.background.controllerReset,
+    });
+    // A forced line says nothing of it.
+    if (!forced) this.background.controllerReset = false;
   }
 
   #callSysmon(): void {

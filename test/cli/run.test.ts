@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { GCTRACE_LINE } from "../report/gctrace-grammar.ts";
 import { ENDLESS, run, SMALL, scratch, shell, start, tree, VARIANTS, write } from "./cli.ts";
 
-const FILES = ["cycles.csv", "gctrace.txt", "summary.json", "timeseries.csv"];
+const FILES = ["cycles.csv", "gctrace.txt", "scavtrace.txt", "summary.json", "timeseries.csv"];
 const ESCAPE = String.fromCharCode(27);
 
 describe("gomemsim run", () => {

@@ -7,6 +7,7 @@ import {
   candidateStart,
   findScavengeCandidate,
   Scavenger,
+  type ScavTraceRecord,
   scavenge,
 } from "../../src/runtime/mgcscavenge.ts";
 import { PageAlloc } from "../../src/runtime/mpagealloc.ts";
@@ -352,7 +353,11 @@ describe("goals and a heap", () => {
     readonly scavenger: Scavenger;
   }
 
-  function scavengedRig(version: "1.20" | "1.26" = "1.26", memoryLimit = noMemoryLimit): Scavenged {
+  function scavengedRig(
+    version: "1.20" | "1.26" = "1.26",
+    memoryLimit = noMemoryLimit,
+    onTrace: (trace: ScavTraceRecord) => void = () => {},
+  ): Scavenged {
     const memory = new Memory({ fileBytes: 0, otherBytes: 0, faults: 0 });
     const rules = rulesFor(version);
     const r = rig(version, { os: memory, pages: new PageAlloc(rules) });
@@ -362,6 +367,7 @@ describe("goals and a heap", () => {
       heap: r.heap,
       pacer: { memoryLimit },
       nsPerPage: 300,
+      onTrace,
     });
     return { ...r, memory, sched, scavenger };
   }
@@ -465,6 +471,32 @@ describe("goals and a heap", () => {
     allocMany(r, 0, r.kinds.add(0, 80 * 2 ** 20, 0), 1, 0x7fffffff);
     expect(scavenger.releasedEager).toBe(0);
     expect(heap.mappedReady).toBeGreaterThan(140 * 2 ** 20);
+  });
+
+  test("a trace line tells what was given back since the last, a forced one what that call gave", () => {
+    const traces: ScavTraceRecord[] = [];
+    const r = scavengedRig("1.26", noMemoryLimit, (trace) => traces.push(trace));
+    shrink(r);
+    const { heap, scavenger, sched } = r;
+    // The end of shrink's sweep.
+    expect(traces).toHaveLength(1);
+    expect(traces[0]).toMatchObject({ background_bytes: 0, eager_bytes: 0, forced: false });
+    scavenger.pace(2 ** 63, 16 * 2 ** 20, 64 * 2 ** 20);
+    sched.run(30e9);
+    scavenger.scavengeAll();
+    scavenger.sweepDone();
+    scavenger.sweepDone();
+    expect(traces.slice(1).map((t) => [t.background_bytes, t.forced])).toEqual([
+      [scavenger.releasedForced, true],
+      [scavenger.background.released, false],
+      [0, false],
+    ]);
+    expect(traces[3]).toMatchObject({
+      format: "split",
+      heap_released_bytes: heap.stats.heapReleased,
+      heap_inuse_bytes: heap.stats.heapInUse,
+      heap_retained_bytes: heap.stats.heapInUse,
+    });
   });
 
   test("FreeOSMemory gives back everything that is free", () => {
