@@ -10,9 +10,10 @@
  * nanosecond per nanosecond, the rate changes as workers come and go, and the end is predicted again at each change.
  *
  * Simplified: what is scanned when is a plan made at the mark's start (mgcwork.ts); the ragged barrier before mark
- * termination is passed once and takes as long as a stop of the same Ps; write barriers take no time. An object unreachable only
- * after the mark began survives it (snapshot at the beginning), which is exact for references held in the heap and
- * pessimistic for those held only on a stack not scanned yet.
+ * termination is passed once and takes as long as a stop of the same Ps; write barriers take no time; at the memory limit, where a
+ * cycle's whole sweep comes before the next one's start, one goroutine does what is left of it, and the background sweeper
+ * neither helps nor gets in its way. An object unreachable only after the mark began survives it (snapshot at the beginning),
+ * which is exact for references held in the heap and pessimistic for those held only on a stack not scanned yet.
  */
 import type { RuntimeCosts } from "./costs.ts";
 import { limiterEventIdleMarkWork, limiterEventMarkAssist } from "./mgclimit.ts";
@@ -164,8 +165,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #nextReason: GcReason = "heap";
   /** Spans swept by the step that asks for a cycle. */
   #sweptBefore = 0;
-  /** Some goroutine, the one with `startsGC`, is on its way to a cycle. */
-  #starting = false;
+  /** Why the goroutine with `startsGC` is on its way to a cycle; undefined if there is none. */
+  #startReason: GcReason | undefined;
   #waiters: G[] = [];
   /** Worker goroutines started. */
   #workerGs = 0;
@@ -268,14 +269,20 @@ export class Gc implements MarkScheduling, PacingFollowers {
   }
 
   triggered(g: G, p: number, nowNs: number): boolean {
-    const reason = this.#nextReason;
+    let reason = this.#nextReason;
     let swept = this.#sweptBefore;
     this.#nextReason = "heap";
     this.#sweptBefore = 0;
-    // Somebody else is still sweeping for it.
-    if (this.#starting && !g.startsGC) return false;
-    g.startsGC = false;
-    this.#starting = false;
+    if (this.#startReason !== undefined) {
+      if (!g.startsGC) {
+        // Somebody else is still sweeping for a cycle, which will be this one's too.
+        if (reason !== "heap") this.#startReason = reason;
+        return false;
+      }
+      reason = this.#startReason;
+      this.#startReason = undefined;
+      g.startsGC = false;
+    }
     if (this.running) return false;
     if (reason === "heap" && !this.heapAtTrigger()) return false;
     const { heap, sched, pacer } = this.#o;
@@ -285,8 +292,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     while ((swept < START_SWEEP_SPANS || !limited) && heap.sweepone(p) >= 0) swept++;
     g.pendingNs += this.takeSweepNs();
     if (limited && swept >= START_SWEEP_SPANS) {
-      this.#nextReason = reason;
-      this.#starting = true;
+      this.#startReason = reason;
       g.startsGC = true;
       return false;
     }

@@ -11,7 +11,11 @@
  * out of the window; a stopped world is the collector's on every P; the rest is the mutator's.
  *
  * Simplifies: one thread of control, so no lock is ever missed; events need no packing of type and time into one word, so
- * none is lost to the clock's wrapping. All times are nanoseconds, fractions included, as the scheduler's clock has them.
+ * none is lost to the clock's wrapping. An assist that the limiter cuts short leaves its goroutine running in debt, where Go's
+ * parks until background credit pays or the cycle ends. All times are nanoseconds, fractions included, as the scheduler's
+ * clock has them.
+ * Where it stops being true: the bucket holds the difference of two large times, so when it is full moves with every
+ * cost of the machine profile; real runs of one program near the limit differ by seconds, too.
  */
 import { gcBackgroundUtilization } from "./mgcpacer.ts";
 
@@ -21,7 +25,7 @@ export const capacityPerProc = 1e9;
 export const gcCPULimiterUpdatePeriod = 10e6;
 
 /** What a P is doing, as far as the limiter must know. */
-export const limiterEventNone = 0;
+const limiterEventNone = 0;
 export const limiterEventIdleMarkWork = 1;
 export const limiterEventMarkAssist = 2;
 export const limiterEventIdle = 3;
@@ -100,10 +104,6 @@ export class GcCPULimiter {
   /** Assist time outside any event, up to the next update: what an allocation's scavenging takes. */
   addAssistTime(ns: number): void {
     this.#assistTimePool += ns;
-  }
-
-  addIdleTime(ns: number): void {
-    this.#idleTimePool += ns;
   }
 
   update(nowNs: number): void {

@@ -6,7 +6,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Cell, compare, METRICS } from "../../src/oracle/metrics.ts";
+import { type Cell, compare, METRICS, OPTIONAL_METRICS } from "../../src/oracle/metrics.ts";
 import { recordedFigures, recording, scenarioHash } from "../../src/oracle/recording.ts";
 import { humanValue } from "../../src/report/format.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
@@ -58,7 +58,7 @@ for (const file of readdirSync(join(root, "test/golden/oracle")).sort()) {
 }
 console.log(`| **all** | **${inBand}** | **${cells}** | |`);
 console.log(
-  `\n${((100 * inBand) / cells).toFixed(1)} % of ${cells} cells in band (${METRICS.length} metrics; ${from}).`,
+  `\n${((100 * inBand) / cells).toFixed(1)} % of ${cells} cells in band (${METRICS.length} metrics, ${OPTIONAL_METRICS.length} more where they were recorded; ${from}).`,
 );
 console.log(
   "\n| out of band | metric | real min | median | max | simulated | error |\n|---|---|---|---|---|---|---|",
