@@ -4,6 +4,13 @@
  * `simulate` is a pure function: no clock, file, process or DOM. The same arguments give the same bytes in Node, in a
  * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one pause per cycle.
  */
+import {
+  CONTAINER_COLUMNS,
+  ContainerRun,
+  CPU_QUOTA_COLUMNS,
+  FILE_TICK_NS,
+  type OomIncident,
+} from "./container.ts";
 import { Memory } from "./os/memory.ts";
 import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
 import {
@@ -39,6 +46,7 @@ import { LatencyHistogram } from "./workload/latency.ts";
 import { type Context, drawNs, type Running } from "./workload/program.ts";
 import { startEntry } from "./workload/start.ts";
 
+export type { OomIncident } from "./container.ts";
 export type { CycleRecord } from "./runtime/mgc.ts";
 
 /** The release of this tool and of the model behind its numbers; a change of results changes the latter. */
@@ -120,10 +128,25 @@ export const SAMPLE_COLUMNS = [
   { name: "latency_p99_ns", unit: "ns", description: "99th percentile of the same." },
 ] as const satisfies readonly { name: string; unit: SampleUnit; description: string }[];
 
+export interface SampleColumn {
+  readonly name: string;
+  readonly unit: SampleUnit;
+  readonly description: string;
+}
+
+/** The columns of this scenario's samples: a container has some of its own. */
+export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
+  if (scenario.container === undefined) return SAMPLE_COLUMNS;
+  const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
+  return [...SAMPLE_COLUMNS, ...CONTAINER_COLUMNS, ...quota];
+}
+
 export interface RunSink {
-  /** One row in the order of SAMPLE_COLUMNS. The array is reused: copy what must last. */
+  /** One row in the order of `sampleColumns`. The array is reused: copy what must last. */
   sample?(row: Float64Array): void;
   cycle?(cycle: CycleRecord): void;
+  /** The process starts again, after an OOM kill; it counts its collections anew. */
+  restart?(nowNs: number): void;
 }
 
 export interface SimulateOptions {
@@ -146,6 +169,8 @@ export interface RunSummary {
   readonly figures: Readonly<Record<string, number>>;
   /** Objects allocated by each part of the workload. */
   readonly sources: readonly { readonly name: string; readonly allocated: number }[];
+  /** Every OOM kill, where the scenario has a container. */
+  readonly oom_kills?: readonly OomIncident[];
   /** The heap as the run leaves it: what MemStats cannot tell. */
   readonly heap_at_end: {
     /** Objects alive and dead-but-not-swept, exactly. */
@@ -176,7 +201,57 @@ const SAMPLES_PER_PROGRESS = 8;
 
 /** Runs a scenario to its end. */
 export function simulate(scenario: Scenario, options: SimulateOptions = {}): RunSummary {
-  return new Simulation(scenario, options).run();
+  const settings = scenario.container;
+  const container =
+    settings === undefined
+      ? null
+      : new ContainerRun(scenario, settings, (options.profile ?? defaultProfile).baseline.file_rss_bytes);
+  const run = new RunState(scenario, container);
+  for (let startNs = 0; ; ) {
+    const process = new Simulation(scenario, options, run, startNs);
+    const endNs = process.run();
+    if (container === null || !container.cgroup.killed) return process.summary(endNs);
+    startNs = process.killed(endNs);
+    // What the samples show until the process is there again, or until the end.
+    if (startNs < Infinity) run.sampleDown(Math.min(startNs, scenario.duration), options.sink);
+    if (startNs >= scenario.duration) return process.summary(startNs < Infinity ? scenario.duration : endNs);
+    container.restarts++;
+    options.sink?.restart?.(startNs);
+  }
+}
+
+/** What outlives a process that is killed and started again. */
+class RunState {
+  readonly container: ContainerRun | null;
+  readonly figures = new Figures();
+  readonly row: Float64Array;
+  /** Counters of the processes before this one, by figure. */
+  readonly past: Record<string, number> = {};
+  /** Latencies of their requests, by workload entry. */
+  readonly pastLatency = new Map<string, LatencyHistogram>();
+  nextSampleNs: number;
+  samples = 0;
+  readonly #interval: number;
+
+  constructor(scenario: Scenario, container: ContainerRun | null) {
+    this.container = container;
+    this.#interval = scenario.sample_interval;
+    this.nextSampleNs = scenario.sample_interval;
+    this.row = new Float64Array(sampleColumns(scenario).length);
+  }
+
+  sampled(): void {
+    this.samples++;
+    this.nextSampleNs += this.#interval;
+  }
+
+  sampleDown(untilNs: number, sink: RunSink | undefined): void {
+    while (this.nextSampleNs <= untilNs) {
+      this.container!.sampleDown(this.row, this.nextSampleNs);
+      sink?.sample?.(this.row);
+      this.sampled();
+    }
+  }
 }
 
 /** The smallest tick of at least 100 ns, a power of ten, with which the run fits in 2^30 ticks. */
@@ -253,32 +328,40 @@ class Simulation {
   readonly #sources: string[] = [];
   readonly #context: Context;
   readonly #stats: MemStats = newMemStats();
-  readonly #row = new Float64Array(SAMPLE_COLUMNS.length);
-  readonly #figures = new Figures();
+  readonly #run: RunState;
+  readonly #startNs: number;
   readonly #system = new RuntimeG();
   readonly #pauseRng: Rng;
   readonly #stacks: StackAllocator;
   /** Of runtime.ReadMemStats, where the scenario calls it. */
   readonly #readLatency = new LatencyHistogram();
-  #samples = 0;
 
-  constructor(scenario: Scenario, options: SimulateOptions) {
+  constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
+    this.#run = run;
+    this.#startNs = startNs;
     this.#options = options;
     const profile = options.profile ?? defaultProfile;
     this.#profile = profile;
     this.#seed = options.seed ?? scenario.seed;
     const declared = options.declareOracle ?? false;
-    const random = new RandomStreams(this.#seed);
+    const container = run.container;
+    // A process started again meets other chances.
+    const life = container?.restarts ?? 0;
+    const random = new RandomStreams(life === 0 ? this.#seed : `${this.#seed}/process ${life + 1}`);
     const rules = rulesFor(scenario.go.version);
     const procs = scenario.go.GOMAXPROCS;
     const tickNs = chooseTickNs(scenario.duration);
     const costs = runtimeCosts(profile);
-    const memory = new Memory({
-      fileBytes: profile.baseline.file_rss_bytes,
-      otherBytes: profile.baseline.other_rss_bytes,
-      faults: profile.baseline.page_faults,
-    });
+    container?.start(startNs, profile.baseline.threads);
+    const memory = new Memory(
+      {
+        fileBytes: profile.baseline.file_rss_bytes,
+        otherBytes: profile.baseline.other_rss_bytes,
+        faults: profile.baseline.page_faults,
+      },
+      container?.cgroup,
+    );
     this.#memory = memory;
     const owners = new OwnerTable();
     const kinds = new KindTable(rules);
@@ -329,6 +412,9 @@ class Simulation {
       switchNs: costs.goroutineSwitchNs,
       wakerNs: profile.sched.waker_ns,
       coldNs: profile.sched.cold_ns,
+      startNs,
+      delays: container?.cgroup ?? null,
+      bandwidth: container?.bandwidth ?? null,
     });
     const { pause } = profile;
     const pauseRng = random.stream("pauses");
@@ -349,6 +435,7 @@ class Simulation {
       costs,
       globalsBytes: profile.baseline.globals_bytes,
       tickNs,
+      startNs,
       stwNs: (which, preempting) => {
         const stops = procs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
         return Math.round(drawQuantile(which === 0 ? stops.sweep_term : stops.mark_term, pauseRng));
@@ -393,15 +480,27 @@ class Simulation {
     return this.#sources.length - 1;
   }
 
-  run(): RunSummary {
+  /** Runs the process until the scenario ends or it is killed, and returns when that was. */
+  run(): number {
     const scenario = this.#scenario;
     const rt = this.#rt;
     const sched = rt.sched;
+    const run = this.#run;
+    const startNs = this.#startNs;
     this.#startProcess();
-    for (const entry of scenario.workload) this.#running.push(startEntry(this.#context, entry));
+    // A process that starts late finds the phases before it over.
+    const workload = [...scenario.workload];
     for (const phase of scenario.phases) {
+      if (phase.at > startNs || startNs === 0) continue;
+      for (const { index, entry } of phase.changes) workload[index] = entry;
+    }
+    for (const entry of workload)
+      this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, startNs) }));
+    for (const phase of scenario.phases) {
+      if (startNs > 0 && phase.at <= startNs) continue;
       sched.call(phase.at, PRIORITY_WORLD, (now) => {
-        for (const { index, entry } of phase.changes) this.#running[index].change(entry, now);
+        for (const { index, entry } of phase.changes)
+          this.#running[index].change({ ...entry, start: Math.max(entry.start, startNs) }, now);
       });
     }
     for (const { at, every, do: what } of scenario.interventions) {
@@ -410,15 +509,51 @@ class Simulation {
           sched.call(now + every, PRIORITY_WORLD, intervene);
         sched.ready(what === "gc" ? new ExplicitGc(rt.gc, rt.heap) : this.#readMemStats());
       };
-      sched.call(at, PRIORITY_WORLD, intervene);
+      const missed = every === undefined ? 0 : Math.max(0, Math.ceil((startNs - at) / every));
+      const first = at + missed * (every ?? 0);
+      if (first >= startNs) sched.call(first, PRIORITY_WORLD, intervene);
     }
-    const interval = scenario.sample_interval;
-    for (let t = interval; t <= scenario.duration; t += interval) {
-      sched.run(t);
-      this.#sample(t);
+    this.#playFiles();
+    while (run.nextSampleNs <= scenario.duration) {
+      sched.run(run.nextSampleNs);
+      if (sched.halted) return sched.nowNs;
+      this.#sample(run.nextSampleNs);
     }
     sched.run(scenario.duration);
-    return this.#summary();
+    return sched.halted ? sched.nowNs : scenario.duration;
+  }
+
+  /** The container's page cache fills as files are read. */
+  #playFiles(): void {
+    const { container } = this.#run;
+    if (container === null || container.settings.page_cache.length === 0) return;
+    const { sched } = this.#rt;
+    const play = sched.register((now) => {
+      container.pageCache.advance(now, (pages) => container.cgroup.chargeFile(pages));
+      sched.fire(now + FILE_TICK_NS, PRIORITY_WORLD, play);
+    });
+    sched.fire(this.#startNs + FILE_TICK_NS, PRIORITY_WORLD, play);
+  }
+
+  /** The process has been killed: keeps what the run's figures need of it. Returns when it starts again. */
+  killed(nowNs: number): number {
+    const { past, pastLatency, container } = this.#run;
+    const restartNs = container!.killed(
+      nowNs,
+      this.#memory.virtualBytes(),
+      this.#profile.baseline.file_rss_bytes,
+    );
+    if (restartNs >= this.#scenario.duration) return restartNs;
+    for (const [name, value] of Object.entries(this.#counters())) past[name] = value;
+    this.#scenario.workload.forEach((entry, i) => {
+      const { latency } = this.#running[i];
+      if (latency === undefined) return;
+      latency.rotate();
+      const before = pastLatency.get(entry.name);
+      if (before === undefined) pastLatency.set(entry.name, latency.total);
+      else before.merge(latency.total);
+    });
+    return restartNs;
   }
 
   #readMemStats(): ReadMemStats {
@@ -457,7 +592,8 @@ class Simulation {
   }
 
   #onCycle(cycle: CycleRecord): void {
-    this.#figures.cycle(cycle);
+    this.#run.figures.cycle(cycle);
+    this.#run.container?.cycle(cycle, this.#rt.sched.nowNs);
     this.#options.sink?.cycle?.(cycle);
     if (this.#options.checked) this.#check();
   }
@@ -466,6 +602,7 @@ class Simulation {
     this.#rt.heap.checkInvariants();
     this.#memory.checkInvariants();
     this.#rt.goroutines.checkInvariants();
+    this.#run.container?.cgroup.checkInvariants();
   }
 
   #sample(nowNs: number): void {
@@ -487,7 +624,7 @@ class Simulation {
     }
     const rss = this.#memory.residentBytes();
     const free = st.heapSys - st.heapAlloc;
-    const row = this.#row;
+    const row = this.#run.row;
     let i = 0;
     row[i++] = nowNs / 1e9;
     row[i++] = st.heapAlloc;
@@ -526,28 +663,53 @@ class Simulation {
     row[i++] = completed;
     row[i++] = p50;
     row[i++] = p99;
-    this.#figures.sample(st, rss, inflight);
+    this.#run.container?.sample(row, i, st, nowNs);
+    this.#run.figures.sample(st, rss, inflight);
     this.#options.sink?.sample?.(row);
     for (const running of this.#running) running.latency?.rotate();
-    this.#samples++;
+    this.#run.sampled();
     if (this.#options.checked) this.#check();
-    if (this.#samples % SAMPLES_PER_PROGRESS === 0) {
+    if (this.#run.samples % SAMPLES_PER_PROGRESS === 0) {
       this.#options.onProgress?.(nowNs / this.#scenario.duration, nowNs);
     }
   }
 
-  #summary(): RunSummary {
+  /** What processes count since their start, over all processes of the run. */
+  #counters(): Record<string, number> {
     const rt = this.#rt;
-    const figures = this.#figures.finish(rt.gc.numGC);
-    figures["page_faults"] = this.#memory.faults;
-    figures["total_alloc_bytes"] = rt.heap.stats.totalAlloc;
-    figures["mallocs"] = rt.heap.stats.mallocs;
-    figures["gc_cpu_seconds"] =
-      (rt.gc.assistNs + rt.gc.dedicatedNs + rt.gc.fractionalNs + rt.gc.idleNs + rt.gc.pauseCpuNs) / 1e9;
-    figures["assist_cpu_seconds"] = rt.gc.assistNs / 1e9;
+    const own: Record<string, number> = {
+      gc_count: rt.gc.numGC,
+      page_faults: this.#memory.faults,
+      total_alloc_bytes: rt.heap.stats.totalAlloc,
+      mallocs: rt.heap.stats.mallocs,
+      gc_cpu_seconds:
+        (rt.gc.assistNs + rt.gc.dedicatedNs + rt.gc.fractionalNs + rt.gc.idleNs + rt.gc.pauseCpuNs) / 1e9,
+      assist_cpu_seconds: rt.gc.assistNs / 1e9,
+      pause_total_ns: rt.gc.pauseTotalNs,
+      mutator_cpu_seconds: rt.sched.mutatorNs / 1e9,
+    };
+    this.#scenario.workload.forEach((entry, i) => {
+      const { completed } = this.#running[i];
+      if (completed !== undefined) own[`${entry.name}_requests`] = completed;
+    });
+    for (const [name, value] of Object.entries(this.#run.past)) own[name] = (own[name] ?? 0) + value;
+    return own;
+  }
+
+  summary(endNs: number): RunSummary {
+    const rt = this.#rt;
+    const { container, pastLatency } = this.#run;
+    const counters = this.#counters();
+    const figures = this.#run.figures.finish(counters["gc_count"]);
+    figures["page_faults"] = counters["page_faults"];
+    figures["total_alloc_bytes"] = counters["total_alloc_bytes"];
+    figures["mallocs"] = counters["mallocs"];
+    figures["gc_cpu_seconds"] = counters["gc_cpu_seconds"];
+    figures["assist_cpu_seconds"] = counters["assist_cpu_seconds"];
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
-    figures["pause_total_ns"] = rt.gc.pauseTotalNs;
-    figures["mutator_cpu_seconds"] = rt.sched.mutatorNs / 1e9;
+    figures["pause_total_ns"] = counters["pause_total_ns"];
+    figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
+    Object.assign(figures, container?.figures(endNs));
     const reads = this.#readLatency;
     if (reads.count > 0) {
       figures["read_mem_stats_count"] = reads.count;
@@ -561,8 +723,10 @@ class Simulation {
       if (running.completed === undefined) return;
       // What ended after the last sample, when the run is no whole number of intervals.
       running.latency?.rotate();
-      figures[`${entry.name}_requests`] = running.completed;
+      figures[`${entry.name}_requests`] = counters[`${entry.name}_requests`];
       const latency = running.latency?.total;
+      const past = pastLatency.get(entry.name);
+      if (past !== undefined) latency?.merge(past);
       if (latency === undefined || latency.count === 0) return;
       figures[`${entry.name}_latency_mean_ns`] = latency.sumNs / latency.count;
       figures[`${entry.name}_latency_p50_ns`] = latency.percentile(0.5);
@@ -580,12 +744,13 @@ class Simulation {
       profile: this.#profile,
       figures,
       heap_at_end: {
-        truth: heapTruth(rt.heap, rt.deathTick(this.#scenario.duration)),
+        truth: heapTruth(rt.heap, rt.deathTick(Math.min(endNs, rt.sched.nowNs))),
         fragmentation: fragmentation(rt.heap),
         size_classes: classSnapshot(rt.heap).filter((c) => c.spans > 0),
         components: componentSnapshot(rt.heap),
       },
       sources: this.#sources.map((name, i) => ({ name, allocated: allocated[i] })),
+      ...(container === null ? {} : { oom_kills: container.incidents }),
     };
   }
 }

@@ -27,7 +27,7 @@ import { humanValue } from "../report/format.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import type { Scenario } from "../scenario/schema.ts";
-import { SAMPLE_COLUMNS, simulate } from "../simulate.ts";
+import { sampleColumns, simulate } from "../simulate.ts";
 import { colorsOn, complain, print } from "./console.ts";
 import { CliError, EXIT, reasonOf } from "./exit.ts";
 import {
@@ -132,9 +132,9 @@ function runSimulated(scenario: Scenario, seeds: number, profile: MachineProfile
   const figures: Readonly<Record<string, number>>[] = [];
   const series: string[] = [];
   const cpuSeconds: number[] = [];
-  const formatter = new SampleFormatter(SAMPLE_COLUMNS);
+  const formatter = new SampleFormatter(sampleColumns(scenario));
   for (let seed = 1; seed <= seeds; seed++) {
-    let csv = csvLine(SAMPLE_COLUMNS.map((column) => column.name));
+    let csv = csvLine(sampleColumns(scenario).map((column) => column.name));
     const before = process.cpuUsage();
     const summary = simulate(scenario, {
       declareOracle: true,

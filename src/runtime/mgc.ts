@@ -95,6 +95,8 @@ export interface GcOptions {
   readonly costs: RuntimeCosts;
   readonly globalsBytes: number;
   readonly tickNs: number;
+  /** When the process started. */
+  readonly startNs: number;
   /** Length of the next stop: 0 sweep termination, 1 mark termination; `preempting`: another P runs a goroutine. */
   readonly stwNs: (which: 0 | 1, preempting: boolean) => number;
   readonly onCycle: (cycle: CycleRecord) => void;
@@ -273,6 +275,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   #startMark(nowNs: number): void {
     const { heap, pacer, stacks, goroutines, costs, sched } = this.#o;
+    this.#stw1Ns += sched.stopThrottledNs;
     this.#o.clearPools(nowNs);
     sched.resetAssistBytes();
     this.#triggerBytes = this.#reason === "heap" ? pacer.trigger() : pacer.heapLive;
@@ -376,6 +379,13 @@ export class Gc implements MarkScheduling, PacingFollowers {
     if (rate <= 0 && left > 0) return;
     const end = left > 0 ? Math.ceil(nowNs + left / rate) : nowNs;
     this.#markDoneHandle = sched.fire(end, PRIORITY_WORLD, this.#markDoneCallback);
+  }
+
+  throttled(fromNs: number, toNs: number): void {
+    if (!this.marking) return;
+    this.advance(fromNs);
+    this.#advancedNs = toNs;
+    this.#predict(toNs);
   }
 
   workerDue(p: number, nowNs: number): number {
@@ -487,6 +497,11 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   #stopForTermination(nowNs: number, p: number): void {
     const { sched, pacer, stacks } = this.#o;
+    if (nowNs < sched.throttledUntilNs) {
+      // Out of CPU quota: the barrier's last thread passes it when the process runs again.
+      sched.call(sched.throttledUntilNs, PRIORITY_WORLD, (now) => this.#stopForTermination(now, p));
+      return;
+    }
     this.#report(this.#work.heapWork + this.#stackWork + this.#o.globalsBytes);
     this.#markEndNs = nowNs;
     this.#stw2Ns = this.#o.stwNs(1, sched.othersRun(p)) + sched.arrivalNs();
@@ -498,6 +513,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   #markTermination(nowNs: number): void {
     const { heap, pacer, stacks, goroutines, sched } = this.#o;
+    this.#stw2Ns += sched.stopThrottledNs;
     const heap1 = pacer.heapLive;
     pacer.endCycle(this.#markEndNs, sched.nprocs);
     goroutines.gcComputeStartingStackSize();
@@ -514,7 +530,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.idleNs += pacer.idleMarkTime;
     this.pauseCpuNs += pauseNs * sched.nprocs;
     this.gcCpuFraction =
-      (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) / (nowNs * sched.nprocs);
+      (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) /
+      ((nowNs - this.#o.startNs) * sched.nprocs);
     stacks.freeStackSpans();
     for (let p = 0; p < sched.nprocs; p++) {
       heap.prepareForSweep(p);

@@ -16,8 +16,14 @@
  *
  * Simplified: goroutines readied by others do not enter the waker's local queue; Ms exist only as wake-ups on their way;
  * when GOMAXPROCS exceeds the CPUs, slices stretch by running Ps / CPUs at their start.
+ *
+ * In a container the kernel holds threads up. A thread that sleeps in a page fault (memory.high) keeps its P, and a stop of the
+ * world waits for it. A process out of CPU quota stands still as a whole until the next period: what its Ps do is put off by as long,
+ * while timers and I/O of the world outside go on.
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
  */
+import type { CfsBandwidth } from "../os/cfs.ts";
+import type { ThreadDelays } from "../os/os.ts";
 import { EventQueue } from "../sim/eventqueue.ts";
 
 /** What a goroutine does once the CPU time of its last step is spent. */
@@ -38,6 +44,8 @@ const P_STOPPED = 6;
 const P_WAKING = 7;
 /** Its mark worker has found no more work and ends the mark (gcMarkDone). */
 const P_MARK_DONE = 8;
+/** Its thread sleeps in the kernel, within a page fault. */
+const P_STALLED = 9;
 
 /** sysmon asks a goroutine that has run this long to yield (proc.go forcePreemptNS). */
 export const FORCE_PREEMPT_NS = 10e6;
@@ -80,6 +88,8 @@ export abstract class G {
   sleepNs = -1;
   /** The sleep ends by I/O, which wakes a thread at its own moment, rather than by a timer. */
   ioWait = false;
+  /** Time its thread must sleep in the kernel before it goes on. */
+  stallNs = 0;
   /** Set by a step that stops the world for so long right after it; -1 for none. `worldStopped` is then called at the end. */
   stopNs = -1;
   /** The P whose timer heap holds its sleep: the one it parked on. */
@@ -123,6 +133,8 @@ export interface MarkScheduling {
   addIdleWorker(): boolean;
   workerStarted(p: number, mode: number, nowNs: number): void;
   workerStopped(p: number, mode: number, nowNs: number): void;
+  /** No thread of the process runs from `fromNs` to `toNs`. */
+  throttled(fromNs: number, toNs: number): void;
   /** When a fractional worker started now on `p` will find it has used its share; Infinity for the others. */
   workerExitNs(p: number, mode: number, nowNs: number): number;
   /** Time between two looks of an idle worker at whether other work waits (idleCheckThreshold). */
@@ -150,6 +162,11 @@ export interface SchedulerOptions {
   readonly wakerNs: number;
   /** What the first goroutine on a CPU that was asleep takes longer. */
   readonly coldNs: number;
+  /** When the process starts; 0 unless given. */
+  readonly startNs?: number;
+  /** The container's hold on threads, and its CPU quota, where there is one. */
+  readonly delays?: ThreadDelays | null;
+  readonly bandwidth?: CfsBandwidth | null;
 }
 
 export class Scheduler {
@@ -164,6 +181,12 @@ export class Scheduler {
   stoppedUntilNs = -1;
   /** Set by a step that wants a collection; consumed as soon as that step returns. */
   gcWanted = false;
+  /** The process is no more: `run` does nothing. */
+  halted = false;
+  /** Out of CPU quota until then. */
+  throttledUntilNs = -1;
+  /** What throttling has added to the stop of the world under way, or to the last one. */
+  stopThrottledNs = 0;
 
   readonly #pG: (G | null)[];
   /** When a P's slice ends or its thread arrives; for a mark worker, when it began. */
@@ -205,9 +228,19 @@ export class Scheduler {
   readonly #switchNs: number;
   readonly #wakerNs: number;
   readonly #coldNs: number;
+  readonly #delays: ThreadDelays | null;
+  readonly #bandwidth: CfsBandwidth | null;
+  /** CPU time is accounted up to there; only with a quota. */
+  #accountedNs: number;
+  #startTheWorldEvent = -1;
 
   constructor(options: SchedulerOptions) {
-    const { nprocs } = options;
+    const { nprocs, startNs = 0 } = options;
+    this.nowNs = startNs;
+    this.#idleSinceNs = startNs;
+    this.#accountedNs = startNs;
+    this.#delays = options.delays ?? null;
+    this.#bandwidth = options.bandwidth ?? null;
     this.nprocs = nprocs;
     this.cpus = options.cpus;
     this.#wakeNs = options.wakeNs;
@@ -295,6 +328,10 @@ export class Scheduler {
   #polled(id: number): void {
     const g = this.#gs[id];
     if (g === null || this.stoppedUntilNs >= 0 || !this.#due[g.timerP].includes(g)) return;
+    if (this.nowNs < this.throttledUntilNs) {
+      this.queue.push(this.throttledUntilNs, PRIORITY_TIMER, EV_POLLED, id);
+      return;
+    }
     if (this.#running > 0 || this.#waking > 0) {
       // The thread that ran the first of several timers has woken the next one.
       this.#wakep();
@@ -322,7 +359,9 @@ export class Scheduler {
   /** Runs events up to and including `untilNs`. */
   run(untilNs: number): void {
     const queue = this.queue;
-    while (queue.peekTime() <= untilNs && queue.pop()) {
+    while (queue.peekTime() <= untilNs && !this.halted) {
+      if (this.#bandwidth !== null && this.#throttle(this.#bandwidth, queue.peekTime())) continue;
+      queue.pop();
       this.nowNs = queue.timeNs;
       const arg = queue.arg;
       switch (queue.kind) {
@@ -361,8 +400,43 @@ export class Scheduler {
           this.#startTheWorld();
           break;
       }
+      if (this.#delays?.killed === true) this.halted = true;
     }
-    this.nowNs = Math.max(this.nowNs, untilNs);
+    if (!this.halted) this.nowNs = Math.max(this.nowNs, untilNs);
+  }
+
+  /** CPUs that threads of the process keep busy: while the world is stopped, that of whoever stops it. */
+  #busyCpus(): number {
+    if (this.stoppedUntilNs >= 0) return 1;
+    return Math.min(this.#running, this.cpus);
+  }
+
+  /** Accounts CPU time up to the next event; if the quota does not last until then, puts off what the Ps do. */
+  #throttle(bandwidth: CfsBandwidth, nextNs: number): boolean {
+    const busy = this.#accountedNs < this.throttledUntilNs ? 0 : this.#busyCpus();
+    const until =
+      this.#accountedNs < this.throttledUntilNs ? Math.min(nextNs, this.throttledUntilNs) : nextNs;
+    const out = bandwidth.advance(this.#accountedNs, until, busy);
+    if (out < 0) {
+      this.#accountedNs = Math.max(this.#accountedNs, until);
+      return until < nextNs;
+    }
+    this.#accountedNs = out;
+    this.throttledUntilNs = bandwidth.throttle(out, busy);
+    const ns = this.throttledUntilNs - out;
+    for (let p = 0; p < this.nprocs; p++) {
+      if (this.#pEvent[p] < 0) continue;
+      this.#pEvent[p] = this.queue.postpone(this.#pEvent[p], ns);
+      // Of a worker it says when it began.
+      if (this.pState[p] < P_DEDICATED || this.pState[p] > P_IDLE_WORKER) this.#pEndNs[p] += ns;
+    }
+    if (this.stoppedUntilNs >= 0) {
+      this.stoppedUntilNs += ns;
+      this.stopThrottledNs += ns;
+      this.#startTheWorldEvent = this.queue.postpone(this.#startTheWorldEvent, ns);
+    }
+    this.#gc!.throttled(out, this.throttledUntilNs);
+    return true;
   }
 
   /**
@@ -372,6 +446,7 @@ export class Scheduler {
   stopTheWorld(durationNs: number, ownerP: number, then: (nowNs: number) => void): void {
     const now = this.nowNs;
     this.stoppedUntilNs = now + durationNs;
+    this.stopThrottledNs = 0;
     this.#stwOwner = ownerP;
     this.#afterStart = then;
     for (let p = 0; p < this.nprocs; p++) {
@@ -398,6 +473,14 @@ export class Scheduler {
         }
       }
       if (state === P_WAKING) this.#cancelP(p);
+      if (state === P_STALLED) {
+        // The stop lasts until its sleep is over (arrivalNs).
+        this.#cancelP(p);
+        const g = this.#pG[p]!;
+        g.stallNs = 0;
+        this.#pG[p] = null;
+        this.#runq.push(g);
+      }
       this.#idleBeforeStop[p] = state === P_IDLE || state === P_WAKING ? 1 : 0;
       this.#ranBeforeStop[p] = 1 - this.#idleBeforeStop[p];
       this.pState[p] = P_STOPPED;
@@ -405,7 +488,7 @@ export class Scheduler {
     this.#idle.length = 0;
     this.#waking = 0;
     this.#running = 0;
-    this.queue.push(this.stoppedUntilNs, PRIORITY_WORLD, EV_START_THE_WORLD, 0);
+    this.#startTheWorldEvent = this.queue.push(this.stoppedUntilNs, PRIORITY_WORLD, EV_START_THE_WORLD, 0);
   }
 
   /** gcResetMarkState: every goroutine enters a cycle without credit or debt. */
@@ -415,19 +498,21 @@ export class Scheduler {
 
   /**
    * How long until the last of the threads on their way to a P arrives. Such a P is no idle one any more (m.nextp): whoever stops
-   * the world has to wait until the thread has taken it, and given it up.
+   * the world has to wait until the thread has taken it, and given it up. So it has to for a thread that sleeps in the kernel.
    */
   arrivalNs(): number {
     let ns = 0;
     for (let p = 0; p < this.nprocs; p++)
-      if (this.pState[p] === P_WAKING) ns = Math.max(ns, this.#pEndNs[p] - this.nowNs);
+      if (this.pState[p] === P_WAKING || this.pState[p] === P_STALLED)
+        ns = Math.max(ns, this.#pEndNs[p] - this.nowNs);
     return ns;
   }
 
   /** Does a P other than `p` run a goroutine, so that stopping it takes a signal to its thread? */
   othersRun(p: number): boolean {
     for (let q = 0; q < this.nprocs; q++) {
-      if (q !== p && (this.pState[q] === P_RUNNING || this.pState[q] === P_ASSIST)) return true;
+      const state = this.pState[q];
+      if (q !== p && (state === P_RUNNING || state === P_ASSIST || state === P_STALLED)) return true;
     }
     return false;
   }
@@ -572,6 +657,10 @@ export class Scheduler {
       g.wakeAtNs = Infinity;
       g.sleepNs = -1;
       g.pendingNs = g.step(p, this.nowNs);
+      if (this.#delays !== null) {
+        g.pendingNs += this.#delays.takeCpuNs();
+        g.stallNs += this.#delays.takeStallNs();
+      }
       if (this.gcWanted) {
         this.gcWanted = false;
         if (gc.triggered(g, p, this.nowNs)) return;
@@ -582,6 +671,13 @@ export class Scheduler {
         this.stopTheWorld(ns, p, (now) => g.worldStopped(now));
         return;
       }
+    }
+    if (g.stallNs > 0) {
+      this.pState[p] = P_STALLED;
+      this.#running--;
+      this.#pEndNs[p] = this.nowNs + g.stallNs;
+      this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
+      return;
     }
     const slow = this.#running > this.cpus ? this.#running / this.cpus : 1;
     const ns = Math.min(g.pendingNs, FORCE_PREEMPT_NS);
@@ -595,6 +691,16 @@ export class Scheduler {
   #sliceEnded(p: number): void {
     this.#pEvent[p] = -1;
     const g = this.#pG[p]!;
+    if (this.pState[p] === P_STALLED) {
+      this.pState[p] = P_RUNNING;
+      this.#running++;
+      g.stallNs = 0;
+      // What the step cost in CPU is still to be spent; one that cost none is over.
+      if (g.pendingNs > 0) {
+        this.#slice(p);
+        return;
+      }
+    }
     if (this.pState[p] === P_ASSIST) {
       this.pState[p] = P_RUNNING;
       this.#gc!.assistDone(g, p, this.nowNs);
@@ -684,7 +790,7 @@ export class Scheduler {
   #wake(p: number): void {
     this.pState[p] = P_WAKING;
     this.#waking++;
-    this.#pEndNs[p] = this.nowNs + this.#wakeNs();
+    this.#pEndNs[p] = Math.max(this.nowNs, this.throttledUntilNs) + this.#wakeNs();
     this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_FIND_WORK, p);
   }
 
@@ -707,7 +813,8 @@ export class Scheduler {
       this.#cancelP(q);
       const every = gc.idleCheckNs;
       const since = (this.nowNs - this.#pEndNs[q]) % every;
-      this.#pEvent[q] = this.queue.push(this.nowNs + every - since, PRIORITY_P, EV_WORKER, q);
+      const at = Math.max(this.nowNs + every - since, this.throttledUntilNs);
+      this.#pEvent[q] = this.queue.push(at, PRIORITY_P, EV_WORKER, q);
       return false;
     }
     return false;

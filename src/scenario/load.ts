@@ -6,6 +6,7 @@
  */
 import { parseDocument } from "yaml";
 import { check, checkEntry, type Readable } from "./checks.ts";
+import { cpuLimit } from "./container.ts";
 import {
   type Path,
   type Place,
@@ -17,6 +18,8 @@ import { type Fault, isMapping, shown } from "./faults.ts";
 import { faultsOf } from "./issues.ts";
 import {
   BASE_VARIANT,
+  containerSettings,
+  GO_VERSIONS,
   type ResolvedPhase,
   type Scenario,
   type ScenarioFile,
@@ -130,7 +133,7 @@ class Resolver {
     return {
       ...rest,
       variant,
-      go: { ...go, GOMAXPROCS: go.GOMAXPROCS ?? file.machine.cpus },
+      go: { ...go, GOMAXPROCS: go.GOMAXPROCS ?? defaultGOMAXPROCS(file) },
       // What a shortened run does not reach is left out.
       interventions: file.interventions.filter((intervention) => intervention.at < file.duration),
       phases: phases.filter((phase) => phase.at < file.duration),
@@ -240,6 +243,16 @@ class Resolver {
   }
 }
 
+/**
+ * Go's own default (defaultGOMAXPROCS in cgroup_linux.go): the CPUs and, from 1.25 on, no more than the quota allows on average,
+ * rounded up and never below 2. The runtime looks again each second; a scenario's quota does not change.
+ */
+function defaultGOMAXPROCS(file: ScenarioFile): number {
+  const { cpus } = file.machine;
+  if (GO_VERSIONS.indexOf(file.go.version) < GO_VERSIONS.indexOf("1.25")) return cpus;
+  return Math.min(cpus, Math.max(2, Math.ceil(cpuLimit(file.container))));
+}
+
 /** `go.GOGC=50`: the value is YAML, as it would stand in the file. */
 export function readArgument(
   argument: string,
@@ -283,6 +296,7 @@ const whole = (file: ScenarioFile, root: unknown): Readable => ({
   interventions: file.interventions,
   phases: file.phases,
   variants: file.variants,
+  container: file.container,
   raw: isMapping(root) ? root : {},
 });
 
@@ -306,6 +320,7 @@ function pieces(root: unknown): Readable {
     })),
     phases: items("phases").map((p) => ({ at: duration(p["at"]), set: p["set"] })),
     variants: items("variants"),
+    container: containerSettings.safeParse(raw["container"]).data,
     raw,
   };
 }

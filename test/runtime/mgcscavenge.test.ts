@@ -256,6 +256,7 @@ const noGc: MarkScheduling = {
   workerDue: () => P_IDLE,
   addIdleWorker: () => false,
   workerStarted: () => {},
+  throttled: () => {},
   workerStopped: () => {},
   workerExitNs: () => Infinity,
   assist: () => 0,
