@@ -80,6 +80,13 @@ function pickVariant(scenarios: readonly Scenario[], variant: string | undefined
   throw new CliError(EXIT.usage, `--variant: there is no "${variant}"; the scenario has ${names}`);
 }
 
+/** The real side has nobody to start it again: both sides end with the first kill. */
+function firstLife(scenario: Scenario): Scenario {
+  const { container } = scenario;
+  if (container === undefined) return scenario;
+  return { ...scenario, container: { ...container, restart: { ...container.restart, policy: "never" } } };
+}
+
 function readRecorded(folder: string, scenario: Scenario): RealSide {
   const path = join(folder, recordingName(scenario));
   let json: unknown;
@@ -252,7 +259,7 @@ export function validationTable(cells: readonly Cell[], colors: boolean): string
 }
 
 async function validate(args: ValidateArguments): Promise<void> {
-  const scenario = pickVariant(readScenarios(args.file, args.set, undefined), args.variant);
+  const scenario = firstLife(pickVariant(readScenarios(args.file, args.set, undefined), args.variant));
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const seeds = wholeNumber("seeds", args.seeds);
   const real = await realSide(args, scenario);

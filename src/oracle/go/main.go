@@ -1,7 +1,7 @@
 // The oracle: plays a resolved gomemsim scenario on the real Go runtime and reports what the runtime's own statistics say.
 //
 // Input, on stdin: {"mode": "run", "seed": 1, "scenario": {...}}, the scenario resolved by `gomemsim check` (numbers are
-// bytes, nanoseconds and per second), or {"mode": "calibrate"}; "real_time" asks for real-time scheduling. GOGC, GOMAXPROCS and GODEBUG=gctrace=1 come from the
+// bytes, nanoseconds and per second), or {"mode": "calibrate"}; "real_time" asks for real-time scheduling, "stream" for each sample as it is taken. GOGC, GOMAXPROCS and GODEBUG=gctrace=1 come from the
 // environment. Output, on stdout: one JSON object. Linux, 64-bit.
 //
 // The heap under test should hold the scenario's objects and as little else as possible, so this program imports neither
@@ -19,6 +19,7 @@ import (
 func main() {
 	input := readInput()
 	realTime = input.get("real_time").bool() && beRealTime()
+	streaming = input.get("stream").bool()
 	initTypes()
 	starts.init(1024)
 	calibrateSpin()
@@ -47,6 +48,9 @@ func main() {
 		}
 	}
 
+	if streaming {
+		initStream()
+	}
 	t0 = nanotime()
 	watching = 1
 	takeSample()
