@@ -168,7 +168,9 @@ export class ContainerRun {
     });
     const { cpu } = settings;
     this.bandwidth =
-      cpu === undefined ? null : new CfsBandwidth(cpuLimit(settings) * cpu.period, cpu.period, nowNs);
+      cpu === undefined
+        ? null
+        : new CfsBandwidth(cpuLimit(settings) * cpu.period, cpu.period, nowNs, this.#scenario.machine.cpus);
     this.cgroup.processStarted(threads);
   }
 
@@ -298,7 +300,6 @@ export class ContainerRun {
       counters["cpu_nr_periods"] = past("cpu_nr_periods") + bandwidth.nrPeriods;
       counters["cpu_nr_throttled"] = past("cpu_nr_throttled") + bandwidth.nrThrottled;
       counters["cpu_throttled_seconds"] = past("cpu_throttled_seconds") + bandwidth.throttledNs / 1e9;
-      counters["cpu_stopped_seconds"] = past("cpu_stopped_seconds") + bandwidth.stoppedNs / 1e9;
     }
     return counters;
   }

@@ -139,7 +139,7 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
         unit: "fraction",
         value: ({ summary: { figures } }) => figures["cpu_nr_throttled"] / figures["cpu_nr_periods"],
       },
-      figure("stood still for quota", "seconds", "cpu_stopped_seconds"),
+      figure("throttled, over CPUs", "seconds", "cpu_throttled_seconds"),
       {
         label: "page cache hits",
         unit: "fraction",

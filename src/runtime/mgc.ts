@@ -174,6 +174,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   readonly #workerStartNs: Float64Array;
   /** Per P: its worker is on it, and the CPU time that worker has spent on the unit of work it scans. */
   readonly #working: Uint8Array;
+  readonly #assisting: Uint8Array;
   readonly #unitNs: Float64Array;
   /** No work is left, and the mark is about to end. */
   #ending = false;
@@ -197,6 +198,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#workerStartNs = new Float64Array(options.sched.nprocs);
     this.#assistWork = new Float64Array(options.sched.nprocs);
     this.#working = new Uint8Array(options.sched.nprocs);
+    this.#assisting = new Uint8Array(options.sched.nprocs);
     this.#unitNs = new Float64Array(options.sched.nprocs);
     this.#bgsweep = new BgSweep(options.heap, () => this.takeSweepNs());
     this.#forcegc = new ForceGcHelper(() => this.want("periodic"));
@@ -381,11 +383,15 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#markDoneHandle = sched.fire(end, PRIORITY_WORLD, this.#markDoneCallback);
   }
 
-  throttled(fromNs: number, toNs: number): void {
-    if (!this.marking) return;
-    this.advance(fromNs);
-    this.#advancedNs = toNs;
-    this.#predict(toNs);
+  workerHeld(p: number, held: boolean, nowNs: number): void {
+    this.advance(nowNs);
+    const by = held ? -1 : 1;
+    if (this.#assisting[p] === 1) this.#assists += by;
+    else {
+      this.#workers += by;
+      this.#working[p] = held ? 0 : 1;
+    }
+    if (this.marking) this.#predict(nowNs);
   }
 
   workerDue(p: number, nowNs: number): number {
@@ -453,6 +459,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#work.take(this.#doneNs, scanWork);
     this.#assistWork[p] = this.#work.takenWork;
     this.#assists++;
+    this.#assisting[p] = 1;
     this.#workerStartNs[p] = nowNs;
     this.#predict(nowNs);
     return Math.max(1, Math.min(this.#work.takenNs, left)) / this.#speed();
@@ -468,6 +475,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   assistDone(g: G, p: number, nowNs: number): void {
     this.advance(nowNs);
     this.#assists--;
+    this.#assisting[p] = 0;
     const pacer = this.#o.pacer;
     const ns = nowNs - this.#workerStartNs[p];
     pacer.addAssistTime(p, Math.round(ns));
@@ -497,9 +505,10 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   #stopForTermination(nowNs: number, p: number): void {
     const { sched, pacer, stacks } = this.#o;
-    if (nowNs < sched.throttledUntilNs) {
-      // Out of CPU quota: the barrier's last thread passes it when the process runs again.
-      sched.call(sched.throttledUntilNs, PRIORITY_WORLD, (now) => this.#stopForTermination(now, p));
+    const heldUntilNs = sched.heldUntilNs(p);
+    if (heldUntilNs >= 0) {
+      // Out of CPU quota: it ends the mark when it runs again.
+      sched.call(heldUntilNs, PRIORITY_WORLD, (now) => this.#stopForTermination(now, p));
       return;
     }
     this.#report(this.#work.heapWork + this.#stackWork + this.#o.globalsBytes);

@@ -18,8 +18,8 @@
  * when GOMAXPROCS exceeds the CPUs, slices stretch by running Ps / CPUs at their start.
  *
  * In a container the kernel holds threads up. A thread that sleeps in a page fault (memory.high) keeps its P, and a stop of the
- * world waits for it. A process out of CPU quota stands still as a whole until the next period: what its Ps do is put off by as long,
- * while timers and I/O of the world outside go on.
+ * world waits for it. So it does for a P whose CPU is out of quota: all it does is put off until the next period. P p runs on CPU p
+ * modulo the CPUs. What the runtime's threads without a P do (sysmon, epoll) is not held up.
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
  */
 import type { CfsBandwidth } from "../os/cfs.ts";
@@ -46,6 +46,8 @@ const P_WAKING = 7;
 const P_MARK_DONE = 8;
 /** Its thread sleeps in the kernel, within a page fault. */
 const P_STALLED = 9;
+/** Its thread has nothing to do but cannot look for more before its CPU has quota again. */
+const P_THROTTLED = 10;
 
 /** sysmon asks a goroutine that has run this long to yield (proc.go forcePreemptNS). */
 export const FORCE_PREEMPT_NS = 10e6;
@@ -59,6 +61,7 @@ const EV_FIND_WORK = 5;
 const EV_POLLED = 6;
 const EV_IO = 7;
 const EV_CALL_ONCE = 8;
+const EV_UNTHROTTLE = 9;
 
 /** An idle thread waits for timers in epoll, whose time-outs are whole milliseconds. */
 const EPOLL_GRAIN_NS = 1e6;
@@ -133,8 +136,8 @@ export interface MarkScheduling {
   addIdleWorker(): boolean;
   workerStarted(p: number, mode: number, nowNs: number): void;
   workerStopped(p: number, mode: number, nowNs: number): void;
-  /** No thread of the process runs from `fromNs` to `toNs`. */
-  throttled(fromNs: number, toNs: number): void;
+  /** The worker or assist on `p` stands still from now on (its CPU is out of quota), or goes on. */
+  workerHeld(p: number, held: boolean, nowNs: number): void;
   /** When a fractional worker started now on `p` will find it has used its share; Infinity for the others. */
   workerExitNs(p: number, mode: number, nowNs: number): number;
   /** Time between two looks of an idle worker at whether other work waits (idleCheckThreshold). */
@@ -183,8 +186,6 @@ export class Scheduler {
   gcWanted = false;
   /** The process is no more: `run` does nothing. */
   halted = false;
-  /** Out of CPU quota until then. */
-  throttledUntilNs = -1;
   /** What throttling has added to the stop of the world under way, or to the last one. */
   stopThrottledNs = 0;
 
@@ -233,6 +234,9 @@ export class Scheduler {
   /** CPU time is accounted up to there; only with a quota. */
   #accountedNs: number;
   #startTheWorldEvent = -1;
+  /** Per CPU: how much of it the Ps on it use; per P: its worker or assist is held up. */
+  readonly #busy: Float64Array;
+  readonly #held: Uint8Array;
 
   constructor(options: SchedulerOptions) {
     const { nprocs, startNs = 0 } = options;
@@ -241,6 +245,8 @@ export class Scheduler {
     this.#accountedNs = startNs;
     this.#delays = options.delays ?? null;
     this.#bandwidth = options.bandwidth ?? null;
+    this.#busy = new Float64Array(this.#bandwidth?.untilNs.length ?? 0);
+    this.#held = new Uint8Array(nprocs);
     this.nprocs = nprocs;
     this.cpus = options.cpus;
     this.#wakeNs = options.wakeNs;
@@ -328,10 +334,6 @@ export class Scheduler {
   #polled(id: number): void {
     const g = this.#gs[id];
     if (g === null || this.stoppedUntilNs >= 0 || !this.#due[g.timerP].includes(g)) return;
-    if (this.nowNs < this.throttledUntilNs) {
-      this.queue.push(this.throttledUntilNs, PRIORITY_TIMER, EV_POLLED, id);
-      return;
-    }
     if (this.#running > 0 || this.#waking > 0) {
       // The thread that ran the first of several timers has woken the next one.
       this.#wakep();
@@ -399,44 +401,74 @@ export class Scheduler {
         case EV_START_THE_WORLD:
           this.#startTheWorld();
           break;
+        case EV_UNTHROTTLE:
+          this.#unthrottle(arg);
+          break;
       }
       if (this.#delays?.killed === true) this.halted = true;
     }
     if (!this.halted) this.nowNs = Math.max(this.nowNs, untilNs);
   }
 
-  /** CPUs that threads of the process keep busy: while the world is stopped, that of whoever stops it. */
-  #busyCpus(): number {
-    if (this.stoppedUntilNs >= 0) return 1;
-    return Math.min(this.#running, this.cpus);
-  }
-
-  /** Accounts CPU time up to the next event; if the quota does not last until then, puts off what the Ps do. */
+  /** Accounts CPU time up to the next event; says whether a CPU ran out of quota before it, whose Ps are then put off. */
   #throttle(bandwidth: CfsBandwidth, nextNs: number): boolean {
-    const busy = this.#accountedNs < this.throttledUntilNs ? 0 : this.#busyCpus();
-    const until =
-      this.#accountedNs < this.throttledUntilNs ? Math.min(nextNs, this.throttledUntilNs) : nextNs;
-    const out = bandwidth.advance(this.#accountedNs, until, busy);
-    if (out < 0) {
-      this.#accountedNs = Math.max(this.#accountedNs, until);
-      return until < nextNs;
-    }
-    this.#accountedNs = out;
-    this.throttledUntilNs = bandwidth.throttle(out, busy);
-    const ns = this.throttledUntilNs - out;
-    for (let p = 0; p < this.nprocs; p++) {
-      if (this.#pEvent[p] < 0) continue;
-      this.#pEvent[p] = this.queue.postpone(this.#pEvent[p], ns);
-      // Of a worker it says when it began.
-      if (this.pState[p] < P_DEDICATED || this.pState[p] > P_IDLE_WORKER) this.#pEndNs[p] += ns;
-    }
+    const busy = this.#busy;
+    busy.fill(0);
+    const share = this.#running > this.cpus ? this.cpus / this.#running : 1;
+    if (this.stoppedUntilNs >= 0) busy[Math.max(0, this.#stwOwner) % busy.length] = 1;
+    else
+      for (let p = 0; p < this.nprocs; p++) {
+        const state = this.pState[p];
+        if (state === P_IDLE || state === P_WAKING || state === P_STALLED || state === P_THROTTLED) continue;
+        busy[p % busy.length] = Math.min(1, busy[p % busy.length] + share);
+      }
+    const at = bandwidth.advance(this.#accountedNs, nextNs, busy);
+    this.#accountedNs = at < 0 ? nextNs : at;
+    if (at < 0) return false;
+    const cpu = bandwidth.throttledCpu;
+    const ns = bandwidth.untilNs[cpu] - at;
     if (this.stoppedUntilNs >= 0) {
       this.stoppedUntilNs += ns;
       this.stopThrottledNs += ns;
       this.#startTheWorldEvent = this.queue.postpone(this.#startTheWorldEvent, ns);
+      return true;
     }
-    this.#gc!.throttled(out, this.throttledUntilNs);
+    for (let p = cpu; p < this.nprocs; p += busy.length) this.#hold(p, at, ns);
     return true;
+  }
+
+  /** P `p` stands still for `ns` from `atNs` on. */
+  #hold(p: number, atNs: number, ns: number): void {
+    const state = this.pState[p];
+    if (state === P_IDLE || state === P_WAKING || state === P_STALLED || state === P_THROTTLED) return;
+    const worker = state >= P_DEDICATED && state <= P_IDLE_WORKER;
+    if (this.#pEvent[p] >= 0) {
+      this.#pEvent[p] = this.queue.postpone(this.#pEvent[p], ns);
+      // Of a worker it says when it began.
+      if (!worker) this.#pEndNs[p] += ns;
+    }
+    if (worker || state === P_ASSIST) {
+      this.#held[p] = 1;
+      this.#gc!.workerHeld(p, true, atNs);
+    }
+    this.queue.push(atNs + ns, PRIORITY_WORLD, EV_UNTHROTTLE, p);
+  }
+
+  #unthrottle(p: number): void {
+    if (this.#held[p] === 1) {
+      this.#held[p] = 0;
+      this.#gc!.workerHeld(p, false, this.nowNs);
+    } else if (this.pState[p] === P_THROTTLED) {
+      this.pState[p] = P_RUNNING;
+      this.#schedule(p);
+    }
+  }
+
+  /** Until when P `p` stands still for lack of quota; -1 if it does not. */
+  heldUntilNs(p: number): number {
+    if (this.#bandwidth === null || p < 0) return -1;
+    const untilNs = this.#bandwidth.untilNs[p % this.#busy.length];
+    return untilNs > this.nowNs ? untilNs : -1;
   }
 
   /**
@@ -454,7 +486,8 @@ export class Scheduler {
       if (state === P_RUNNING) {
         const g = this.#pG[p]!;
         // The owner's slice has not begun; that of the others ends later on the clock the more Ps share a CPU.
-        const left = this.#pEvent[p] >= 0 ? (this.#pEndNs[p] - now) / this.#pSlow[p] : 0;
+        const from = Math.max(now, this.heldUntilNs(p));
+        const left = this.#pEvent[p] >= 0 ? (this.#pEndNs[p] - from) / this.#pSlow[p] : 0;
         if (left > 0) {
           g.pendingNs += left;
           this.mutatorNs -= left;
@@ -498,13 +531,15 @@ export class Scheduler {
 
   /**
    * How long until the last of the threads on their way to a P arrives. Such a P is no idle one any more (m.nextp): whoever stops
-   * the world has to wait until the thread has taken it, and given it up. So it has to for a thread that sleeps in the kernel.
+   * the world has to wait until the thread has taken it, and given it up. So it has to for a thread that the kernel holds up.
    */
   arrivalNs(): number {
     let ns = 0;
-    for (let p = 0; p < this.nprocs; p++)
-      if (this.pState[p] === P_WAKING || this.pState[p] === P_STALLED)
-        ns = Math.max(ns, this.#pEndNs[p] - this.nowNs);
+    for (let p = 0; p < this.nprocs; p++) {
+      const state = this.pState[p];
+      if (state === P_WAKING || state === P_STALLED) ns = Math.max(ns, this.#pEndNs[p] - this.nowNs);
+      else if (state !== P_IDLE) ns = Math.max(ns, this.heldUntilNs(p) - this.nowNs);
+    }
     return ns;
   }
 
@@ -525,14 +560,19 @@ export class Scheduler {
     let last = -1;
     for (let p = 0; p < this.nprocs; p++) {
       if (this.pState[p] < P_DEDICATED || this.pState[p] > P_IDLE_WORKER) continue;
-      if (last < 0) {
+      if (this.#held[p] === 1) {
+        // It learns that it is done when it runs again.
+        this.#stopWorker(p);
+        this.#running--;
+        this.pState[p] = P_THROTTLED;
+      } else if (last < 0) {
         last = p;
         this.#stopWorker(p);
         this.pState[p] = P_MARK_DONE;
       } else this.#workerYields(p);
     }
     for (let p = 0; p < this.nprocs && last < 0; p++) {
-      if (this.pState[p] !== P_ASSIST) continue;
+      if (this.pState[p] !== P_ASSIST || this.#held[p] === 1) continue;
       last = p;
       this.#stopWorker(p);
       this.pState[p] = P_MARK_DONE;
@@ -777,6 +817,10 @@ export class Scheduler {
   #stopWorker(p: number): void {
     const mode = this.pState[p];
     this.#cancelP(p);
+    if (this.#held[p] === 1) {
+      this.#held[p] = 0;
+      this.#gc!.workerHeld(p, false, this.nowNs);
+    }
     if (mode === P_ASSIST) this.#gc!.assistDone(this.#pG[p]!, p, this.nowNs);
     else this.#gc!.workerStopped(p, mode, this.nowNs);
   }
@@ -790,7 +834,7 @@ export class Scheduler {
   #wake(p: number): void {
     this.pState[p] = P_WAKING;
     this.#waking++;
-    this.#pEndNs[p] = Math.max(this.nowNs, this.throttledUntilNs) + this.#wakeNs();
+    this.#pEndNs[p] = Math.max(this.nowNs, this.heldUntilNs(p)) + this.#wakeNs();
     this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_FIND_WORK, p);
   }
 
@@ -813,7 +857,7 @@ export class Scheduler {
       this.#cancelP(q);
       const every = gc.idleCheckNs;
       const since = (this.nowNs - this.#pEndNs[q]) % every;
-      const at = Math.max(this.nowNs + every - since, this.throttledUntilNs);
+      const at = Math.max(this.nowNs + every - since, this.heldUntilNs(q));
       this.#pEvent[q] = this.queue.push(at, PRIORITY_P, EV_WORKER, q);
       return false;
     }

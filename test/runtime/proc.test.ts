@@ -29,7 +29,7 @@ class NoMarking implements MarkScheduling {
     return false;
   }
   workerStarted(): void {}
-  throttled(): void {}
+  workerHeld(): void {}
   workerStopped(): void {}
   workerExitNs(): number {
     return Infinity;
