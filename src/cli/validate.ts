@@ -306,7 +306,10 @@ async function validate(args: ValidateArguments): Promise<void> {
       `${validationTable(cells, colorsOn(process.stdout))}\n` +
         `${runName(scenario)}: ${right} of ${cells.length} in band; ${real.figures.length} real runs ` +
         `(${from.go_version}, ${from.cpu}, ${from.date}, ${from.scheduling} scheduling), ${seeds} seeds\n` +
-        `CPU: real ${realCpu.toFixed(2)} s, simulated ${simulatedCpu.toFixed(2)} s, ratio ${(simulatedCpu / realCpu).toFixed(3)}\n` +
+        // A program that was killed cannot say what CPU it used.
+        (Number.isNaN(realCpu)
+          ? ""
+          : `CPU: real ${realCpu.toFixed(2)} s, simulated ${simulatedCpu.toFixed(2)} s, ratio ${(simulatedCpu / realCpu).toFixed(3)}\n`) +
         `wrote ${target}${recordedTo === undefined ? "" : ` and ${recordedTo}`}\n`,
     );
   }
