@@ -122,8 +122,12 @@ export class ControlGroup {
     if (cpu === undefined || this.#cpu === undefined) return;
     const period = Math.round(cpu.period / MICROSECOND_NS);
     const quota = Math.round((cpuLimit(this.#settings) * cpu.period) / MICROSECOND_NS);
-    if (this.#version === 2) this.#write(this.#cpu, "cpu.max", `${quota} ${period}`);
-    else {
+    // Ahead of the machine's other work, as far as that is possible for threads under a quota (real-time ones have none).
+    if (this.#version === 2) {
+      this.#write(this.#cpu, "cpu.weight", 10_000);
+      this.#write(this.#cpu, "cpu.max", `${quota} ${period}`);
+    } else {
+      this.#write(this.#cpu, "cpu.shares", 262_144);
       this.#write(this.#cpu, "cpu.cfs_period_us", period);
       this.#write(this.#cpu, "cpu.cfs_quota_us", quota);
     }
