@@ -8,6 +8,7 @@
 // What the command line writes, as text.
 export { CYCLE_COLUMNS, csvLine, cycleLines, cyclesHeader } from "./report/cycles.ts";
 export { gctraceLine } from "./report/gctrace.ts";
+export { oomText } from "./report/oom.ts";
 export { SUMMARY_FORMAT, summaryJson } from "./report/summary.ts";
 export { SampleFormatter } from "./report/timeseries.ts";
 // Scenario files and machine profiles.
@@ -30,11 +31,14 @@ export {
 export {
   type CycleRecord,
   defaultProfile,
+  type OomIncident,
   type RunSink,
   type RunSummary,
   SAMPLE_COLUMNS,
+  type SampleColumn,
   type SampleUnit,
   type SimulateOptions,
+  sampleColumns,
   simulate,
   VERSIONS,
 } from "./simulate.ts";

@@ -4,6 +4,13 @@
  * `simulate` is a pure function: no clock, file, process or DOM. The same arguments give the same bytes in Node, in a
  * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one pause per cycle.
  */
+import {
+  CONTAINER_COLUMNS,
+  ContainerRun,
+  CPU_QUOTA_COLUMNS,
+  FILE_TICK_NS,
+  type OomIncident,
+} from "./container.ts";
 import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
 import { type ControlEvent, planInterventions, type RuntimeControls } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
@@ -43,6 +50,7 @@ import { LatencyHistogram } from "./workload/latency.ts";
 import { type Context, drawNs, type Running } from "./workload/program.ts";
 import { startEntry } from "./workload/start.ts";
 
+export type { OomIncident } from "./container.ts";
 export type { CycleRecord } from "./runtime/mgc.ts";
 export type { ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 
@@ -160,12 +168,27 @@ export const SAMPLE_COLUMNS = [
   },
 ] as const satisfies readonly { name: string; unit: SampleUnit; description: string }[];
 
+export interface SampleColumn {
+  readonly name: string;
+  readonly unit: SampleUnit;
+  readonly description: string;
+}
+
+/** The columns of this scenario's samples: a container has some of its own. */
+export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
+  if (scenario.container === undefined) return SAMPLE_COLUMNS;
+  const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
+  return [...SAMPLE_COLUMNS, ...CONTAINER_COLUMNS, ...quota];
+}
+
 export interface RunSink {
-  /** One row in the order of SAMPLE_COLUMNS. The array is reused: copy what must last. */
+  /** One row in the order of `sampleColumns`. The array is reused: copy what must last. */
   sample?(row: Float64Array): void;
   cycle?(cycle: CycleRecord): void;
   /** A line of GODEBUG=scavtrace=1. */
   scavTrace?(trace: ScavTraceRecord): void;
+  /** The process starts again, after an OOM kill; it counts its collections anew. */
+  restart?(nowNs: number): void;
 }
 
 export interface SimulateOptions {
@@ -190,6 +213,8 @@ export interface RunSummary {
   readonly sources: readonly { readonly name: string; readonly allocated: number }[];
   /** What interventions, phases and policies did, in order; the first 1000. */
   readonly events: readonly ControlEvent[];
+  /** Every OOM kill, where the scenario has a container. */
+  readonly oom_kills?: readonly OomIncident[];
   /** The heap as the run leaves it: what MemStats cannot tell. */
   readonly heap_at_end: {
     /** Objects alive and dead-but-not-swept, exactly. */
@@ -223,7 +248,59 @@ const PAGE_BYTES = 8192;
 
 /** Runs a scenario to its end. */
 export function simulate(scenario: Scenario, options: SimulateOptions = {}): RunSummary {
-  return new Simulation(scenario, options).run();
+  const settings = scenario.container;
+  const container =
+    settings === undefined
+      ? null
+      : new ContainerRun(scenario, settings, (options.profile ?? defaultProfile).baseline.file_rss_bytes);
+  const run = new RunState(scenario, container);
+  for (let startNs = 0; ; ) {
+    const process = new Simulation(scenario, options, run, startNs);
+    const endNs = process.run();
+    if (container === null || !container.cgroup.killed) return process.summary(endNs);
+    startNs = process.killed(endNs);
+    // What the samples show until the process is there again, or until the end.
+    if (startNs < Infinity) run.sampleDown(Math.min(startNs, scenario.duration), options.sink);
+    if (startNs >= scenario.duration) return process.summary(startNs < Infinity ? scenario.duration : endNs);
+    container.restarts++;
+    options.sink?.restart?.(startNs);
+  }
+}
+
+/** What outlives a process that is killed and started again. */
+class RunState {
+  readonly container: ContainerRun | null;
+  readonly figures = new Figures();
+  readonly limitFigures = new LimitFigures();
+  readonly events: ControlEvent[] = [];
+  readonly row: Float64Array;
+  /** Counters of the processes before this one, by figure. */
+  readonly past: Record<string, number> = {};
+  /** Latencies of their requests, by workload entry. */
+  readonly pastLatency = new Map<string, LatencyHistogram>();
+  nextSampleNs: number;
+  samples = 0;
+  readonly #interval: number;
+
+  constructor(scenario: Scenario, container: ContainerRun | null) {
+    this.container = container;
+    this.#interval = scenario.sample_interval;
+    this.nextSampleNs = scenario.sample_interval;
+    this.row = new Float64Array(sampleColumns(scenario).length);
+  }
+
+  sampled(): void {
+    this.samples++;
+    this.nextSampleNs += this.#interval;
+  }
+
+  sampleDown(untilNs: number, sink: RunSink | undefined): void {
+    while (this.nextSampleNs <= untilNs) {
+      this.container!.sampleDown(this.row, this.nextSampleNs);
+      sink?.sample?.(this.row);
+      this.sampled();
+    }
+  }
 }
 
 /** The smallest tick of at least 100 ns, a power of ten, with which the run fits in 2^30 ticks. */
@@ -300,36 +377,42 @@ class Simulation {
   readonly #sources: string[] = [];
   readonly #context: Context;
   readonly #stats: MemStats = newMemStats();
-  readonly #row = new Float64Array(SAMPLE_COLUMNS.length);
-  readonly #figures = new Figures();
+  readonly #run: RunState;
+  readonly #startNs: number;
   readonly #system = new RuntimeG();
   readonly #pauseRng: Rng;
   readonly #stacks: StackAllocator;
   readonly #scavenger: Scavenger;
-  readonly #limitFigures = new LimitFigures();
   /** Of runtime.ReadMemStats, where the scenario calls it. */
   readonly #readLatency = new LatencyHistogram();
   readonly #policies: RunningPolicy[] = [];
-  readonly #events: ControlEvent[] = [];
-  #samples = 0;
 
-  constructor(scenario: Scenario, options: SimulateOptions) {
+  constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
+    this.#run = run;
+    this.#startNs = startNs;
     this.#options = options;
     const profile = options.profile ?? defaultProfile;
     this.#profile = profile;
     this.#seed = options.seed ?? scenario.seed;
     const declared = options.declareOracle ?? false;
-    const random = new RandomStreams(this.#seed);
+    const container = run.container;
+    // A process started again meets other chances.
+    const life = container?.restarts ?? 0;
+    const random = new RandomStreams(life === 0 ? this.#seed : `${this.#seed}/process ${life + 1}`);
     const rules = rulesFor(scenario.go.version);
     const procs = scenario.go.GOMAXPROCS;
     const tickNs = chooseTickNs(scenario.duration);
     const costs = runtimeCosts(profile);
-    const memory = new Memory({
-      fileBytes: profile.baseline.file_rss_bytes,
-      otherBytes: profile.baseline.other_rss_bytes,
-      faults: profile.baseline.page_faults,
-    });
+    container?.start(startNs, profile.baseline.threads);
+    const memory = new Memory(
+      {
+        fileBytes: profile.baseline.file_rss_bytes,
+        otherBytes: profile.baseline.other_rss_bytes,
+        faults: profile.baseline.page_faults,
+      },
+      container?.cgroup,
+    );
     this.#memory = memory;
     const owners = new OwnerTable();
     const kinds = new KindTable(rules);
@@ -381,6 +464,9 @@ class Simulation {
       switchNs: costs.goroutineSwitchNs,
       wakerNs: profile.sched.waker_ns,
       coldNs: profile.sched.cold_ns,
+      startNs,
+      delays: container?.cgroup ?? null,
+      bandwidth: container?.bandwidth ?? null,
     });
     const { pause } = profile;
     const pauseRng = random.stream("pauses");
@@ -403,6 +489,7 @@ class Simulation {
       costs,
       globalsBytes: profile.baseline.globals_bytes,
       tickNs,
+      startNs,
       stwNs: (which, preempting) => {
         const stops = procs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
         return Math.round(drawQuantile(which === 0 ? stops.sweep_term : stops.mark_term, pauseRng));
@@ -447,20 +534,64 @@ class Simulation {
     return this.#sources.length - 1;
   }
 
-  run(): RunSummary {
+  /** Runs the process until the scenario ends or it is killed, and returns when that was. */
+  run(): number {
     const scenario = this.#scenario;
     const rt = this.#rt;
     const sched = rt.sched;
+    const run = this.#run;
+    const startNs = this.#startNs;
     this.#startProcess();
-    for (const entry of scenario.workload) this.#running.push(startEntry(this.#context, entry));
+    // A process that starts late finds the phases before it over.
+    const workload = [...scenario.workload];
+    for (const { at, changes } of scenario.phases) {
+      if (startNs === 0 || at === undefined || at > startNs) continue;
+      for (const { index, entry } of changes) workload[index] = entry;
+    }
+    for (const entry of workload)
+      this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, startNs) }));
     this.#startControl();
-    const interval = scenario.sample_interval;
-    for (let t = interval; t <= scenario.duration; t += interval) {
-      sched.run(t);
-      this.#sample(t);
+    this.#playFiles();
+    while (run.nextSampleNs <= scenario.duration) {
+      sched.run(run.nextSampleNs);
+      if (sched.halted) return sched.nowNs;
+      this.#sample(run.nextSampleNs);
     }
     sched.run(scenario.duration);
-    return this.#summary();
+    return sched.halted ? sched.nowNs : scenario.duration;
+  }
+
+  /** The container's page cache fills as files are read. */
+  #playFiles(): void {
+    const { container } = this.#run;
+    if (container === null || container.settings.page_cache.length === 0) return;
+    const { sched } = this.#rt;
+    const play = sched.register((now) => {
+      container.pageCache.advance(now, (pages) => container.cgroup.chargeFile(pages));
+      sched.fire(now + FILE_TICK_NS, PRIORITY_WORLD, play);
+    });
+    sched.fire(this.#startNs + FILE_TICK_NS, PRIORITY_WORLD, play);
+  }
+
+  /** The process has been killed: keeps what the run's figures need of it. Returns when it starts again. */
+  killed(nowNs: number): number {
+    const { past, pastLatency, container } = this.#run;
+    const restartNs = container!.killed(
+      nowNs,
+      this.#memory.virtualBytes(),
+      this.#profile.baseline.file_rss_bytes,
+    );
+    if (restartNs >= this.#scenario.duration) return restartNs;
+    for (const [name, value] of Object.entries(this.#counters())) past[name] = value;
+    this.#scenario.workload.forEach((entry, i) => {
+      const { latency } = this.#running[i];
+      if (latency === undefined) return;
+      latency.rotate();
+      const before = pastLatency.get(entry.name);
+      if (before === undefined) pastLatency.set(entry.name, latency.total);
+      else before.merge(latency.total);
+    });
+    return restartNs;
   }
 
   /** Phases, interventions and policies: whatever happens to the program besides its workload. */
@@ -468,14 +599,17 @@ class Simulation {
     const scenario = this.#scenario;
     const rt = this.#rt;
     const { sched, gc, heap, pacer } = rt;
+    const startNs = this.#startNs;
     const watcher = new Watcher(sched, this.#gauges());
     const report = (event: string, reason: string): void => {
-      if (this.#events.length < MAX_EVENTS)
-        this.#events.push({ t_seconds: sched.nowNs / 1e9, event, reason });
+      if (this.#run.events.length < MAX_EVENTS)
+        this.#run.events.push({ t_seconds: sched.nowNs / 1e9, event, reason });
     };
     for (const { at, when, name, changes } of scenario.phases) {
+      if (at !== undefined && startNs > 0 && at <= startNs) continue;
       const begin = (nowNs: number): void => {
-        for (const { index, entry } of changes) this.#running[index].change(entry, nowNs);
+        for (const { index, entry } of changes)
+          this.#running[index].change({ ...entry, start: Math.max(entry.start, startNs) }, nowNs);
         report(`phase ${name}`, when === undefined ? "at its time" : conditionText(when));
       };
       if (when === undefined) sched.call(at ?? 0, PRIORITY_WORLD, begin);
@@ -498,7 +632,7 @@ class Simulation {
         gc.recommit();
       },
     };
-    planInterventions(scenario.interventions, sched, watcher, controls, scenario.duration, report);
+    planInterventions(scenario.interventions, sched, watcher, controls, startNs, scenario.duration, report);
     const context: PolicyContext = {
       controls,
       watcher,
@@ -586,7 +720,8 @@ class Simulation {
   }
 
   #onCycle(cycle: CycleRecord): void {
-    this.#figures.cycle(cycle);
+    this.#run.figures.cycle(cycle);
+    this.#run.container?.cycle(cycle, this.#rt.sched.nowNs);
     this.#options.sink?.cycle?.(cycle);
     const { sched } = this.#rt;
     // After the cycle's own commit.
@@ -601,6 +736,7 @@ class Simulation {
     this.#rt.heap.checkInvariants();
     this.#memory.checkInvariants();
     this.#rt.goroutines.checkInvariants();
+    this.#run.container?.cgroup.checkInvariants();
   }
 
   #sample(nowNs: number): void {
@@ -622,7 +758,7 @@ class Simulation {
     }
     const rss = this.#memory.residentBytes();
     const free = st.heapSys - st.heapAlloc;
-    const row = this.#row;
+    const row = this.#run.row;
     let i = 0;
     row[i++] = nowNs / 1e9;
     row[i++] = st.heapAlloc;
@@ -670,35 +806,63 @@ class Simulation {
     row[i++] = this.#scavenger.assistNs / 1e9;
     row[i++] = this.#scavenger.backgroundNs / 1e9;
     row[i++] = this.#scavenger.released;
-    this.#figures.sample(st, rss, inflight);
+    this.#run.container?.sample(row, i, st, nowNs);
+    this.#run.figures.sample(st, rss, inflight);
     if (limit !== noMemoryLimit)
-      this.#limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
+      this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
     this.#options.sink?.sample?.(row);
     for (const running of this.#running) running.latency?.rotate();
-    this.#samples++;
+    this.#run.sampled();
     if (this.#options.checked) this.#check();
-    if (this.#samples % SAMPLES_PER_PROGRESS === 0) {
+    if (this.#run.samples % SAMPLES_PER_PROGRESS === 0) {
       this.#options.onProgress?.(nowNs / this.#scenario.duration, nowNs);
     }
   }
 
-  #summary(): RunSummary {
+  /** What processes count since their start, over all processes of the run. */
+  #counters(): Record<string, number> {
     const rt = this.#rt;
-    const figures = this.#figures.finish(rt.gc.numGC);
-    figures["page_faults"] = this.#memory.faults;
-    figures["total_alloc_bytes"] = rt.heap.stats.totalAlloc;
-    figures["mallocs"] = rt.heap.stats.mallocs;
-    figures["gc_cpu_seconds"] = gcCpuNs(rt.gc) / 1e9;
-    figures["assist_cpu_seconds"] = rt.gc.assistNs / 1e9;
+    const own: Record<string, number> = {
+      gc_count: rt.gc.numGC,
+      page_faults: this.#memory.faults,
+      total_alloc_bytes: rt.heap.stats.totalAlloc,
+      mallocs: rt.heap.stats.mallocs,
+      gc_cpu_seconds: gcCpuNs(rt.gc) / 1e9,
+      assist_cpu_seconds: rt.gc.assistNs / 1e9,
+      pause_total_ns: rt.gc.pauseTotalNs,
+      mutator_cpu_seconds: rt.sched.mutatorNs / 1e9,
+      gc_limiter_enabled_seconds: rt.sched.limiter.enabledNs(rt.sched.nowNs) / 1e9,
+      scavenge_cpu_seconds: (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9,
+    };
+    this.#scenario.workload.forEach((entry, i) => {
+      const { completed, refused } = this.#running[i];
+      if (completed !== undefined) own[`${entry.name}_requests`] = completed;
+      if (refused !== undefined) own[`${entry.name}_refused`] = refused;
+    });
+    for (const [name, value] of Object.entries(this.#run.past)) own[name] = (own[name] ?? 0) + value;
+    return own;
+  }
+
+  summary(endNs: number): RunSummary {
+    const rt = this.#rt;
+    const { container, pastLatency } = this.#run;
+    const counters = this.#counters();
+    const figures = this.#run.figures.finish(counters["gc_count"]);
+    figures["page_faults"] = counters["page_faults"];
+    figures["total_alloc_bytes"] = counters["total_alloc_bytes"];
+    figures["mallocs"] = counters["mallocs"];
+    figures["gc_cpu_seconds"] = counters["gc_cpu_seconds"];
+    figures["assist_cpu_seconds"] = counters["assist_cpu_seconds"];
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
-    figures["pause_total_ns"] = rt.gc.pauseTotalNs;
-    figures["mutator_cpu_seconds"] = rt.sched.mutatorNs / 1e9;
+    figures["pause_total_ns"] = counters["pause_total_ns"];
+    figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
     if (rt.pacer.memoryLimit !== noMemoryLimit) {
-      Object.assign(figures, this.#limitFigures.finish());
-      figures["gc_limiter_enabled_seconds"] = rt.sched.limiter.enabledNs(rt.sched.nowNs) / 1e9;
+      Object.assign(figures, this.#run.limitFigures.finish());
+      figures["gc_limiter_enabled_seconds"] = counters["gc_limiter_enabled_seconds"];
       figures["gc_limiter_last_enabled_gc_cycle"] = rt.sched.limiter.lastEnabledCycle;
-      figures["scavenge_cpu_seconds"] = (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9;
+      figures["scavenge_cpu_seconds"] = counters["scavenge_cpu_seconds"];
     }
+    Object.assign(figures, container?.figures(endNs));
     const reads = this.#readLatency;
     if (reads.count > 0) {
       figures["read_mem_stats_count"] = reads.count;
@@ -712,10 +876,12 @@ class Simulation {
       if (running.completed === undefined) return;
       // What ended after the last sample, when the run is no whole number of intervals.
       running.latency?.rotate();
-      figures[`${entry.name}_requests`] = running.completed;
-      if (running.refused !== undefined && running.refused > 0)
-        figures[`${entry.name}_refused`] = running.refused;
+      figures[`${entry.name}_requests`] = counters[`${entry.name}_requests`];
+      const refused = counters[`${entry.name}_refused`] ?? 0;
+      if (refused > 0) figures[`${entry.name}_refused`] = refused;
       const latency = running.latency?.total;
+      const past = pastLatency.get(entry.name);
+      if (past !== undefined) latency?.merge(past);
       if (latency === undefined || latency.count === 0) return;
       figures[`${entry.name}_latency_mean_ns`] = latency.sumNs / latency.count;
       figures[`${entry.name}_latency_p50_ns`] = latency.percentile(0.5);
@@ -733,13 +899,14 @@ class Simulation {
       profile: this.#profile,
       figures,
       heap_at_end: {
-        truth: heapTruth(rt.heap, rt.deathTick(this.#scenario.duration)),
+        truth: heapTruth(rt.heap, rt.deathTick(Math.min(endNs, rt.sched.nowNs))),
         fragmentation: fragmentation(rt.heap),
         size_classes: classSnapshot(rt.heap).filter((c) => c.spans > 0),
         components: componentSnapshot(rt.heap),
       },
-      events: this.#events,
+      events: this.#run.events,
       sources: this.#sources.map((name, i) => ({ name, allocated: allocated[i] })),
+      ...(container === null ? {} : { oom_kills: container.incidents }),
     };
   }
 }

@@ -6,6 +6,7 @@ import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { gctraceLine } from "../report/gctrace.ts";
+import { oomText } from "../report/oom.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
 import { summaryJson } from "../report/summary.ts";
@@ -16,8 +17,9 @@ import type { Scenario } from "../scenario/schema.ts";
 import {
   type CycleRecord,
   type RunSink,
-  SAMPLE_COLUMNS,
+  type SampleColumn,
   type ScavTraceRecord,
+  sampleColumns,
   simulate,
 } from "../simulate.ts";
 import { ChunkedWriter, cannotWrite } from "./outputs.ts";
@@ -32,13 +34,26 @@ export interface Job {
   readonly label: string;
 }
 
-export const OUTPUT_FILES = [
+type OutputName =
+  | "timeseries.csv"
+  | "cycles.csv"
+  | "gctrace.txt"
+  | "scavtrace.txt"
+  | "oom.txt"
+  | "summary.json";
+
+/** What a run writes; a container's also tells of OOM kills. */
+export const outputFiles = (scenario: Scenario): readonly OutputName[] => [
   "timeseries.csv",
   "cycles.csv",
   "gctrace.txt",
   "scavtrace.txt",
+  ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
   "summary.json",
-] as const;
+];
+
+/** work.stwprocs of the runtime: Ps that can run at once while the world is stopped. */
+const stwProcs = ({ go, machine }: Scenario): number => Math.min(go.GOMAXPROCS, machine.cpus);
 
 /** Cycles are handed to the CSV library this many at a time. */
 const CYCLE_BATCH = 256;
@@ -47,7 +62,7 @@ class OutputFile {
   readonly #fd: number;
   readonly writer: ChunkedWriter;
 
-  constructor(job: Job, name: (typeof OUTPUT_FILES)[number]) {
+  constructor(job: Job, name: OutputName) {
     const label = join(job.label, name);
     try {
       this.#fd = openSync(join(job.folder, name), "w");
@@ -63,7 +78,7 @@ class OutputFile {
   }
 }
 
-function writeWhole(job: Job, name: (typeof OUTPUT_FILES)[number], text: string): void {
+function writeWhole(job: Job, name: OutputName, text: string): void {
   const file = new OutputFile(job, name);
   file.writer.write(text);
   file.close();
@@ -75,13 +90,16 @@ class FileSink implements RunSink {
   readonly #cycles: OutputFile;
   readonly #gctrace: OutputFile;
   readonly #scavtrace: OutputFile;
-  readonly #formatter = new SampleFormatter(SAMPLE_COLUMNS);
+  readonly #columns: readonly SampleColumn[];
+  readonly #formatter: SampleFormatter;
   readonly #stwProcs: number;
+  /** When the process started whose collections come in. */
+  #processStartNs = 0;
   readonly #batch: CycleRecord[] = [];
   readonly #pausesNs: number[] = [];
-  readonly #sums = new Float64Array(SAMPLE_COLUMNS.length);
-  readonly #counts = new Float64Array(SAMPLE_COLUMNS.length);
-  readonly #last = new Float64Array(SAMPLE_COLUMNS.length);
+  readonly #sums: Float64Array;
+  readonly #counts: Float64Array;
+  readonly #last: Float64Array;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
 
   constructor(job: Job) {
@@ -89,13 +107,18 @@ class FileSink implements RunSink {
     this.#cycles = new OutputFile(job, "cycles.csv");
     this.#gctrace = new OutputFile(job, "gctrace.txt");
     this.#scavtrace = new OutputFile(job, "scavtrace.txt");
-    // work.stwprocs of the runtime: Ps that can run at once while the world is stopped.
-    this.#stwProcs = Math.min(job.scenario.go.GOMAXPROCS, job.scenario.machine.cpus);
+    this.#stwProcs = stwProcs(job.scenario);
+    const columns = sampleColumns(job.scenario);
+    this.#columns = columns;
+    this.#formatter = new SampleFormatter(columns);
+    this.#sums = new Float64Array(columns.length);
+    this.#counts = new Float64Array(columns.length);
+    this.#last = new Float64Array(columns.length);
     this.#pictures = ["heap_inuse_bytes", "next_gc_bytes", "rss_bytes"].map((name) => ({
-      column: SAMPLE_COLUMNS.findIndex((column) => column.name === name),
+      column: columns.findIndex((column) => column.name === name),
       sketch: new SeriesSketch(),
     }));
-    this.#timeseries.writer.write(csvLine(SAMPLE_COLUMNS.map((column) => column.name)));
+    this.#timeseries.writer.write(csvLine(columns.map((column) => column.name)));
     this.#cycles.writer.write(cyclesHeader());
   }
 
@@ -111,8 +134,12 @@ class FileSink implements RunSink {
     for (const { column, sketch } of this.#pictures) if (column >= 0) sketch.add(row[column]);
   }
 
+  restart(nowNs: number): void {
+    this.#processStartNs = nowNs;
+  }
+
   cycle(cycle: CycleRecord): void {
-    this.#gctrace.writer.write(`${gctraceLine(cycle, this.#stwProcs)}\n`);
+    this.#gctrace.writer.write(`${gctraceLine(cycle, this.#stwProcs, this.#processStartNs / 1e9)}\n`);
     this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
     this.#batch.push({ ...cycle });
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
@@ -141,7 +168,7 @@ class FileSink implements RunSink {
     const percentile = (share: number): number =>
       pauses.length === 0 ? Number.NaN : pauses[Math.max(0, Math.ceil(share * pauses.length) - 1)];
     const byName = (values: (i: number) => number): Record<string, number> =>
-      Object.fromEntries(SAMPLE_COLUMNS.map((column, i) => [column.name, values(i)]));
+      Object.fromEntries(this.#columns.map((column, i) => [column.name, values(i)]));
     return {
       heapInuse: this.#pictures[0].sketch.peaks,
       goal: this.#pictures[1].sketch.peaks,
@@ -163,6 +190,8 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Fi
     onProgress,
   });
   sink.close();
+  if (summary.oom_kills !== undefined)
+    writeWhole(job, "oom.txt", oomText(summary.oom_kills, stwProcs(job.scenario)));
   writeWhole(job, "summary.json", summaryJson(summary));
   return { summary, digest: sink.digest() };
 }

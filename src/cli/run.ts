@@ -9,7 +9,7 @@ import type { CommandModule } from "yargs";
 import { terminalSummary } from "../report/terminal.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
-import { type Job, OUTPUT_FILES } from "./job.ts";
+import { type Job, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList } from "./options.ts";
 import { OutputFolder } from "./outputs.ts";
 import { runJobs } from "./pool.ts";
@@ -72,7 +72,7 @@ async function run(args: RunArguments): Promise<void> {
     abort.signal.throwIfAborted();
     folder.commit();
     if (args.quiet) return;
-    const written = jobs.map((job) => `wrote ${job.label}: ${OUTPUT_FILES.join(", ")}`);
+    const written = jobs.map((job) => `wrote ${job.label}: ${outputFiles(job.scenario).join(", ")}`);
     const options = { width: widthOf(process.stdout), paint: paintFor(process.stdout), ascii: onlyAscii() };
     try {
       await print(terminalSummary(finished, written, options));

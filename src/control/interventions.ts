@@ -33,12 +33,13 @@ export interface ControlEvent {
 
 export type Report = (event: string, reason: string) => void;
 
-/** Plans every intervention; none begins after `durationNs`. */
+/** Plans every intervention from `startNs`, when the process starts, to `durationNs`. */
 export function planInterventions(
   interventions: readonly Intervention[],
   sched: Scheduler,
   watcher: Watcher,
   controls: RuntimeControls,
+  startNs: number,
   durationNs: number,
   report: Report,
 ): void {
@@ -51,9 +52,12 @@ export function planInterventions(
       const told = intervene(intervention, sched, controls);
       if (every === undefined || nowNs === first) report(told, reason);
     };
-    let first = at ?? -1;
-    if (at !== undefined) sched.call(at, PRIORITY_WORLD, act);
-    else
+    let first = -1;
+    if (at !== undefined) {
+      const missed = every === undefined ? 0 : Math.max(0, Math.ceil((startNs - at) / every));
+      first = at + missed * (every ?? 0);
+      if (first >= startNs) sched.call(first, PRIORITY_WORLD, act);
+    } else
       watcher.watch(when!, (holds, nowNs) => {
         if (!holds) return true;
         first = nowNs;

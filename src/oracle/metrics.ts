@@ -87,6 +87,26 @@ export const OPTIONAL_METRICS: readonly Metric[] = [
   },
 ];
 
+/**
+ * What is compared beside in a container. Memory floors are what two CPUs may hold back of the counter (63 pages each); the time of
+ * a kill is to be within 5 %.
+ */
+export const CONTAINER_METRICS: readonly Metric[] = [
+  {
+    name: "first_oom_kill_seconds",
+    label: "OOM kill at",
+    unit: "seconds",
+    tolerance: 0.05,
+    floor: 0.05,
+  },
+  bytes("memory_current_mean_bytes", "memory.current, mean", 504 * KiB),
+  bytes("memory_current_peak_bytes", "memory.current, peak", 504 * KiB),
+  bytes("memory_working_set_mean_bytes", "working set, mean", 504 * KiB),
+  count("cpu_nr_periods", "CPU periods", 2),
+  count("cpu_nr_throttled", "CPU periods throttled", 2),
+  time("cpu_throttled_seconds", "CPU throttled", "seconds", 10e-3),
+];
+
 export interface Cell {
   readonly metric: Metric;
   readonly realMin: number;
@@ -132,11 +152,19 @@ export function judge(metric: Metric, real: readonly number[], simulated: readon
 
 type Figures = Readonly<Record<string, number>>;
 
+const has = (runs: readonly Figures[], name: string): boolean =>
+  runs.some((figures) => Number.isFinite(figures[name]));
+
 export function compare(real: readonly Figures[], simulated: readonly Figures[]): Cell[] {
   const of = (runs: readonly Figures[], name: string): number[] => runs.map((f) => f[name] ?? Number.NaN);
-  const had = (runs: readonly Figures[], name: string): boolean => runs.every((f) => name in f);
-  const optional = OPTIONAL_METRICS.filter(({ name }) => had(real, name) && had(simulated, name));
-  return [...METRICS, ...optional].map((metric) =>
-    judge(metric, of(real, metric.name), of(simulated, metric.name)),
-  );
+  const hadByAll = (runs: readonly Figures[], name: string): boolean => runs.every((f) => name in f);
+  const known = [
+    // A real run that was killed, or had no container, lacks some; what no real run has cannot be judged.
+    ...METRICS.filter(
+      ({ name }) => real.length === 0 || !("first_oom_kill_seconds" in real[0]) || has(real, name),
+    ),
+    ...OPTIONAL_METRICS.filter(({ name }) => hadByAll(real, name) && hadByAll(simulated, name)),
+    ...CONTAINER_METRICS.filter(({ name }) => has(real, name)),
+  ];
+  return known.map((metric) => judge(metric, of(real, metric.name), of(simulated, metric.name)));
 }

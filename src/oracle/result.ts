@@ -44,6 +44,37 @@ export const oracleResult = z.object({
 
 export type OracleResult = z.output<typeof oracleResult>;
 
+/** The first line of a program that sends its samples as it takes them. */
+export const streamHeader = z.object({
+  columns: z.array(z.string()),
+  go_version: z.string(),
+  real_time: z.boolean(),
+});
+
+/** What is known of a program that was killed: the samples it had sent. Everything told at the end is missing. */
+export function killedResult(
+  header: z.output<typeof streamHeader>,
+  rows: (number | null)[][],
+  offheapBytes: number,
+): OracleResult {
+  return {
+    go_version: header.go_version,
+    gomaxprocs: Number.NaN,
+    real_time: header.real_time,
+    duration_ns: Number.NaN,
+    offheap_bytes: offheapBytes,
+    offheap_faults: Number.NaN,
+    cpu_user_seconds: Number.NaN,
+    cpu_system_seconds: Number.NaN,
+    slot_chunks: Number.NaN,
+    memstats: {},
+    pauses_ns: [Number.NaN],
+    sources: [],
+    samples: { columns: header.columns, rows },
+    cycles: { columns: [], rows: [] },
+  };
+}
+
 /** A table's columns by name; a metric this Go release does not have reads as NaN. */
 export class Columns {
   readonly length: number;
@@ -171,7 +202,8 @@ export function figuresOf(result: OracleResult): Record<string, number> {
     gc_count: end("num_gc"),
     goal_mean_bytes: mean("next_gc_bytes"),
     goal_peak_bytes: peak("next_gc_bytes"),
-    heap_marked_mean_bytes: cycles.length === 0 ? 0 : marked / cycles.length,
+    heap_marked_mean_bytes:
+      cycles.length === 0 ? (end("num_gc") === 0 ? 0 : Number.NaN) : marked / cycles.length,
     heap_inuse_mean_bytes: mean("heap_inuse_bytes"),
     heap_inuse_peak_bytes: peak("heap_inuse_bytes"),
     heap_sys_peak_bytes: peak("heap_sys_bytes"),

@@ -100,6 +100,8 @@ export interface GcOptions {
   readonly costs: RuntimeCosts;
   readonly globalsBytes: number;
   readonly tickNs: number;
+  /** When the process started. */
+  readonly startNs: number;
   /** Length of the next stop: 0 sweep termination, 1 mark termination; `preempting`: another P runs a goroutine. */
   readonly stwNs: (which: 0 | 1, preempting: boolean) => number;
   readonly onCycle: (cycle: CycleRecord) => void;
@@ -181,6 +183,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   readonly #workerStartNs: Float64Array;
   /** Per P: its worker is on it, and the CPU time that worker has spent on the unit of work it scans. */
   readonly #working: Uint8Array;
+  readonly #assisting: Uint8Array;
   readonly #unitNs: Float64Array;
   /** No work is left, and the mark is about to end. */
   #ending = false;
@@ -207,6 +210,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#assistWork = new Float64Array(options.sched.nprocs);
     this.#assistNs = new Float64Array(options.sched.nprocs);
     this.#working = new Uint8Array(options.sched.nprocs);
+    this.#assisting = new Uint8Array(options.sched.nprocs);
     this.#unitNs = new Float64Array(options.sched.nprocs);
     this.#bgsweep = new BgSweep(options.heap, () => this.takeSweepNs());
     this.#forcegc = new ForceGcHelper(() => this.want("periodic"));
@@ -320,6 +324,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   #startMark(nowNs: number): void {
     const { heap, pacer, stacks, goroutines, costs, sched } = this.#o;
+    this.#stw1Ns += sched.stopThrottledNs;
     this.#o.clearPools(nowNs);
     sched.resetAssistBytes();
     this.#triggerBytes = this.#reason === "heap" ? pacer.trigger() : pacer.heapLive;
@@ -437,6 +442,17 @@ export class Gc implements MarkScheduling, PacingFollowers {
     if (sched.limiter.limiting) sched.endAssists();
   }
 
+  workerHeld(p: number, held: boolean, nowNs: number): void {
+    this.advance(nowNs);
+    const by = held ? -1 : 1;
+    if (this.#assisting[p] === 1) this.#assists += by;
+    else {
+      this.#workers += by;
+      this.#working[p] = held ? 0 : 1;
+    }
+    if (this.marking) this.#predict(nowNs);
+  }
+
   workerDue(p: number, nowNs: number): number {
     const pacer = this.#o.pacer;
     if (this.#o.sched.limiter.needUpdate(nowNs)) this.#updateLimiter(nowNs);
@@ -507,6 +523,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#work.take(this.#doneNs, scanWork);
     this.#assistWork[p] = this.#work.takenWork;
     this.#assists++;
+    this.#assisting[p] = 1;
     this.#workerStartNs[p] = nowNs;
     this.#o.sched.limiter.startEvent(p, limiterEventMarkAssist, nowNs);
     this.#predict(nowNs);
@@ -524,6 +541,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   assistDone(g: G, p: number, nowNs: number): void {
     this.advance(nowNs);
     this.#assists--;
+    this.#assisting[p] = 0;
     const pacer = this.#o.pacer;
     const { limiter } = this.#o.sched;
     const ns = nowNs - this.#workerStartNs[p];
@@ -557,6 +575,12 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   #stopForTermination(nowNs: number, p: number): void {
     const { sched, pacer, stacks } = this.#o;
+    const heldUntilNs = sched.heldUntilNs(p);
+    if (heldUntilNs >= 0) {
+      // Out of CPU quota: it ends the mark when it runs again.
+      sched.call(heldUntilNs, PRIORITY_WORLD, (now) => this.#stopForTermination(now, p));
+      return;
+    }
     this.#report(this.#work.heapWork + this.#stackWork + this.#o.globalsBytes);
     this.#markEndNs = nowNs;
     this.#stw2Ns = this.#o.stwNs(1, sched.othersRun(p)) + sched.arrivalNs();
@@ -569,6 +593,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   #markTermination(nowNs: number): void {
     const { heap, pacer, stacks, goroutines, sched } = this.#o;
+    this.#stw2Ns += sched.stopThrottledNs;
     const heap1 = pacer.heapLive;
     pacer.endCycle(this.#markEndNs, sched.nprocs);
     goroutines.gcComputeStartingStackSize();
@@ -586,7 +611,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.idleNs += pacer.idleMarkTime;
     this.pauseCpuNs += pauseNs * sched.nprocs;
     this.gcCpuFraction =
-      (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) / (nowNs * sched.nprocs);
+      (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) /
+      ((nowNs - this.#o.startNs) * sched.nprocs);
     sched.limiter.finishGCTransition(nowNs);
     stacks.freeStackSpans();
     for (let p = 0; p < sched.nprocs; p++) {

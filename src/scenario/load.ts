@@ -6,6 +6,7 @@
  */
 import { parseDocument } from "yaml";
 import { check, checkEntry, type Readable } from "./checks.ts";
+import { cpuLimit } from "./container.ts";
 import {
   type Path,
   type Place,
@@ -17,6 +18,8 @@ import { type Fault, isMapping, shown } from "./faults.ts";
 import { faultsOf } from "./issues.ts";
 import {
   BASE_VARIANT,
+  containerSettings,
+  GO_VERSIONS,
   policy,
   type ResolvedPhase,
   type Scenario,
@@ -131,7 +134,7 @@ class Resolver {
     return {
       ...rest,
       variant,
-      go: { ...go, GOMAXPROCS: go.GOMAXPROCS ?? file.machine.cpus },
+      go: { ...go, GOMAXPROCS: go.GOMAXPROCS ?? defaultGOMAXPROCS(file) },
       // What a shortened run does not reach is left out.
       interventions: file.interventions.filter(({ at }) => at === undefined || at < file.duration),
       phases: phases.filter(({ at }) => at === undefined || at < file.duration),
@@ -242,6 +245,16 @@ class Resolver {
   }
 }
 
+/**
+ * Go's own default (defaultGOMAXPROCS in cgroup_linux.go): the CPUs and, from 1.25 on, no more than the quota allows on average,
+ * rounded up and never below 2. The runtime looks again each second; a scenario's quota does not change.
+ */
+function defaultGOMAXPROCS(file: ScenarioFile): number {
+  const { cpus } = file.machine;
+  if (GO_VERSIONS.indexOf(file.go.version) < GO_VERSIONS.indexOf("1.25")) return cpus;
+  return Math.min(cpus, Math.max(2, Math.ceil(cpuLimit(file.container))));
+}
+
 /** `go.GOGC=50`: the value is YAML, as it would stand in the file. */
 export function readArgument(
   argument: string,
@@ -286,6 +299,7 @@ const whole = (file: ScenarioFile, root: unknown): Readable => ({
   policies: file.policies,
   phases: file.phases,
   variants: file.variants,
+  container: file.container,
   raw: isMapping(root) ? root : {},
 });
 
@@ -310,6 +324,7 @@ function pieces(root: unknown): Readable {
     policies: items("policies").map((p) => policy.safeParse(p).data),
     phases: items("phases").map((p) => ({ at: duration(p["at"]), set: p["set"] })),
     variants: items("variants"),
+    container: containerSettings.safeParse(raw["container"]).data,
     raw,
   };
 }

@@ -447,7 +447,7 @@ const goSettings = z
     GOMEMLIMIT: gomemlimit.prefault("off"),
     GOMAXPROCS: describe(
       z.int().min(1).max(1024).optional(),
-      "Ps: goroutines that run at once. Default: machine.cpus.",
+      "Ps: goroutines that run at once. Default: machine.cpus; from Go 1.25 on in a container at most its CPU limit, rounded up, but 2 at least.",
     ),
   })
   .meta({ description: "The Go runtime's settings, under their own names." });
@@ -457,6 +457,92 @@ const machine = z
     cpus: describe(z.int().min(1).max(1024).default(2), "CPUs the process may use."),
   })
   .meta({ description: "What the process runs on." });
+
+const pageCacheLoad = z
+  .strictObject({
+    name: describe(name, "Tells one load from another."),
+    rate: describe(bytesPerSecond, "Bytes of files read (or written) per second."),
+    file: describe(
+      bytes.optional(),
+      "Size of the file whose random places are read, so that pages are met again. Default: every byte is read once (logs, backups, scans).",
+    ),
+    start: describe(durationNs.prefault(0), "When it begins."),
+    stop: describe(durationNs.optional(), "When it ends. Default: the end of the run."),
+  })
+  .meta({ description: "File access that fills the container's page cache." });
+
+/** The kernel accepts quotas and periods from 1 ms on (tg_set_cfs_bandwidth). */
+export const MIN_CFS_NS = 1e6;
+
+const containerCpu = z
+  .strictObject({
+    limit: describe(
+      z.number().min(0.01).max(1024).optional(),
+      "CPUs, as Kubernetes' limits.cpu: `quota` is as many periods. Give this or `quota`.",
+    ),
+    quota: describe(durationNs.optional(), "CPU time the process may use per period, on all CPUs together."),
+    period: describe(durationNs.prefault("100ms"), "How often the quota is renewed."),
+  })
+  .refine((c) => hasExactlyOne(c.limit, c.quota), exactlyOne("limit", "quota"))
+  .meta({
+    description:
+      "CPU bandwidth (cpu.max): when the quota is used up, all threads stop until the period ends.",
+  });
+
+/** The control group the process runs in. `memory.low` is not here: it matters among sibling groups only. */
+export const containerSettings = z
+  .strictObject({
+    cgroup: describe(z.enum(["v1", "v2"]).default("v2"), "Version of the control group interface."),
+    memory: describe(
+      z
+        .strictObject({
+          max: describe(
+            bytes.optional(),
+            "memory.max (v1: memory.limit_in_bytes): above it the page cache is reclaimed, and then the process killed. Default: none.",
+          ),
+          high: describe(
+            bytes.optional(),
+            "memory.high: above it threads that allocate are slowed down, up to 2 s per 256 KiB. Only v2. Default: none.",
+          ),
+          binary: describe(
+            z.enum(["shared", "charged"]).default("shared"),
+            "Whether the resident pages of the program's file count here. They do where they were read first: `shared` says in another group (the image was pulled, or another pod runs it).",
+          ),
+        })
+        .prefault({}),
+      "What the group's memory controller allows.",
+    ),
+    cpu: describe(containerCpu.optional(), "CPU quota. Default: none."),
+    page_cache: describe(
+      z.array(pageCacheLoad).max(100).default([]),
+      "Files the process reads and writes beside its heap; their cached pages count in the container's memory.",
+    ),
+    oom_score_adj: describe(
+      z.int().min(-999).max(1000).default(0),
+      "Shown in the kernel's log, and added to the process's OOM score in thousandths of the limit.",
+    ),
+    restart: describe(
+      z
+        .strictObject({
+          policy: describe(
+            z.enum(["never", "always"]).default("never"),
+            "After an OOM kill: `never` ends the run; `always` starts the process again, cold.",
+          ),
+          backoff: describe(
+            durationNs.prefault("10s"),
+            "Wait before a restart; doubled each time. As with the kubelet, the first restart comes at once.",
+          ),
+          max_backoff: describe(durationNs.prefault("5m"), "The longest wait."),
+          reset_after: describe(
+            durationNs.prefault("10m"),
+            "A process that has lived so long begins anew with the waits.",
+          ),
+        })
+        .prefault({}),
+      "What happens after a kill.",
+    ),
+  })
+  .meta({ description: "The container: memory limits, CPU quota, page cache, restarts." });
 
 const thresholds = {
   above: (of: z.ZodType<number>) => describe(of.optional(), "True while the figure is above this."),
@@ -646,6 +732,10 @@ export const scenarioFile = z
     sample_interval: describe(durationNs.prefault("100ms"), "Time between two rows of timeseries.csv."),
     go: goSettings.prefault({}),
     machine: machine.prefault({}),
+    container: describe(
+      containerSettings.optional(),
+      "The control group the process runs in. Default: none, no limits.",
+    ),
     workload: describe(z.array(workloadEntry).min(1).max(1000), "The sources of allocation, all at once."),
     phases: describe(
       z.array(phase).max(1000).default([]),
@@ -680,6 +770,7 @@ export type Cache = z.output<typeof cache>;
 export type Goroutines = z.output<typeof goroutines>;
 export type Arrivals = z.output<typeof arrivals>;
 export type GoVersion = (typeof GO_VERSIONS)[number];
+export type ContainerSettings = z.output<typeof containerSettings>;
 export type Condition = z.output<typeof condition>;
 export type Intervention = z.output<typeof intervention>;
 export type Policy = z.output<typeof policy>;

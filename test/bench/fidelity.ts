@@ -42,13 +42,14 @@ for (const file of readdirSync(join(root, "test/golden/oracle")).sort()) {
     (_, i) => simulate(scenario, { declareOracle: true, seed: i + 1 }).figures,
   );
   const spent = process.cpuUsage(cpu);
-  const realCpu = real.runs.reduce((sum, run) => sum + (run["cpu_seconds"] ?? 0), 0) / real.runs.length;
+  const realCpu =
+    real.runs.reduce((sum, run) => sum + (run["cpu_seconds"] ?? Number.NaN), 0) / real.runs.length;
   const ratio = (spent.user + spent.system) / 1e6 / seeds / realCpu;
   const row = compare(recordedFigures(real), simulated);
   const good = row.filter((cell) => cell.inBand).length;
   inBand += good;
   cells += row.length;
-  console.log(`| ${real.name} | ${good} | ${row.length} | ${ratio.toFixed(3)} |`);
+  console.log(`| ${real.name} | ${good} | ${row.length} | ${Number.isNaN(ratio) ? "-" : ratio.toFixed(3)} |`);
   for (const cell of row) {
     if (cell.inBand) continue;
     out.push(

@@ -49,6 +49,32 @@ describe("gomemsim run", () => {
     }
   });
 
+  it("writes oom.txt and the container's columns for a scenario with one, and no such thing without", async () => {
+    const folder = scratch();
+    const leak = "workload: [{name: l, kind: leak, byte_rate: 20MiB/s, size: 1KiB}]\n";
+    write(
+      folder,
+      "s.yaml",
+      `name: c\nduration: 10s\n${leak}container: {memory: {max: 32MiB}, cpu: {limit: 2}, restart: {policy: always}}\n`,
+    );
+    const result = await run(folder, ["run", "s.yaml"]);
+    expect(result.status).toBe(0);
+    expect(result.stdout).toContain("cycles.csv, gctrace.txt, scavtrace.txt, oom.txt, summary.json");
+    expect(result.stdout).toMatch(/^ +OOM kills +2$/m);
+    const at = (file: string): string => readFileSync(join(folder, "out/c", file), "utf8");
+    expect(at("oom.txt")).toMatch(/^OOM kill 2 at /m);
+    expect(at("oom.txt")).toContain("oom-kill:constraint=CONSTRAINT_MEMCG,");
+    const series = at("timeseries.csv").trimEnd().split("\n");
+    expect(series[0]).toMatch(/,oom_kills,restarts,cpu_usage_seconds,.*cpu_throttled_seconds$/);
+    for (const line of series) expect(line.split(",").length).toBe(series[0].split(",").length);
+    const summary = JSON.parse(at("summary.json"));
+    expect(summary.oom_kills.length).toBe(2);
+    expect(summary.figures.oom_kills).toBe(2);
+    // gctrace counts from the start of each process.
+    const starts = at("gctrace.txt").match(/^gc 1 @0\.\d+s /gm);
+    expect(starts?.length).toBe(2);
+  });
+
   it("replaces its own files in an existing folder and touches no other", async () => {
     const folder = scratch();
     write(folder, "s.yaml", SMALL);

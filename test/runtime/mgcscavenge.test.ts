@@ -258,6 +258,7 @@ const noGc: MarkScheduling = {
   workerDue: () => P_IDLE,
   addIdleWorker: () => false,
   workerStarted: () => {},
+  workerHeld: () => {},
   workerStopped: () => {},
   workerExitNs: () => Infinity,
   assist: () => 0,

@@ -29,6 +29,7 @@ class NoMarking implements MarkScheduling {
     return false;
   }
   workerStarted(): void {}
+  workerHeld(): void {}
   workerStopped(): void {}
   workerExitNs(): number {
     return Infinity;

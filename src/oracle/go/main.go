@@ -1,7 +1,7 @@
 // The oracle: plays a resolved gomemsim scenario on the real Go runtime and reports what the runtime's own statistics say.
 //
 // Input, on stdin: {"mode": "run", "seed": 1, "scenario": {...}}, the scenario resolved by `gomemsim check` (numbers are
-// bytes, nanoseconds and per second), or {"mode": "calibrate"}; "real_time" asks for real-time scheduling. GOGC, GOMEMLIMIT, GOMAXPROCS and GODEBUG=gctrace=1 come from the
+// bytes, nanoseconds and per second), or {"mode": "calibrate"}; "real_time" asks for real-time scheduling, "stream" for each sample as it is taken. GOGC, GOMEMLIMIT, GOMAXPROCS and GODEBUG=gctrace=1 come from the
 // environment. Output, on stdout: one JSON object. Linux, 64-bit.
 //
 // The heap under test should hold the scenario's objects and as little else as possible, so this program imports neither
@@ -13,7 +13,6 @@ package main
 import (
 	"math"
 	"runtime"
-	"runtime/debug"
 	"runtime/metrics"
 	"syscall"
 	"unsafe"
@@ -22,6 +21,7 @@ import (
 func main() {
 	input := readInput()
 	realTime = input.get("real_time").bool() && beRealTime()
+	streaming = input.get("stream").bool()
 	initTypes()
 	starts.init(1024)
 	calibrateSpin()
@@ -50,6 +50,9 @@ func main() {
 		}
 	}
 
+	if streaming {
+		initStream()
+	}
 	t0 = nanotime()
 	watching = 1
 	takeSample()
@@ -81,9 +84,9 @@ func main() {
 		case do.is("free_os_memory"):
 			plan.call = callFreeOSMemory
 		case do.is("set_gc_percent"):
-			plan.call, plan.to = callSetGCPercent, int64(v.get("to").number(-1))
+			plan.call, plan.to = callSetGCPercent, settingOf(v.get("to"), -1)
 		case do.is("set_memory_limit"):
-			plan.call, plan.to = callSetMemoryLimit, int64(v.get("to").number(math.MaxInt64))
+			plan.call, plan.to = callSetMemoryLimit, settingOf(v.get("to"), math.MaxInt64)
 		default:
 			fail("an intervention this program does not know")
 		}
@@ -128,6 +131,14 @@ type intervention struct {
 	to        int64
 }
 
+// settingOf reads a setting that may be off.
+func settingOf(v value, off int64) int64 {
+	if v.is("off") {
+		return off
+	}
+	return int64(v.number(0))
+}
+
 func intervene(packed uint64) {
 	plan := (*intervention)(unsafe.Pointer(uintptr(packed)))
 	for at := plan.at; at < durationNs; at += plan.every {
@@ -140,17 +151,28 @@ func intervene(packed uint64) {
 			runtime.ReadMemStats(&atEnd)
 			readLatency.record(nanotime() - start)
 		case callFreeOSMemory:
-			debug.FreeOSMemory()
+			freeOSMemory()
 		case callSetGCPercent:
-			debug.SetGCPercent(int(plan.to))
+			setGCPercent(int32(plan.to))
 		case callSetMemoryLimit:
-			debug.SetMemoryLimit(plan.to)
+			setMemoryLimit(plan.to)
 		}
 		if plan.every == 0 {
 			return
 		}
 	}
 }
+
+// What debug.SetGCPercent, debug.SetMemoryLimit and debug.FreeOSMemory call: importing runtime/debug would bring fmt and os along.
+//
+//go:linkname setGCPercent runtime/debug.setGCPercent
+func setGCPercent(percent int32) int32
+
+//go:linkname setMemoryLimit runtime/debug.setMemoryLimit
+func setMemoryLimit(limit int64) int64
+
+//go:linkname freeOSMemory runtime/debug.freeOSMemory
+func freeOSMemory()
 
 // ballast is never written.
 var ballast []byte
@@ -176,7 +198,7 @@ func tune() {
 		wanted := int64(math.Floor(math.Min(tuner.max, math.Max(tuner.min, 100*(tuner.target-live)/live)) + 0.5))
 		if wanted != percent {
 			percent = wanted
-			debug.SetGCPercent(int(percent))
+			setGCPercent(int32(percent))
 		}
 	}
 }
