@@ -151,6 +151,9 @@ function checkContainer(
   }
   if (restart.policy === "always" && memory.max === undefined)
     tell(at("restart", "policy"), "nothing ends the process: there is no `memory.max`");
+  // Else a process that dies at its start would be started for ever at one moment.
+  for (const key of ["backoff", "reset_after"] as const)
+    if (restart[key] === 0) tell(at("restart", key), "must be longer than 0");
   if (restart.max_backoff < restart.backoff)
     tell(at("restart", "max_backoff"), `is shorter than the first back-off (${seconds(restart.backoff)})`);
   const written = isMapping(raw["container"]) ? raw["container"]["page_cache"] : undefined;

@@ -65,6 +65,15 @@ test("restarts need something that kills", () => {
   );
 });
 
+test("waits of nothing would start a process for ever at one moment", () => {
+  expect(
+    faults("  memory: {max: 64MiB}\n  restart: {policy: always, backoff: 0s, reset_after: 0s}"),
+  ).toMatchInlineSnapshot(`
+    "t.yaml:6:38 container.restart.backoff: must be longer than 0
+    t.yaml:6:55 container.restart.reset_after: must be longer than 0"
+  `);
+});
+
 test("page-cache loads", () => {
   expect(
     faults(
