@@ -116,6 +116,7 @@ function checkContainer(
   const kernel = kernelBytesAtStart(threads);
   const parts = [
     ["binary", memory.binary === "charged" ? file_rss_bytes : 0],
+    ["off-heap", container.off_heap ?? 0],
     ["Go runtime", GO_RUNTIME_AT_START_BYTES],
     ["thread stacks and loader", other_rss_bytes],
     ["page tables", kernel.pageTables],
