@@ -408,7 +408,7 @@ export class Scheduler {
           this.#unthrottle(arg);
           break;
       }
-      if (delays !== null && delays.killed) {
+      if (delays?.killed === true) {
         this.halted = true;
         return;
       }
