@@ -408,7 +408,7 @@ class Simulation {
     const memory = new Memory(
       {
         fileBytes: profile.baseline.file_rss_bytes,
-        otherBytes: profile.baseline.other_rss_bytes,
+        otherBytes: profile.baseline.other_rss_bytes + (container?.settings.off_heap ?? 0),
         faults: profile.baseline.page_faults,
       },
       container?.cgroup,

@@ -249,3 +249,15 @@ test("variants may take the container's settings away", () => {
   expect(base.container?.memory.high).toBe(32 * MiB);
   expect(variant.container?.memory.high).toBeUndefined();
 });
+
+test("off-heap memory is resident and charged, and in none of Go's statistics", () => {
+  const base = `name: o\nduration: 2s\n${SERVICE}`;
+  const plain = collect(`${base}container: {}\n`);
+  const more = collect(`${base}container: {off_heap: 16MiB}\n`);
+  const last = (run: typeof plain) => run.rows[run.rows.length - 1];
+  const added = (name: string): number => last(more)[name] - last(plain)[name];
+  expect(added("rss_bytes")).toBe(16 * MiB);
+  expect(added("memory_anon_bytes")).toBe(16 * MiB);
+  expect(added("memory_pagetables_bytes")).toBe(8 * 4096);
+  expect(added("sys_bytes")).toBe(0);
+});

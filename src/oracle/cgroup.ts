@@ -75,6 +75,10 @@ export class ControlGroup {
       throw new GoError(
         "the real side reads no files: a scenario with `page_cache` runs in the simulator only",
       );
+    if (settings.off_heap !== undefined)
+      throw new GoError(
+        "the real side takes no memory off the heap: a scenario with `off_heap` runs in the simulator only",
+      );
     const memory = findController("memory");
     if (memory === undefined)
       throw new GoError("no real container: this machine has no memory control group");

@@ -96,7 +96,10 @@ export class Memory implements Os {
     this.#baseline = baseline;
     this.#cgroup = cgroup;
     this.faults = baseline.faults;
-    cgroup?.chargeAnon(Math.ceil(baseline.otherBytes / OS_PAGE_BYTES));
+    if (cgroup === null) return;
+    const pages = Math.ceil(baseline.otherBytes / OS_PAGE_BYTES);
+    cgroup.chargeTables(Math.floor(pages / PAGES_PER_TABLE));
+    cgroup.chargeAnon(pages);
   }
 
   sysReserve(nbytes: number): void {
@@ -143,11 +146,7 @@ export class Memory implements Os {
       resident[w] |= missing;
       faults += popcount32(missing);
     }
-    if (faults !== 0) {
-      this.#residentPages += faults;
-      this.faults += faults;
-      if (this.#cgroup !== null) this.#charge(this.#cgroup, first, last, faults);
-    }
+    if (faults !== 0) this.#faulted(first, last, faults);
     return faults;
   }
 
@@ -270,7 +269,11 @@ export class Memory implements Os {
   }
 
   /** Pages `first` to `last` are resident now, `faults` of them since this moment. */
-  #charge(cgroup: MemoryCgroup, first: number, last: number, faults: number): void {
+  #faulted(first: number, last: number, faults: number): void {
+    this.#residentPages += faults;
+    this.faults += faults;
+    const cgroup = this.#cgroup;
+    if (cgroup === null) return;
     const firstTable = Math.floor(first / PAGES_PER_TABLE);
     const lastTable = Math.floor(last / PAGES_PER_TABLE);
     if (lastTable >= this.#tables.length) {

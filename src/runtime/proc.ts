@@ -369,9 +369,12 @@ export class Scheduler {
 
   /** Runs events up to and including `untilNs`. */
   run(untilNs: number): void {
+    if (this.halted) return;
     const queue = this.queue;
-    while (queue.peekTime() <= untilNs && !this.halted) {
-      if (this.#bandwidth !== null && this.#throttle(this.#bandwidth, queue.peekTime())) continue;
+    const bandwidth = this.#bandwidth;
+    const delays = this.#delays;
+    while (queue.peekTime() <= untilNs) {
+      if (bandwidth !== null && this.#throttle(bandwidth, queue.peekTime())) continue;
       queue.pop();
       this.nowNs = queue.timeNs;
       const arg = queue.arg;
@@ -414,9 +417,12 @@ export class Scheduler {
           this.#unthrottle(arg);
           break;
       }
-      if (this.#delays?.killed === true) this.halted = true;
+      if (delays?.killed === true) {
+        this.halted = true;
+        return;
+      }
     }
-    if (!this.halted) this.nowNs = Math.max(this.nowNs, untilNs);
+    this.nowNs = Math.max(this.nowNs, untilNs);
   }
 
   /** Accounts CPU time up to the next event; says whether a CPU ran out of quota before it, whose Ps are then put off. */

@@ -140,6 +140,7 @@ function checkContainer(
   const kernel = kernelBytesAtStart(threads);
   const parts = [
     ["binary", memory.binary === "charged" ? file_rss_bytes : 0],
+    ["off-heap", container.off_heap ?? 0],
     ["Go runtime", GO_RUNTIME_AT_START_BYTES],
     ["thread stacks and loader", other_rss_bytes],
     ["page tables", kernel.pageTables],
@@ -175,6 +176,9 @@ function checkContainer(
   }
   if (restart.policy === "always" && memory.max === undefined)
     tell(at("restart", "policy"), "nothing ends the process: there is no `memory.max`");
+  // Else a process that dies at its start would be started for ever at one moment.
+  for (const key of ["backoff", "reset_after"] as const)
+    if (restart[key] === 0) tell(at("restart", key), "must be longer than 0");
   if (restart.max_backoff < restart.backoff)
     tell(at("restart", "max_backoff"), `is shorter than the first back-off (${seconds(restart.backoff)})`);
   const written = isMapping(raw["container"]) ? raw["container"]["page_cache"] : undefined;

@@ -512,6 +512,10 @@ export const containerSettings = z
         .prefault({}),
       "What the group's memory controller allows.",
     ),
+    off_heap: describe(
+      bytes.optional(),
+      "Resident anonymous memory of the process that Go's statistics do not know (cgo, mmap), from its start on. Default: none.",
+    ),
     cpu: describe(containerCpu.optional(), "CPU quota. Default: none."),
     page_cache: describe(
       z.array(pageCacheLoad).max(100).default([]),

@@ -49,7 +49,9 @@ for (const file of readdirSync(join(root, "test/golden/oracle")).sort()) {
   const good = row.filter((cell) => cell.inBand).length;
   inBand += good;
   cells += row.length;
-  console.log(`| ${real.name} | ${good} | ${row.length} | ${Number.isNaN(ratio) ? "-" : ratio.toFixed(3)} |`);
+  console.log(
+    `| ${real.variant === "base" ? real.name : `${real.name} (${real.variant})`} | ${good} | ${row.length} | ${Number.isNaN(ratio) ? "-" : ratio.toFixed(3)} |`,
+  );
   for (const cell of row) {
     if (cell.inBand) continue;
     out.push(

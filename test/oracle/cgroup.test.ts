@@ -16,6 +16,16 @@ workload: [{name: a, kind: stream, rate: 5k/s, size: 64, lifetime: 1s}]
   );
 });
 
+test("the real side takes no memory off the heap", () => {
+  const scenario = scenarioOf(`
+name: cgo
+duration: 1s
+container: {memory: {max: 64MiB}, off_heap: 8MiB}
+workload: [{name: a, kind: stream, rate: 5k/s, size: 64, lifetime: 1s}]
+`);
+  expect(() => new ControlGroup(scenario.container!, "gomemsim-test")).toThrow("runs in the simulator only");
+});
+
 test("a killed program has the figures of its samples, and none of those told at its end", () => {
   const heap = "/memory/classes/heap/objects:bytes";
   const header = {

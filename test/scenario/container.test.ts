@@ -24,6 +24,9 @@ test("a limit below what a Go process is without its heap shows the sum", () => 
   expect(faults("  memory: {max: 600KiB}")).toMatchInlineSnapshot(
     `"t.yaml:5:17 container.memory.max: 600 KiB cannot hold a Go process: before its first allocation it has 832 KiB (Go runtime 528 KiB + thread stacks and loader 116 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
   );
+  expect(faults("  off_heap: 8MiB\n  memory: {max: 8MiB}")).toMatchInlineSnapshot(
+    `"t.yaml:6:17 container.memory.max: 8192 KiB cannot hold a Go process: before its first allocation it has 9024 KiB (off-heap 8192 KiB + Go runtime 528 KiB + thread stacks and loader 116 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
+  );
   expect(faults("  memory: {max: 1MiB, binary: charged}")).toMatchInlineSnapshot(
     `"t.yaml:5:17 container.memory.max: 1024 KiB cannot hold a Go process: before its first allocation it has 2344 KiB (binary 1512 KiB + Go runtime 528 KiB + thread stacks and loader 116 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
   );
@@ -63,6 +66,15 @@ test("restarts need something that kills", () => {
   expect(faults("  memory: {max: 64MiB}\n  restart: {policy: always, backoff: 10m}")).toMatchInlineSnapshot(
     `"t.yaml:6:3 container.restart.max_backoff: is shorter than the first back-off (600s)"`,
   );
+});
+
+test("waits of nothing would start a process for ever at one moment", () => {
+  expect(
+    faults("  memory: {max: 64MiB}\n  restart: {policy: always, backoff: 0s, reset_after: 0s}"),
+  ).toMatchInlineSnapshot(`
+    "t.yaml:6:38 container.restart.backoff: must be longer than 0
+    t.yaml:6:55 container.restart.reset_after: must be longer than 0"
+  `);
 });
 
 test("page-cache loads", () => {
