@@ -131,6 +131,7 @@ export const SAMPLE_COLUMNS = [
     description: "Median latency of requests completed since the last sample.",
   },
   { name: "latency_p99_ns", unit: "ns", description: "99th percentile of the same." },
+  { name: "gc_percent", unit: "count", description: "GOGC in force; empty while it is off." },
   {
     name: "gomemlimit_bytes",
     unit: "bytes",
@@ -799,6 +800,7 @@ class Simulation {
     row[i++] = p99;
     const { limiter } = rt.sched;
     const limit = rt.pacer.memoryLimit;
+    row[i++] = rt.pacer.gcPercent < 0 ? Number.NaN : rt.pacer.gcPercent;
     row[i++] = limit === noMemoryLimit ? Number.NaN : limit;
     row[i++] = rt.heap.mappedReady;
     row[i++] = limiter.lastEnabledCycle;
