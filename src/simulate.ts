@@ -30,6 +30,8 @@ import { G, PRIORITY_WORLD, Scheduler } from "./runtime/proc.ts";
 import { GoRuntime } from "./runtime/runtime.ts";
 import { G_PTR_BYTES, Goroutines, nextslicecap } from "./runtime/runtime2.ts";
 import { StackAllocator } from "./runtime/stack.ts";
+import { Trace, type TraceOptions } from "./runtime/trace.ts";
+import { TracedOs } from "./runtime/tracedos.ts";
 import { rulesFor } from "./runtime/version.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
@@ -130,6 +132,8 @@ export interface SimulateOptions {
   readonly profile?: MachineProfile;
   readonly seed?: number | string;
   readonly sink?: RunSink;
+  /** Report what happens inside the run, event by event. Changes no result. */
+  readonly trace?: TraceOptions;
   /** Verify the accounting identities at every sample and around every collection. Slower. */
   readonly checked?: boolean;
   /** Simulate the oracle playing the scenario: its tables, its start-up state, its timer ticks. */
@@ -236,6 +240,10 @@ function drawQuantile(quantiles: readonly number[], rng: Rng): number {
 
 /** Stands for the runtime itself where an allocation needs a goroutine. */
 class RuntimeG extends G {
+  override get label(): string {
+    return "runtime";
+  }
+
   step(): number {
     throw new Error("the runtime's own goroutine is never scheduled");
   }
@@ -257,6 +265,7 @@ class Simulation {
   readonly #figures = new Figures();
   readonly #system = new RuntimeG();
   readonly #pauseRng: Rng;
+  readonly #trace: Trace | undefined;
   readonly #stacks: StackAllocator;
   /** Of runtime.ReadMemStats, where the scenario calls it. */
   readonly #readLatency = new LatencyHistogram();
@@ -280,6 +289,10 @@ class Simulation {
       faults: profile.baseline.page_faults,
     });
     this.#memory = memory;
+    const trace = options.trace === undefined ? undefined : new Trace(options.trace, procs);
+    this.#trace = trace;
+    const heapOs = trace === undefined ? memory : new TracedOs(memory, trace, "heap");
+    const stackOs = trace === undefined ? memory : new TracedOs(memory, trace, "stack");
     const owners = new OwnerTable();
     const kinds = new KindTable(rules);
     // The pacer reads the heap's statistics and the heap reports to the pacer: the inputs look through this binding.
@@ -293,20 +306,21 @@ class Simulation {
       pages: new PageAlloc(rules),
       accounting: pacer,
       procs,
-      os: memory,
+      os: heapOs,
       owners,
       heapBase: { chunk: base.u32() % 16, paddingPages: base.u32() % 512 },
       avx512: profile.avx512,
     });
     inputs.heap = heap;
-    const stacks = new StackAllocator(heap, memory, procs);
+    heap.trace = trace;
+    const stacks = new StackAllocator(heap, stackOs, procs);
     this.#stacks = stacks;
     const sourceOfRuntime = this.#addSource("runtime");
     const gKind = kinds.add(sourceOfRuntime, rules.gStructBytes, G_PTR_BYTES);
     let allgsOwner = -1;
     const goroutines = new Goroutines(
       stacks,
-      memory,
+      stackOs,
       {
         newG: (p) => this.#rt.alloc(this.#system, p, gKind, FOREVER),
         growAllgs: (p, length, oldCap) => {
@@ -330,6 +344,12 @@ class Simulation {
       wakerNs: profile.sched.waker_ns,
       coldNs: profile.sched.cold_ns,
     });
+    sched.trace = trace;
+    trace?.attach(sched, () => ({
+      heapLive: pacer.heapLive,
+      heapGoal: pacer.heapGoal(),
+      rss: memory.residentBytes(),
+    }));
     const { pause } = profile;
     const pauseRng = random.stream("pauses");
     this.#pauseRng = pauseRng;
@@ -401,11 +421,15 @@ class Simulation {
     for (const entry of scenario.workload) this.#running.push(startEntry(this.#context, entry));
     for (const phase of scenario.phases) {
       sched.call(phase.at, PRIORITY_WORLD, (now) => {
+        this.#trace?.intervention("phase", {
+          reason: phase.changes.map(({ entry }) => entry.name).join(", "),
+        });
         for (const { index, entry } of phase.changes) this.#running[index].change(entry, now);
       });
     }
     for (const { at, every, do: what } of scenario.interventions) {
       const intervene = (now: number): void => {
+        this.#trace?.intervention(what);
         if (every !== undefined && now + every <= scenario.duration)
           sched.call(now + every, PRIORITY_WORLD, intervene);
         sched.ready(what === "gc" ? new ExplicitGc(rt.gc, rt.heap) : this.#readMemStats());
@@ -418,6 +442,7 @@ class Simulation {
       this.#sample(t);
     }
     sched.run(scenario.duration);
+    this.#trace?.close();
     return this.#summary();
   }
 
@@ -528,6 +553,7 @@ class Simulation {
     row[i++] = p99;
     this.#figures.sample(st, rss, inflight);
     this.#options.sink?.sample?.(row);
+    this.#trace?.gauge();
     for (const running of this.#running) running.latency?.rotate();
     this.#samples++;
     if (this.#options.checked) this.#check();

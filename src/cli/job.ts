@@ -1,18 +1,22 @@
 /**
- * One variant simulated and written: timeseries.csv, cycles.csv and gctrace.txt while it runs, summary.json at its end.
+ * One variant simulated and written: timeseries.csv, cycles.csv, gctrace.txt and the event trace, where one is wanted,
+ * while it runs, summary.json at its end.
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
+import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
+import { PerfettoTrace } from "../report/perfetto.ts";
 import { SeriesSketch } from "../report/sketch.ts";
 import { summaryJson } from "../report/summary.ts";
 import type { FinishedRun, RunDigest } from "../report/terminal.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
+import type { TraceEvent, TraceOptions, Tracer } from "../runtime/trace.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
-import type { Scenario } from "../scenario/schema.ts";
-import { type CycleRecord, type RunSink, SAMPLE_COLUMNS, simulate } from "../simulate.ts";
+import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
+import { type CycleRecord, type RunSink, SAMPLE_COLUMNS, simulate, VERSIONS } from "../simulate.ts";
 import { ChunkedWriter, cannotWrite } from "./outputs.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
@@ -20,12 +24,26 @@ export interface Job {
   readonly scenario: Scenario;
   readonly profile?: MachineProfile;
   readonly checked: boolean;
+  /** Write an event trace, and of what. */
+  readonly trace?: Omit<TraceOptions, "tracer">;
   /** An existing folder to write into, and how messages call the place it will end up in. */
   readonly folder: string;
   readonly label: string;
 }
 
-export const OUTPUT_FILES = ["timeseries.csv", "cycles.csv", "gctrace.txt", "summary.json"] as const;
+type OutputName =
+  | "timeseries.csv"
+  | "cycles.csv"
+  | "gctrace.txt"
+  | "events.ndjson"
+  | "trace.json"
+  | "summary.json";
+
+/** The files a job writes. */
+export function outputFiles(job: Job): readonly OutputName[] {
+  const trace: readonly OutputName[] = job.trace === undefined ? [] : ["events.ndjson", "trace.json"];
+  return ["timeseries.csv", "cycles.csv", "gctrace.txt", ...trace, "summary.json"];
+}
 
 /** Cycles are handed to the CSV library this many at a time. */
 const CYCLE_BATCH = 256;
@@ -34,7 +52,7 @@ class OutputFile {
   readonly #fd: number;
   readonly writer: ChunkedWriter;
 
-  constructor(job: Job, name: (typeof OUTPUT_FILES)[number]) {
+  constructor(job: Job, name: OutputName) {
     const label = join(job.label, name);
     try {
       this.#fd = openSync(join(job.folder, name), "w");
@@ -50,7 +68,7 @@ class OutputFile {
   }
 }
 
-function writeWhole(job: Job, name: (typeof OUTPUT_FILES)[number], text: string): void {
+function writeWhole(job: Job, name: OutputName, text: string): void {
   const file = new OutputFile(job, name);
   file.writer.write(text);
   file.close();
@@ -133,16 +151,59 @@ class FileSink implements RunSink {
   }
 }
 
+/** Writes the event trace in both its formats as it comes. */
+class TraceFiles implements Tracer {
+  readonly #events: OutputFile;
+  readonly #timeline: OutputFile;
+  readonly #lines: Tracer;
+  readonly #perfetto: PerfettoTrace;
+
+  constructor(job: Job) {
+    const { scenario } = job;
+    this.#events = new OutputFile(job, "events.ndjson");
+    this.#timeline = new OutputFile(job, "trace.json");
+    this.#lines = eventLines((text) => this.#events.writer.write(text));
+    this.#perfetto = new PerfettoTrace((text) => this.#timeline.writer.write(text), {
+      name: scenario.variant === BASE_VARIANT ? scenario.name : `${scenario.name}/${scenario.variant}`,
+      procs: scenario.go.GOMAXPROCS,
+      about: { ...VERSIONS, scenario: scenario.name, variant: scenario.variant, seed: scenario.seed },
+    });
+  }
+
+  begin(event: TraceEvent): void {
+    this.#perfetto.begin(event);
+  }
+
+  end(event: TraceEvent): void {
+    this.#lines.end?.(event);
+    this.#perfetto.end(event);
+  }
+
+  event(event: TraceEvent): void {
+    this.#lines.event?.(event);
+    this.#perfetto.event(event);
+  }
+
+  close(): void {
+    this.#perfetto.finish();
+    this.#events.close();
+    this.#timeline.close();
+  }
+}
+
 /** Runs the job to its end; throws a CliError when its files cannot be written. */
 export function runJob(job: Job, onProgress: (fractionDone: number) => void): FinishedRun {
   const sink = new FileSink(job);
+  const trace = job.trace === undefined ? undefined : new TraceFiles(job);
   const summary = simulate(job.scenario, {
     ...(job.profile === undefined ? {} : { profile: job.profile }),
     checked: job.checked,
     sink,
+    ...(trace === undefined ? {} : { trace: { ...job.trace, tracer: trace } }),
     onProgress,
   });
   sink.close();
+  trace?.close();
   writeWhole(job, "summary.json", summaryJson(summary));
   return { summary, digest: sink.digest() };
 }

@@ -113,6 +113,10 @@ class BgSweep extends G {
     this.#sweepNs = takeWorkNs;
   }
 
+  override get label(): string {
+    return "bgsweep";
+  }
+
   step(p: number): number {
     let swept = 0;
     while (swept < SWEEP_BATCH_SPANS && this.#heap.sweepone(p) >= 0) swept++;
@@ -128,6 +132,10 @@ class ForceGcHelper extends G {
   constructor(want: () => void) {
     super();
     this.#want = want;
+  }
+
+  override get label(): string {
+    return "forcegchelper";
   }
 
   step(): number {
@@ -258,6 +266,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#heap0 = pacer.heapLive;
     this.#stwStartNs = nowNs;
     this.#stw1Ns = this.#o.stwNs(0, sched.othersRun(p)) + sched.arrivalNs();
+    heap.trace?.cycleBegins(this.numGC + 1, reason, this.#heap0, pacer.trigger());
     sched.stopTheWorld(this.#stw1Ns, p, (now) => this.#startMark(now));
     return true;
   }
@@ -303,6 +312,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.marking = true;
     pacer.blackenEnabled = true;
     pacer.revise();
+    heap.trace?.markBegins(this.numGC + 1, pacer.heapGoal());
   }
 
   /** Brings the mark's progress, and the pacer's view of it, up to `nowNs`. */
@@ -486,13 +496,14 @@ export class Gc implements MarkScheduling, PacingFollowers {
   }
 
   #stopForTermination(nowNs: number, p: number): void {
-    const { sched, pacer, stacks } = this.#o;
+    const { heap, sched, pacer, stacks } = this.#o;
     this.#report(this.#work.heapWork + this.#stackWork + this.#o.globalsBytes);
     this.#markEndNs = nowNs;
     this.#stw2Ns = this.#o.stwNs(1, sched.othersRun(p)) + sched.arrivalNs();
     this.marking = false;
     pacer.blackenEnabled = false;
     stacks.setGCPhase(false);
+    heap.trace?.markEnds(this.numGC + 1);
     sched.stopTheWorld(this.#stw2Ns, p, (now) => this.#markTermination(now));
   }
 
@@ -522,7 +533,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
       if (heap.rules.idlePageCacheFlush && sched.wasIdle(p)) heap.flushPageCache(p);
       stacks.stackcacheClear(p);
     }
-    this.#o.onCycle({
+    const cycle: CycleRecord = {
       gc: this.numGC,
       start_seconds: this.#stwStartNs / 1e9,
       heap_start_bytes: this.#heap0,
@@ -542,7 +553,9 @@ export class Gc implements MarkScheduling, PacingFollowers {
       forced: this.#reason === "explicit",
       reason: this.#reason,
       gc_cpu_percent: this.gcCpuFraction * 100,
-    });
+    };
+    heap.trace?.cycleEnds(cycle, heap.pagesInUse);
+    this.#o.onCycle(cycle);
     this.running = false;
     this.#ending = false;
     sched.ready(this.#bgsweep);
@@ -567,6 +580,10 @@ export class ExplicitGc extends G {
     super();
     this.#gc = gc;
     this.#heap = heap;
+  }
+
+  override get label(): string {
+    return "runtime.GC";
   }
 
   step(p: number): number {

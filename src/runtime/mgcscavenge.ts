@@ -187,6 +187,10 @@ export class BackgroundScavenger extends G {
     return true;
   }
 
+  override get label(): string {
+    return "bgscavenge";
+  }
+
   step(_p: number, nowNs: number): number {
     if (this.#stage === STAGE_WORKING) {
       this.#quantumDone(nowNs);
@@ -285,12 +289,26 @@ export class Scavenger implements HeapScavenger {
       heap.noteScavenged(npages * pageSize);
     };
     this.background = new BackgroundScavenger(sched, {
-      scavenge: (nbytes) => scavenge(heap.pages, nbytes, false, this.#release),
+      scavenge: (nbytes) => this.#scavenge(nbytes, "background"),
       costNs: (released) => (released / OS_PAGE_BYTES) * nsPerPage,
       shouldStop: () => heap.retained <= this.gcPercentGoal && heap.mappedReady <= this.memoryLimitGoal,
     });
     this.#sysmonCallback = sched.register(() => this.#sysmon());
     heap.scavenger = this;
+  }
+
+  #scavenge(nbytes: number, reason: string): number {
+    const { pages, trace, retained } = this.#heap;
+    if (trace !== undefined) trace.reason = `scavenge: ${reason}`;
+    const released = scavenge(pages, nbytes, false, this.#release);
+    if (released > 0)
+      trace?.instant("scavenge", "scavenge", {
+        reason,
+        size_bytes: nbytes,
+        released_bytes: released,
+        retained_bytes: retained - released,
+      });
+    return released;
   }
 
   /** gcPaceScavenger: the goals, each time the pacer has new ones. */
@@ -316,7 +334,7 @@ export class Scavenger implements HeapScavenger {
     if (growthBytes === 0 || this.gcPercentGoal === Infinity) return;
     const overage = this.#heap.retained + growthBytes - this.gcPercentGoal;
     if (overage <= 0) return;
-    const released = scavenge(this.#heap.pages, Math.min(growthBytes, overage), false, this.#release);
+    const released = this.#scavenge(Math.min(growthBytes, overage), "heap growth");
     this.releasedEager += released;
     this.#heap.work.pagesScavenged += released / OS_PAGE_BYTES;
   }

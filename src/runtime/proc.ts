@@ -19,6 +19,7 @@
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
  */
 import { EventQueue } from "../sim/eventqueue.ts";
+import type { Occupation, Trace } from "./trace.ts";
 
 /** What a goroutine does once the CPU time of its last step is spent. */
 export const AFTER_RUN = 0;
@@ -38,6 +39,12 @@ const P_STOPPED = 6;
 const P_WAKING = 7;
 /** Its mark worker has found no more work and ends the mark (gcMarkDone). */
 const P_MARK_DONE = 8;
+
+const OCCUPATIONS: Readonly<Record<number, Occupation>> = {
+  [P_DEDICATED]: "dedicated",
+  [P_FRACTIONAL]: "fractional",
+  [P_IDLE_WORKER]: "idle worker",
+};
 
 /** sysmon asks a goroutine that has run this long to yield (proc.go forcePreemptNS). */
 export const FORCE_PREEMPT_NS = 10e6;
@@ -88,6 +95,11 @@ export abstract class G {
   parked = true;
   /** Made runnable before it got to park. */
   #woken = false;
+
+  /** What it is called in a trace. */
+  get label(): string {
+    return "goroutine";
+  }
 
   /** @internal Scheduler only: records a wake-up of a goroutine that has not parked yet. */
   markWoken(): void {
@@ -164,6 +176,8 @@ export class Scheduler {
   stoppedUntilNs = -1;
   /** Set by a step that wants a collection; consumed as soon as that step returns. */
   gcWanted = false;
+  /** Told what each P does, if anybody watches. */
+  trace: Trace | undefined;
 
   readonly #pG: (G | null)[];
   /** When a P's slice ends or its thread arrives; for a mark worker, when it began. */
@@ -374,6 +388,7 @@ export class Scheduler {
     this.stoppedUntilNs = now + durationNs;
     this.#stwOwner = ownerP;
     this.#afterStart = then;
+    this.trace?.worldStops(ownerP < 0 ? null : this.#pG[ownerP]);
     for (let p = 0; p < this.nprocs; p++) {
       const state = this.pState[p];
       if (state === P_RUNNING) {
@@ -384,6 +399,7 @@ export class Scheduler {
           g.pendingNs += left;
           this.mutatorNs -= left;
         }
+        if (this.#pEvent[p] >= 0) this.trace?.sliceEnds(p, g, false);
         this.#cancelP(p);
         if (p !== ownerP) {
           this.#pG[p] = null;
@@ -401,6 +417,7 @@ export class Scheduler {
       this.#idleBeforeStop[p] = state === P_IDLE || state === P_WAKING ? 1 : 0;
       this.#ranBeforeStop[p] = 1 - this.#idleBeforeStop[p];
       this.pState[p] = P_STOPPED;
+      this.trace?.onP(p, "stopped");
     }
     this.#idle.length = 0;
     this.#waking = 0;
@@ -444,6 +461,7 @@ export class Scheduler {
         last = p;
         this.#stopWorker(p);
         this.pState[p] = P_MARK_DONE;
+        this.trace?.onP(p, "done");
       } else this.#workerYields(p);
     }
     for (let p = 0; p < this.nprocs && last < 0; p++) {
@@ -451,6 +469,7 @@ export class Scheduler {
       last = p;
       this.#stopWorker(p);
       this.pState[p] = P_MARK_DONE;
+      this.trace?.onP(p, "done");
     }
     return last;
   }
@@ -472,6 +491,7 @@ export class Scheduler {
       this.pState[owner] = P_RUNNING;
       this.#running++;
       const g = this.#pG[owner]!;
+      this.trace?.onP(owner, "run", g);
       // A step without cost that stopped the world is over already.
       if (g.pendingNs <= 0 && g.after !== AFTER_RUN) this.#sliceEnded(owner);
       else this.#slice(owner);
@@ -512,6 +532,7 @@ export class Scheduler {
     this.#overheadNs[p] = 0;
     this.#idle.push(p);
     this.#idleSinceNs = this.nowNs;
+    this.trace?.onP(p, "idle");
   }
 
   /** stealWork: timers and goroutines of other Ps, unless enough threads are searching already. */
@@ -549,6 +570,7 @@ export class Scheduler {
     this.#pG[p] = g;
     this.#running++;
     g.runStartNs = this.nowNs;
+    this.trace?.onP(p, "run", g);
     g.pendingNs += this.#switchNs + this.#overheadNs[p];
     this.#overheadNs[p] = 0;
   }
@@ -562,6 +584,7 @@ export class Scheduler {
         const assistNs = gc.assist(g, p, this.nowNs);
         if (assistNs > 0) {
           this.pState[p] = P_ASSIST;
+          this.trace?.onP(p, "assist", g);
           this.#pEndNs[p] = this.nowNs + assistNs;
           this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
           return;
@@ -571,7 +594,9 @@ export class Scheduler {
       g.after = AFTER_RUN;
       g.wakeAtNs = Infinity;
       g.sleepNs = -1;
+      this.trace?.stepBegins();
       g.pendingNs = g.step(p, this.nowNs);
+      this.trace?.stepEnds(g);
       if (this.gcWanted) {
         this.gcWanted = false;
         if (gc.triggered(g, p, this.nowNs)) return;
@@ -588,6 +613,7 @@ export class Scheduler {
     g.pendingNs -= ns;
     this.mutatorNs += ns;
     this.#pSlow[p] = slow;
+    this.trace?.sliceBegins(p, slow);
     this.#pEndNs[p] = this.nowNs + ns * slow;
     this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
   }
@@ -595,8 +621,10 @@ export class Scheduler {
   #sliceEnded(p: number): void {
     this.#pEvent[p] = -1;
     const g = this.#pG[p]!;
+    this.trace?.sliceEnds(p, g, g.pendingNs <= 0);
     if (this.pState[p] === P_ASSIST) {
       this.pState[p] = P_RUNNING;
+      this.trace?.onP(p, "run", g);
       this.#gc!.assistDone(g, p, this.nowNs);
     } else if (g.pendingNs <= 0) {
       // A sleep until a moment that is past is none; what is owed is allocated first.
@@ -652,6 +680,7 @@ export class Scheduler {
     this.#overheadNs[p] = 0;
     this.#called[p] = 0;
     this.#running++;
+    this.trace?.onP(p, OCCUPATIONS[mode]);
     gc.workerStarted(p, mode, this.nowNs);
     const exit = gc.workerExitNs(p, mode, this.nowNs);
     this.#pEndNs[p] = this.nowNs;
@@ -683,6 +712,7 @@ export class Scheduler {
   /** A thread for P `p`, which is in no list, is on its way. */
   #wake(p: number): void {
     this.pState[p] = P_WAKING;
+    this.trace?.onP(p, "idle");
     this.#waking++;
     this.#pEndNs[p] = this.nowNs + this.#wakeNs();
     this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_FIND_WORK, p);
