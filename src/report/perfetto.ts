@@ -2,9 +2,11 @@
  * trace.json: the event trace for a timeline viewer, in the Trace Event Format (JSON object form) that ui.perfetto.dev and
  * chrome://tracing open.
  *
- * One process; a thread per track: the collector, the process, the scenario, and each P. What lasts is a pair of B and E
- * events, what is complete when it is reported an X, an instant an i, the counters are C events. Times are microseconds
- * with three decimals: whole nanoseconds. On each track events stand in the order of their times, which makes B and E nest.
+ * One process; a thread per track: the collector, the scenario, and each P. What lasts is a pair of B and E events, what is
+ * complete when it is reported an X, an instant an i, the counters are C events. What the process does without a P is an
+ * instant of the process: there may be hundreds at one moment, which on a thread's track would nest in each other. Times are
+ * microseconds with three decimals: whole nanoseconds. On each track events stand in the order of their times, which makes
+ * B and E nest.
  *
  * A C event holds until the next of its counter. The collector's share is known only at the end of the time it is of, so it is
  * written with the time of the counters before.
@@ -31,7 +33,7 @@ export interface PerfettoOptions {
 
 const PID = 1;
 /** Threads are shown in the order of their numbers. */
-const TIDS: Readonly<Record<number, number>> = { [TRACK_GC]: 1, [TRACK_SCENARIO]: 2, [TRACK_PROCESS]: 3 };
+const TIDS: Readonly<Record<number, number>> = { [TRACK_PROCESS]: 0, [TRACK_GC]: 1, [TRACK_SCENARIO]: 2 };
 const FIRST_P_TID = 10;
 
 function tidOf(track: number): number {
@@ -57,7 +59,7 @@ export class PerfettoTrace implements Tracer {
     this.#about = options.about;
     write('{"displayTimeUnit":"ns","traceEvents":[\n');
     this.#name("process_name", 0, options.name);
-    for (const track of [TRACK_GC, TRACK_SCENARIO, TRACK_PROCESS, ...Array(options.procs).keys()]) {
+    for (const track of [TRACK_GC, TRACK_SCENARIO, ...Array(options.procs).keys()]) {
       this.#name("thread_name", tidOf(track), trackName(track));
       this.#put(
         `{"ph":"M","pid":${PID},"tid":${tidOf(track)},"name":"thread_sort_index","args":{"sort_index":${tidOf(track)}}}`,
@@ -82,6 +84,7 @@ export class PerfettoTrace implements Tracer {
 
   event(event: TraceEvent): void {
     if (event.kind === "counter") this.#counters(event);
+    else if (event.track === TRACK_PROCESS) this.#slice("i", event, ',"s":"p"', event.detail);
     else if (event.dur_ns === 0) this.#slice("i", event, ',"s":"t"', event.detail);
     else {
       const dur = Math.round(event.t_ns + event.dur_ns) - Math.round(event.t_ns);

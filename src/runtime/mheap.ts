@@ -731,10 +731,7 @@ export class Heap {
   #freePages(s: number, p: number): void {
     const spans = this.spans;
     this.stats.heapFree += spans.npages[s] * pageSize;
-    this.trace?.instant("span", "span freed", {
-      size_bytes: spans.npages[s] * pageSize,
-      pages: spans.npages[s],
-    });
+    this.trace?.spanFreed(spans.npages[s]);
     this.pages.free(spans.base[s], spans.npages[s]);
     if (this.#mspanCache[p] < mspanCacheLen) this.#mspanCache[p]++;
     else this.spanalloc.free();

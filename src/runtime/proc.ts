@@ -594,7 +594,7 @@ export class Scheduler {
       g.after = AFTER_RUN;
       g.wakeAtNs = Infinity;
       g.sleepNs = -1;
-      this.trace?.stepBegins();
+      this.trace?.stepBegins(g);
       g.pendingNs = g.step(p, this.nowNs);
       this.trace?.stepEnds(g);
       if (this.gcWanted) {

@@ -15,13 +15,15 @@
  * therefore come in the order of their beginnings; those of different tracks may be out of order by a slice.
  *
  * Simplified: within a step, what happens between two slow paths (a fault while a span is filled) counts to the later
- * one, which is when it is charged; the sweep of one span and the fault of one page are never events of their own.
+ * one, which is when it is charged; the sweep or the freeing of one span and the fault of one page are never events of their own.
  * Where it stops being true: stacks that grow and metadata that is mapped have no slow path of their own and appear at the
  * point the step has reached.
  */
+import { OS_PAGE_BYTES } from "../os/os.ts";
 import type { HeapWork } from "./heapstats.ts";
 import type { CycleRecord } from "./mgc.ts";
 import type { G } from "./proc.ts";
+import { pageSize } from "./sizeclasses.ts";
 
 /** What can be traced, and what each kind holds. */
 export const TRACE_KINDS = {
@@ -157,6 +159,8 @@ interface Deferred {
 }
 
 interface Step {
+  /** Of its goroutine. */
+  readonly label: string;
   readonly events: Deferred[];
   /** Events reported, and CPU time run. */
   reported: number;
@@ -199,8 +203,9 @@ export class Trace {
   #gaugedGcNs = 0;
   /** What the world is stopped for, while it is. */
   #stoppedFor = "";
-  /** A stop of the cycle under way. */
-  #gcStops = false;
+  /** That stop, or the next one, is the collector's. */
+  #stopsForGc = false;
+  #stopAnnounced = false;
 
   /** The step under way: null when whatever happens, happens now. */
   #step: Step | null = null;
@@ -208,7 +213,9 @@ export class Trace {
   /** CPU time the step had used when its current slow path began. */
   #offsetNs = 0;
   #slow: Deferred | null = null;
-  /** Faults not charged yet, by region. */
+  /** Spans freed and not reported yet, with their pages; faults not charged yet, by region. */
+  #freedSpans = 0;
+  #freedPages = 0;
   readonly #faults = new Map<string, number>();
 
   constructor(options: TraceOptions, procs: number) {
@@ -231,20 +238,23 @@ export class Trace {
 
   /** The run is over. */
   close(): void {
-    this.#flushFaults();
-    this.gauge();
+    this.#reportSums();
     this.#advance();
     this.#finish(this.#clock.nowNs);
   }
 
   // ---------------------------------------------------------------- anybody's reports
 
-  /** Something that takes no time of its own, where the step under way has got to. */
-  instant(kind: TraceKind, name: string, detail: TraceDetail): void {
+  /** Something that takes no time of its own, or `costNs` of CPU, where the step under way has got to. */
+  instant(kind: TraceKind, name: string, detail: TraceDetail, costNs = 0): void {
     if (!this.#kinds.has(kind)) return;
     const event = { kind, name, track: TRACK_PROCESS, t_ns: 0, dur_ns: 0, detail };
-    if (this.#step !== null) this.#step.events.push({ event, offsetNs: this.#offsetNs, costNs: 0 });
-    else this.#now(event);
+    if (this.#step !== null) {
+      this.#step.events.push({ event, offsetNs: this.#offsetNs, costNs });
+      return;
+    }
+    if (costNs > 0) event.detail.cpu_ns = Math.round(costNs);
+    this.#now(event);
   }
 
   /** The scenario changes something. */
@@ -299,13 +309,15 @@ export class Trace {
     }
   }
 
-  /** A goroutine stops the world; for what, the collector has said if it is its doing. */
+  /** A goroutine stops the world; for what, the collector has said before if it is its doing. */
   worldStops(g: G | null): void {
-    if (!this.#gcStops) this.#stoppedFor = g?.label ?? "unknown";
+    this.#stopsForGc = this.#stopAnnounced;
+    this.#stopAnnounced = false;
+    if (!this.#stopsForGc) this.#stoppedFor = g?.label ?? "unknown";
   }
 
-  stepBegins(): void {
-    this.#step = { events: [], reported: 0, spentNs: 0 };
+  stepBegins(g: G): void {
+    this.#step = { label: g.label, events: [], reported: 0, spentNs: 0 };
     this.#offsetNs = 0;
   }
 
@@ -337,6 +349,7 @@ export class Trace {
       event.track = p;
       event.t_ns = Math.min(now, start + Math.max(0, offsetNs - before) * slow);
       event.dur_ns = Math.min(costNs * slow, now - event.t_ns);
+      if (Math.abs(event.dur_ns - costNs) >= 1) event.detail.cpu_ns = Math.round(costNs);
       this.#report(event);
     }
     this.#steps.delete(g);
@@ -357,25 +370,55 @@ export class Trace {
     const slow = this.#slow;
     this.#slow = null;
     if (slow === null) return;
-    slow.event.detail.cpu_ns = Math.round(slow.costNs);
-    this.#offsetNs = slow.offsetNs + slow.costNs;
-    if (this.#step === null && this.#kinds.has("span")) this.#now(slow.event);
+    const { event, costNs } = slow;
+    event.detail.reason =
+      event.name !== "refill"
+        ? "too large for a size class"
+        : event.detail.spans_made === undefined
+          ? "a span with room"
+          : "a new span";
+    this.#offsetNs = slow.offsetNs + costNs;
+    if (this.#step !== null || !this.#kinds.has("span")) return;
+    event.detail.cpu_ns = Math.round(costNs);
+    this.#now(event);
   }
 
   /** What the heap has done since the last such report, and what it costs: before the counts are reset. */
   work(work: HeapWork, faults: number, costNs: number): void {
-    this.#flushFaults();
+    this.#reportSums();
     if (costNs === 0) return;
-    const detail: TraceDetail = this.#slow?.event.detail ?? { cpu_ns: Math.round(costNs) };
+    const detail: TraceDetail = this.#slow?.event.detail ?? {
+      reason: this.#step?.label ?? "sweep termination",
+    };
     if (work.spansAllocated > 0) detail.spans_made = work.spansAllocated;
     if (work.spansSwept > 0) detail.spans_swept = work.spansSwept;
-    if (work.spansFreed > 0) detail.spans_freed = work.spansFreed;
     if (work.growthBytes > 0) detail.grown_bytes = work.growthBytes;
     if (work.bytesZeroed > 0) detail.zeroed_bytes = work.bytesZeroed;
     if (work.reclaimedPages > 0) detail.reclaimed_pages = work.reclaimedPages;
     if (faults > 0) detail.faults = faults;
     if (this.#slow !== null) this.#slow.costNs += costNs;
-    else if (work.spansSwept > 0) this.instant("span", "sweep", detail);
+    else if (work.spansSwept > 0) this.instant("span", "sweep", detail, costNs);
+  }
+
+  /** A span went back to the page heap; reported with all others of its slow path. */
+  spanFreed(pages: number): void {
+    this.#freedSpans++;
+    this.#freedPages += pages;
+  }
+
+  #reportSums(): void {
+    if (this.#freedSpans > 0) {
+      const pages = this.#freedPages;
+      this.instant("span", "spans freed", {
+        spans_freed: this.#freedSpans,
+        pages,
+        size_bytes: pages * pageSize,
+      });
+      this.#freedSpans = this.#freedPages = 0;
+    }
+    for (const [region, pages] of this.#faults)
+      this.instant("fault", "page faults", { reason: region, pages, size_bytes: pages * OS_PAGE_BYTES });
+    this.#faults.clear();
   }
 
   // ---------------------------------------------------------------- the kernel's (tracedos.ts)
@@ -384,13 +427,6 @@ export class Trace {
   faulted(region: string, pages: number): void {
     if (pages > 0 && this.#kinds.has("fault"))
       this.#faults.set(region, (this.#faults.get(region) ?? 0) + pages);
-  }
-
-  #flushFaults(): void {
-    if (this.#faults.size === 0) return;
-    for (const [region, pages] of this.#faults)
-      this.instant("fault", "page faults", { reason: region, pages, size_bytes: pages * 4096 });
-    this.#faults.clear();
   }
 
   // ---------------------------------------------------------------- the collector's (mgc.ts)
@@ -403,7 +439,6 @@ export class Trace {
   }
 
   markBegins(cycle: number, heapGoal: number): void {
-    this.#gcStops = false;
     this.#end(TRACK_GC);
     this.#begin(TRACK_GC, "gc", "mark", { cycle, heap_goal_bytes: heapGoal });
     this.gauge();
@@ -417,7 +452,7 @@ export class Trace {
 
   /** The world is about to start again, and sweeping begins. */
   cycleEnds(record: CycleRecord, pagesToSweep: number): void {
-    this.#gcStops = false;
+    this.#reportSums();
     this.#end(TRACK_GC);
     this.#end(TRACK_GC, { heap_marked_bytes: record.heap_marked_bytes });
     this.#begin(TRACK_GC, "gc", "sweep", { cycle: record.gc, pages: pagesToSweep });
@@ -431,7 +466,7 @@ export class Trace {
   }
 
   #gcStop(why: string, cycle: number): void {
-    this.#gcStops = true;
+    this.#stopAnnounced = true;
     this.#stoppedFor = why;
     this.#begin(TRACK_GC, "gc", `STW (${why})`, { cycle });
   }
@@ -440,7 +475,7 @@ export class Trace {
 
   #forGc(p: number): boolean {
     const what = this.#occupation[p];
-    return GC_OCCUPATIONS.has(what) || (what === "stopped" && this.#gcStops);
+    return GC_OCCUPATIONS.has(what) || (what === "stopped" && this.#stopsForGc);
   }
 
   #begin(track: number, kind: TraceKind, name: string, detail: TraceDetail): void {
