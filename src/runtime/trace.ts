@@ -239,6 +239,12 @@ export class Trace {
   /** The run is over. */
   close(): void {
     this.#reportSums();
+    // Steps under way have done all they do, though the run ends before the CPU time for it is spent.
+    for (const { events, reported } of this.#steps.values())
+      for (const { event, costNs } of events.slice(reported)) {
+        if (costNs > 0) event.detail.cpu_ns = Math.round(costNs);
+        this.#now(event);
+      }
     this.#advance();
     this.#finish(this.#clock.nowNs);
   }
