@@ -299,7 +299,7 @@ export class Scavenger implements HeapScavenger {
 
   #scavenge(nbytes: number, reason: string): number {
     const { pages, trace, retained } = this.#heap;
-    if (trace !== undefined) trace.reason = `scavenge: ${reason}`;
+    if (trace !== undefined) trace.releaseReason = `scavenge: ${reason}`;
     const released = scavenge(pages, nbytes, false, this.#release);
     if (released > 0)
       trace?.instant("scavenge", "scavenge", {

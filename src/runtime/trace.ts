@@ -60,6 +60,7 @@ export interface TraceDetail {
   goroutine?: number;
   /** CPU time used, where it is not the event's length. */
   cpu_ns?: number;
+  /** What the name speaks of: a mapping, a span, an object, the debt an assist works off. */
   size_bytes?: number;
   /** Runtime pages (8 KiB) of a span; OS pages (4 KiB) of faults. */
   pages?: number;
@@ -177,7 +178,7 @@ const GC_OCCUPATIONS: ReadonlySet<Occupation> = new Set([
 
 export class Trace {
   /** Why memory is being given back, for the calls to the kernel that do it. */
-  reason = "";
+  releaseReason = "";
   readonly #tracer: Tracer;
   readonly #kinds: ReadonlySet<TraceKind>;
   readonly #fromNs: number;
@@ -302,7 +303,11 @@ export class Trace {
         return;
       case "assist":
         if (g !== null)
-          this.#begin(p, "stall", "mark assist", { goroutine: g.id, reason: `debt of ${g.label}` });
+          this.#begin(p, "stall", "mark assist", {
+            goroutine: g.id,
+            reason: `${g.label} has allocated beyond its credit`,
+            size_bytes: Math.round(-g.gcAssistBytes),
+          });
         return;
       case "done":
         this.#begin(p, "proc", "gcMarkDone", { reason: "no work left: every P passes a safe point" });

@@ -40,7 +40,7 @@ export class TracedOs implements Os {
 
   sysUnused(startByte: number, nbytes: number): number {
     const released_bytes = this.#os.sysUnused(startByte, nbytes);
-    const { reason } = this.#trace;
+    const reason = this.#trace.releaseReason;
     this.#trace.instant("os", "madvise", { reason, size_bytes: nbytes, released_bytes });
     return released_bytes;
   }
