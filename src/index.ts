@@ -9,6 +9,7 @@
 export { CYCLE_COLUMNS, csvLine, cycleLines, cyclesHeader } from "./report/cycles.ts";
 export { eventLines } from "./report/events.ts";
 export { gctraceLine } from "./report/gctrace.ts";
+export { oomText } from "./report/oom.ts";
 export { type PerfettoOptions, PerfettoTrace } from "./report/perfetto.ts";
 export { SUMMARY_FORMAT, summaryJson } from "./report/summary.ts";
 export { SampleFormatter } from "./report/timeseries.ts";
@@ -45,11 +46,14 @@ export {
 export {
   type CycleRecord,
   defaultProfile,
+  type OomIncident,
   type RunSink,
   type RunSummary,
   SAMPLE_COLUMNS,
+  type SampleColumn,
   type SampleUnit,
   type SimulateOptions,
+  sampleColumns,
   simulate,
   VERSIONS,
 } from "./simulate.ts";

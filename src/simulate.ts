@@ -4,6 +4,16 @@
  * `simulate` is a pure function: no clock, file, process or DOM. The same arguments give the same bytes in Node, in a
  * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one pause per cycle.
  */
+import {
+  CONTAINER_COLUMNS,
+  ContainerRun,
+  CPU_QUOTA_COLUMNS,
+  FILE_TICK_NS,
+  type OomIncident,
+} from "./container.ts";
+import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
+import { type ControlEvent, planInterventions, type RuntimeControls } from "./control/interventions.ts";
+import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
 import { Memory } from "./os/memory.ts";
 import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
 import {
@@ -17,9 +27,10 @@ import {
   heapTruth,
 } from "./runtime/heapreport.ts";
 import { KindTable } from "./runtime/kinds.ts";
-import { type CycleRecord, ExplicitGc, Gc } from "./runtime/mgc.ts";
+import { type CycleRecord, ExplicitGc, FreeOSMemory, Gc } from "./runtime/mgc.ts";
+import { limiterWasOn } from "./runtime/mgclimit.ts";
 import { GcController, type MemoryLimitInputs, noMemoryLimit } from "./runtime/mgcpacer.ts";
-import { Scavenger } from "./runtime/mgcscavenge.ts";
+import { Scavenger, type ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
 import { mapProfileBuckets } from "./runtime/mprof.ts";
@@ -41,7 +52,9 @@ import { LatencyHistogram } from "./workload/latency.ts";
 import { type Context, drawNs, type Running } from "./workload/program.ts";
 import { startEntry } from "./workload/start.ts";
 
+export type { OomIncident } from "./container.ts";
 export type { CycleRecord } from "./runtime/mgc.ts";
+export type { ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 
 /** The release of this tool and of the model behind its numbers; a change of results changes the latter. */
 export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-2" } as const;
@@ -120,12 +133,64 @@ export const SAMPLE_COLUMNS = [
     description: "Median latency of requests completed since the last sample.",
   },
   { name: "latency_p99_ns", unit: "ns", description: "99th percentile of the same." },
+  {
+    name: "gomemlimit_bytes",
+    unit: "bytes",
+    description: "The memory limit; empty without one.",
+  },
+  {
+    name: "mapped_ready_bytes",
+    unit: "bytes",
+    description: "What the memory limit bounds: Sys less HeapReleased.",
+  },
+  {
+    name: "gc_limiter_last_enabled_gc_cycle",
+    unit: "count",
+    description: "Cycle in which the GC CPU limiter was last turned on; 0 is never.",
+  },
+  {
+    name: "gc_limiter_enabled_seconds",
+    unit: "seconds",
+    description: "Time the GC CPU limiter has been on since the start.",
+  },
+  {
+    name: "scavenge_assist_cpu_seconds",
+    unit: "seconds",
+    description: "CPU of allocations that gave memory back since the start.",
+  },
+  {
+    name: "scavenge_background_cpu_seconds",
+    unit: "seconds",
+    description: "CPU of the background scavenger since the start.",
+  },
+  {
+    name: "scavenged_bytes",
+    unit: "bytes",
+    description: "Memory given back to the OS since the start, by whomever.",
+  },
 ] as const satisfies readonly { name: string; unit: SampleUnit; description: string }[];
 
+export interface SampleColumn {
+  readonly name: string;
+  readonly unit: SampleUnit;
+  readonly description: string;
+}
+
+/** The columns of this scenario's samples: a container has some of its own. */
+export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
+  if (scenario.container === undefined) return SAMPLE_COLUMNS;
+  const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
+  return [...SAMPLE_COLUMNS, ...CONTAINER_COLUMNS, ...quota];
+}
+
 export interface RunSink {
-  /** One row in the order of SAMPLE_COLUMNS. The array is reused: copy what must last. */
+  /** One row in the order of `sampleColumns`. The array is reused: copy what must last. */
   sample?(row: Float64Array): void;
   cycle?(cycle: CycleRecord): void;
+  /** A line of GODEBUG=scavtrace=1. */
+  scavTrace?(trace: ScavTraceRecord): void;
+  /** The process starts again, after an OOM kill; it counts its collections anew. */
+  restart?(nowNs: number): void;
 }
 
 export interface SimulateOptions {
@@ -150,6 +215,10 @@ export interface RunSummary {
   readonly figures: Readonly<Record<string, number>>;
   /** Objects allocated by each part of the workload. */
   readonly sources: readonly { readonly name: string; readonly allocated: number }[];
+  /** What interventions, phases and policies did, in order; the first 1000. */
+  readonly events: readonly ControlEvent[];
+  /** Every OOM kill, where the scenario has a container. */
+  readonly oom_kills?: readonly OomIncident[];
   /** The heap as the run leaves it: what MemStats cannot tell. */
   readonly heap_at_end: {
     /** Objects alive and dead-but-not-swept, exactly. */
@@ -177,10 +246,68 @@ const START_STACKS_BYTES = [
 /** Allocating stacks of a process before main. */
 const PROCESS_STACKS = 8;
 const SAMPLES_PER_PROGRESS = 8;
+/** Events a summary tells of. */
+const MAX_EVENTS = 1000;
+const PAGE_BYTES = 8192;
 
 /** Runs a scenario to its end. */
 export function simulate(scenario: Scenario, options: SimulateOptions = {}): RunSummary {
-  return new Simulation(scenario, options).run();
+  const settings = scenario.container;
+  const container =
+    settings === undefined
+      ? null
+      : new ContainerRun(scenario, settings, (options.profile ?? defaultProfile).baseline.file_rss_bytes);
+  const run = new RunState(scenario, container, options.trace);
+  for (let startNs = 0; ; ) {
+    const process = new Simulation(scenario, options, run, startNs);
+    const endNs = process.run();
+    run.trace?.processEnds(endNs, container?.cgroup.killed === true);
+    if (container === null || !container.cgroup.killed) return process.summary(endNs);
+    startNs = process.killed(endNs);
+    // What the samples show until the process is there again, or until the end.
+    if (startNs < Infinity) run.sampleDown(Math.min(startNs, scenario.duration), options.sink);
+    if (startNs >= scenario.duration) return process.summary(startNs < Infinity ? scenario.duration : endNs);
+    container.restarts++;
+    options.sink?.restart?.(startNs);
+  }
+}
+
+/** What outlives a process that is killed and started again. */
+class RunState {
+  readonly container: ContainerRun | null;
+  readonly trace: Trace | undefined;
+  readonly figures = new Figures();
+  readonly limitFigures = new LimitFigures();
+  readonly events: ControlEvent[] = [];
+  readonly row: Float64Array;
+  /** Counters of the processes before this one, by figure. */
+  readonly past: Record<string, number> = {};
+  /** Latencies of their requests, by workload entry. */
+  readonly pastLatency = new Map<string, LatencyHistogram>();
+  nextSampleNs: number;
+  samples = 0;
+  readonly #interval: number;
+
+  constructor(scenario: Scenario, container: ContainerRun | null, trace: TraceOptions | undefined) {
+    this.container = container;
+    this.trace = trace === undefined ? undefined : new Trace(trace, scenario.go.GOMAXPROCS);
+    this.#interval = scenario.sample_interval;
+    this.nextSampleNs = scenario.sample_interval;
+    this.row = new Float64Array(sampleColumns(scenario).length);
+  }
+
+  sampled(): void {
+    this.samples++;
+    this.nextSampleNs += this.#interval;
+  }
+
+  sampleDown(untilNs: number, sink: RunSink | undefined): void {
+    while (this.nextSampleNs <= untilNs) {
+      this.container!.sampleDown(this.row, this.nextSampleNs);
+      sink?.sample?.(this.row);
+      this.sampled();
+    }
+  }
 }
 
 /** The smallest tick of at least 100 ns, a power of ten, with which the run fits in 2^30 ticks. */
@@ -261,36 +388,44 @@ class Simulation {
   readonly #sources: string[] = [];
   readonly #context: Context;
   readonly #stats: MemStats = newMemStats();
-  readonly #row = new Float64Array(SAMPLE_COLUMNS.length);
-  readonly #figures = new Figures();
+  readonly #run: RunState;
+  readonly #startNs: number;
   readonly #system = new RuntimeG();
   readonly #pauseRng: Rng;
-  readonly #trace: Trace | undefined;
   readonly #stacks: StackAllocator;
+  readonly #scavenger: Scavenger;
   /** Of runtime.ReadMemStats, where the scenario calls it. */
   readonly #readLatency = new LatencyHistogram();
-  #samples = 0;
+  readonly #policies: RunningPolicy[] = [];
 
-  constructor(scenario: Scenario, options: SimulateOptions) {
+  constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
+    this.#run = run;
+    this.#startNs = startNs;
     this.#options = options;
     const profile = options.profile ?? defaultProfile;
     this.#profile = profile;
     this.#seed = options.seed ?? scenario.seed;
     const declared = options.declareOracle ?? false;
-    const random = new RandomStreams(this.#seed);
+    const container = run.container;
+    // A process started again meets other chances.
+    const life = container?.restarts ?? 0;
+    const random = new RandomStreams(life === 0 ? this.#seed : `${this.#seed}/process ${life + 1}`);
     const rules = rulesFor(scenario.go.version);
     const procs = scenario.go.GOMAXPROCS;
     const tickNs = chooseTickNs(scenario.duration);
     const costs = runtimeCosts(profile);
-    const memory = new Memory({
-      fileBytes: profile.baseline.file_rss_bytes,
-      otherBytes: profile.baseline.other_rss_bytes,
-      faults: profile.baseline.page_faults,
-    });
+    container?.start(startNs, profile.baseline.threads);
+    const memory = new Memory(
+      {
+        fileBytes: profile.baseline.file_rss_bytes,
+        otherBytes: profile.baseline.other_rss_bytes + (container?.settings.off_heap ?? 0),
+        faults: profile.baseline.page_faults,
+      },
+      container?.cgroup,
+    );
     this.#memory = memory;
-    const trace = options.trace === undefined ? undefined : new Trace(options.trace, procs);
-    this.#trace = trace;
+    const { trace } = run;
     const heapOs = trace === undefined ? memory : new TracedOs(memory, trace, "heap");
     const stackOs = trace === undefined ? memory : new TracedOs(memory, trace, "stack");
     const owners = new OwnerTable();
@@ -298,7 +433,8 @@ class Simulation {
     // The pacer reads the heap's statistics and the heap reports to the pacer: the inputs look through this binding.
     const inputs = new HeapInputs();
     const gcPercent = scenario.go.GOGC === "off" ? -1 : scenario.go.GOGC;
-    const pacer = new GcController(rules, inputs, procs, gcPercent, noMemoryLimit);
+    const memoryLimit = scenario.go.GOMEMLIMIT === "off" ? noMemoryLimit : scenario.go.GOMEMLIMIT;
+    const pacer = new GcController(rules, inputs, procs, gcPercent, memoryLimit);
     const base = random.stream("heap-base");
     const heap = new Heap({
       rules,
@@ -343,6 +479,9 @@ class Simulation {
       switchNs: costs.goroutineSwitchNs,
       wakerNs: profile.sched.waker_ns,
       coldNs: profile.sched.cold_ns,
+      startNs,
+      delays: container?.cgroup ?? null,
+      bandwidth: container?.bandwidth ?? null,
     });
     sched.trace = trace;
     trace?.attach(sched, () => ({
@@ -354,11 +493,13 @@ class Simulation {
     const pauseRng = random.stream("pauses");
     this.#pauseRng = pauseRng;
     pacer.addGlobals(profile.baseline.globals_bytes);
-    const scavenger = new Scavenger({
+    const scavenger = (this.#scavenger = new Scavenger({
       sched,
       heap,
+      pacer,
       nsPerPage: costs.scavengeNsPerPage,
-    });
+      onTrace: (trace) => options.sink?.scavTrace?.(trace),
+    }));
     const gc = new Gc({
       sched,
       heap,
@@ -369,6 +510,7 @@ class Simulation {
       costs,
       globalsBytes: profile.baseline.globals_bytes,
       tickNs,
+      startNs,
       stwNs: (which, preempting) => {
         const stops = procs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
         return Math.round(drawQuantile(which === 0 ? stops.sweep_term : stops.mark_term, pauseRng));
@@ -413,37 +555,156 @@ class Simulation {
     return this.#sources.length - 1;
   }
 
-  run(): RunSummary {
+  /** Runs the process until the scenario ends or it is killed, and returns when that was. */
+  run(): number {
     const scenario = this.#scenario;
     const rt = this.#rt;
     const sched = rt.sched;
+    const run = this.#run;
+    const startNs = this.#startNs;
     this.#startProcess();
-    for (const entry of scenario.workload) this.#running.push(startEntry(this.#context, entry));
-    for (const phase of scenario.phases) {
-      sched.call(phase.at, PRIORITY_WORLD, (now) => {
-        this.#trace?.intervention("phase", {
-          reason: phase.changes.map(({ entry }) => entry.name).join(", "),
-        });
-        for (const { index, entry } of phase.changes) this.#running[index].change(entry, now);
-      });
+    // A process that starts late finds the phases before it over.
+    const workload = [...scenario.workload];
+    for (const { at, changes } of scenario.phases) {
+      if (startNs === 0 || at === undefined || at > startNs) continue;
+      for (const { index, entry } of changes) workload[index] = entry;
     }
-    for (const { at, every, do: what } of scenario.interventions) {
-      const intervene = (now: number): void => {
-        this.#trace?.intervention(what);
-        if (every !== undefined && now + every <= scenario.duration)
-          sched.call(now + every, PRIORITY_WORLD, intervene);
-        sched.ready(what === "gc" ? new ExplicitGc(rt.gc, rt.heap) : this.#readMemStats());
-      };
-      sched.call(at, PRIORITY_WORLD, intervene);
-    }
-    const interval = scenario.sample_interval;
-    for (let t = interval; t <= scenario.duration; t += interval) {
-      sched.run(t);
-      this.#sample(t);
+    for (const entry of workload)
+      this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, startNs) }));
+    this.#startControl();
+    this.#playFiles();
+    while (run.nextSampleNs <= scenario.duration) {
+      sched.run(run.nextSampleNs);
+      if (sched.halted) return sched.nowNs;
+      this.#sample(run.nextSampleNs);
     }
     sched.run(scenario.duration);
-    this.#trace?.close();
-    return this.#summary();
+    return sched.halted ? sched.nowNs : scenario.duration;
+  }
+
+  /** The container's page cache fills as files are read. */
+  #playFiles(): void {
+    const { container } = this.#run;
+    if (container === null || container.settings.page_cache.length === 0) return;
+    const { sched } = this.#rt;
+    const play = sched.register((now) => {
+      container.pageCache.advance(now, (pages) => container.cgroup.chargeFile(pages));
+      sched.fire(now + FILE_TICK_NS, PRIORITY_WORLD, play);
+    });
+    sched.fire(this.#startNs + FILE_TICK_NS, PRIORITY_WORLD, play);
+  }
+
+  /** The process has been killed: keeps what the run's figures need of it. Returns when it starts again. */
+  killed(nowNs: number): number {
+    const { past, pastLatency, container } = this.#run;
+    const restartNs = container!.killed(
+      nowNs,
+      this.#memory.virtualBytes(),
+      this.#profile.baseline.file_rss_bytes,
+    );
+    if (restartNs >= this.#scenario.duration) return restartNs;
+    for (const [name, value] of Object.entries(this.#counters())) past[name] = value;
+    this.#scenario.workload.forEach((entry, i) => {
+      const { latency } = this.#running[i];
+      if (latency === undefined) return;
+      latency.rotate();
+      const before = pastLatency.get(entry.name);
+      if (before === undefined) pastLatency.set(entry.name, latency.total);
+      else before.merge(latency.total);
+    });
+    return restartNs;
+  }
+
+  /** Phases, interventions and policies: whatever happens to the program besides its workload. */
+  #startControl(): void {
+    const scenario = this.#scenario;
+    const rt = this.#rt;
+    const { sched, gc, heap, pacer } = rt;
+    const startNs = this.#startNs;
+    const watcher = new Watcher(sched, this.#gauges());
+    const report = (event: string, reason: string, again = false): void => {
+      this.#run.trace?.intervention(event, { reason });
+      // A call that repeats many times is no news.
+      if (!again && this.#run.events.length < MAX_EVENTS)
+        this.#run.events.push({ t_seconds: sched.nowNs / 1e9, event, reason });
+    };
+    for (const { at, when, name, changes } of scenario.phases) {
+      if (at !== undefined && startNs > 0 && at <= startNs) continue;
+      const begin = (nowNs: number): void => {
+        for (const { index, entry } of changes)
+          this.#running[index].change({ ...entry, start: Math.max(entry.start, startNs) }, nowNs);
+        report(`phase ${name}`, when === undefined ? "at its time" : conditionText(when));
+      };
+      if (when === undefined) sched.call(at ?? 0, PRIORITY_WORLD, begin);
+      else
+        watcher.watch(when, (holds, nowNs) => {
+          if (holds) begin(nowNs);
+          return !holds;
+        });
+    }
+    const controls: RuntimeControls = {
+      gc: () => new ExplicitGc(gc, heap),
+      readMemStats: () => this.#readMemStats(),
+      freeOSMemory: () => new FreeOSMemory(gc, heap, this.#scavenger),
+      setGCPercent: (percent) => {
+        pacer.setGCPercent(percent);
+        gc.recommit();
+      },
+      setMemoryLimit: (bytes) => {
+        pacer.setMemoryLimit(bytes === Number.POSITIVE_INFINITY ? noMemoryLimit : bytes);
+        gc.recommit();
+      },
+    };
+    planInterventions(scenario.interventions, sched, watcher, controls, startNs, scenario.duration, report);
+    const context: PolicyContext = {
+      controls,
+      watcher,
+      report,
+      gcPercent: () => pacer.gcPercent,
+      totalAllocBytes: () => heap.stats.totalAlloc,
+      allocUntouched: (bytes) => {
+        const kind = rt.kinds.add(this.#addSource("ballast"), Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES, 0);
+        rt.beginStep(this.#system, 0, 0);
+        rt.heap.allocLarge(0, kind, FOREVER, false);
+      },
+      shed: (service, share) => {
+        this.#running[scenario.workload.findIndex((entry) => entry.name === service)].shed?.(share);
+      },
+    };
+    for (const policy of scenario.policies) this.#policies.push(startPolicy(policy, context));
+  }
+
+  /** What conditions look at, read when they look. */
+  #gauges(): Gauges {
+    const rt = this.#rt;
+    const memory = this.#memory;
+    const running = this.#running;
+    return {
+      get rssBytes() {
+        return memory.residentBytes();
+      },
+      get heapLiveBytes() {
+        return rt.pacer.heapLive;
+      },
+      get heapInuseBytes() {
+        return rt.heap.stats.heapInUse;
+      },
+      get heapReleasedBytes() {
+        return rt.heap.stats.heapReleased;
+      },
+      get requestsInFlight() {
+        return running.reduce((sum, entry) => sum + (entry.inflight ?? 0), 0);
+      },
+      get goroutines() {
+        return rt.goroutines.live;
+      },
+      get gcNs() {
+        return gcCpuNs(rt.gc);
+      },
+      get cpuNs() {
+        return gcCpuNs(rt.gc) + rt.sched.mutatorNs;
+      },
+    };
   }
 
   #readMemStats(): ReadMemStats {
@@ -482,8 +743,15 @@ class Simulation {
   }
 
   #onCycle(cycle: CycleRecord): void {
-    this.#figures.cycle(cycle);
+    this.#run.figures.cycle(cycle);
+    this.#run.container?.cycle(cycle, this.#rt.sched.nowNs);
     this.#options.sink?.cycle?.(cycle);
+    const { sched } = this.#rt;
+    // After the cycle's own commit.
+    if (this.#policies.length > 0)
+      sched.call(sched.nowNs, PRIORITY_WORLD, (nowNs) => {
+        for (const policy of this.#policies) policy.cycleEnded?.(cycle, nowNs);
+      });
     if (this.#options.checked) this.#check();
   }
 
@@ -491,6 +759,7 @@ class Simulation {
     this.#rt.heap.checkInvariants();
     this.#memory.checkInvariants();
     this.#rt.goroutines.checkInvariants();
+    this.#run.container?.cgroup.checkInvariants();
   }
 
   #sample(nowNs: number): void {
@@ -512,7 +781,7 @@ class Simulation {
     }
     const rss = this.#memory.residentBytes();
     const free = st.heapSys - st.heapAlloc;
-    const row = this.#row;
+    const row = this.#run.row;
     let i = 0;
     row[i++] = nowNs / 1e9;
     row[i++] = st.heapAlloc;
@@ -551,29 +820,73 @@ class Simulation {
     row[i++] = completed;
     row[i++] = p50;
     row[i++] = p99;
-    this.#figures.sample(st, rss, inflight);
+    const { limiter } = rt.sched;
+    const limit = rt.pacer.memoryLimit;
+    row[i++] = limit === noMemoryLimit ? Number.NaN : limit;
+    row[i++] = rt.heap.mappedReady;
+    row[i++] = limiter.lastEnabledCycle;
+    row[i++] = limiter.enabledNs(nowNs) / 1e9;
+    row[i++] = this.#scavenger.assistNs / 1e9;
+    row[i++] = this.#scavenger.backgroundNs / 1e9;
+    row[i++] = this.#scavenger.released;
+    this.#run.container?.sample(row, i, st, nowNs);
+    this.#run.figures.sample(st, rss, inflight);
+    if (limit !== noMemoryLimit)
+      this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
     this.#options.sink?.sample?.(row);
-    this.#trace?.gauge();
+    this.#run.trace?.gauge();
     for (const running of this.#running) running.latency?.rotate();
-    this.#samples++;
+    this.#run.sampled();
     if (this.#options.checked) this.#check();
-    if (this.#samples % SAMPLES_PER_PROGRESS === 0) {
+    if (this.#run.samples % SAMPLES_PER_PROGRESS === 0) {
       this.#options.onProgress?.(nowNs / this.#scenario.duration, nowNs);
     }
   }
 
-  #summary(): RunSummary {
+  /** What processes count since their start, over all processes of the run. */
+  #counters(): Record<string, number> {
     const rt = this.#rt;
-    const figures = this.#figures.finish(rt.gc.numGC);
-    figures["page_faults"] = this.#memory.faults;
-    figures["total_alloc_bytes"] = rt.heap.stats.totalAlloc;
-    figures["mallocs"] = rt.heap.stats.mallocs;
-    figures["gc_cpu_seconds"] =
-      (rt.gc.assistNs + rt.gc.dedicatedNs + rt.gc.fractionalNs + rt.gc.idleNs + rt.gc.pauseCpuNs) / 1e9;
-    figures["assist_cpu_seconds"] = rt.gc.assistNs / 1e9;
+    const own: Record<string, number> = {
+      gc_count: rt.gc.numGC,
+      page_faults: this.#memory.faults,
+      total_alloc_bytes: rt.heap.stats.totalAlloc,
+      mallocs: rt.heap.stats.mallocs,
+      gc_cpu_seconds: gcCpuNs(rt.gc) / 1e9,
+      assist_cpu_seconds: rt.gc.assistNs / 1e9,
+      pause_total_ns: rt.gc.pauseTotalNs,
+      mutator_cpu_seconds: rt.sched.mutatorNs / 1e9,
+      gc_limiter_enabled_seconds: rt.sched.limiter.enabledNs(rt.sched.nowNs) / 1e9,
+      scavenge_cpu_seconds: (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9,
+    };
+    this.#scenario.workload.forEach((entry, i) => {
+      const { completed, refused } = this.#running[i];
+      if (completed !== undefined) own[`${entry.name}_requests`] = completed;
+      if (refused !== undefined) own[`${entry.name}_refused`] = refused;
+    });
+    for (const [name, value] of Object.entries(this.#run.past)) own[name] = (own[name] ?? 0) + value;
+    return own;
+  }
+
+  summary(endNs: number): RunSummary {
+    const rt = this.#rt;
+    const { container, pastLatency } = this.#run;
+    const counters = this.#counters();
+    const figures = this.#run.figures.finish(counters["gc_count"]);
+    figures["page_faults"] = counters["page_faults"];
+    figures["total_alloc_bytes"] = counters["total_alloc_bytes"];
+    figures["mallocs"] = counters["mallocs"];
+    figures["gc_cpu_seconds"] = counters["gc_cpu_seconds"];
+    figures["assist_cpu_seconds"] = counters["assist_cpu_seconds"];
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
-    figures["pause_total_ns"] = rt.gc.pauseTotalNs;
-    figures["mutator_cpu_seconds"] = rt.sched.mutatorNs / 1e9;
+    figures["pause_total_ns"] = counters["pause_total_ns"];
+    figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
+    if (rt.pacer.memoryLimit !== noMemoryLimit) {
+      Object.assign(figures, this.#run.limitFigures.finish());
+      figures["gc_limiter_enabled_seconds"] = counters["gc_limiter_enabled_seconds"];
+      figures["gc_limiter_last_enabled_gc_cycle"] = rt.sched.limiter.lastEnabledCycle;
+      figures["scavenge_cpu_seconds"] = counters["scavenge_cpu_seconds"];
+    }
+    Object.assign(figures, container?.figures(endNs));
     const reads = this.#readLatency;
     if (reads.count > 0) {
       figures["read_mem_stats_count"] = reads.count;
@@ -587,8 +900,12 @@ class Simulation {
       if (running.completed === undefined) return;
       // What ended after the last sample, when the run is no whole number of intervals.
       running.latency?.rotate();
-      figures[`${entry.name}_requests`] = running.completed;
+      figures[`${entry.name}_requests`] = counters[`${entry.name}_requests`];
+      const refused = counters[`${entry.name}_refused`] ?? 0;
+      if (refused > 0) figures[`${entry.name}_refused`] = refused;
       const latency = running.latency?.total;
+      const past = pastLatency.get(entry.name);
+      if (past !== undefined) latency?.merge(past);
       if (latency === undefined || latency.count === 0) return;
       figures[`${entry.name}_latency_mean_ns`] = latency.sumNs / latency.count;
       figures[`${entry.name}_latency_p50_ns`] = latency.percentile(0.5);
@@ -606,14 +923,21 @@ class Simulation {
       profile: this.#profile,
       figures,
       heap_at_end: {
-        truth: heapTruth(rt.heap, rt.deathTick(this.#scenario.duration)),
+        truth: heapTruth(rt.heap, rt.deathTick(Math.min(endNs, rt.sched.nowNs))),
         fragmentation: fragmentation(rt.heap),
         size_classes: classSnapshot(rt.heap).filter((c) => c.spans > 0),
         components: componentSnapshot(rt.heap),
       },
+      events: this.#run.events,
       sources: this.#sources.map((name, i) => ({ name, allocated: allocated[i] })),
+      ...(container === null ? {} : { oom_kills: container.incidents }),
     };
   }
+}
+
+/** CPU time of the collector, its pauses' included. */
+function gcCpuNs(gc: Gc): number {
+  return gc.assistNs + gc.dedicatedNs + gc.fractionalNs + gc.idleNs + gc.pauseCpuNs;
 }
 
 /** The pacer's view of the heap, bound once the heap exists. */
@@ -637,6 +961,30 @@ class HeapInputs implements MemoryLimitInputs {
   }
 }
 
+/** What a run with a memory limit is judged by. */
+class LimitFigures {
+  #samples = 0;
+  #mappedReady = 0;
+  #mappedReadyPeak = 0;
+  #limiterOn = 0;
+
+  sample(mappedReady: number, limiterOn: boolean): void {
+    this.#samples++;
+    this.#mappedReady += mappedReady;
+    this.#mappedReadyPeak = Math.max(this.#mappedReadyPeak, mappedReady);
+    if (limiterOn) this.#limiterOn++;
+  }
+
+  finish(): Record<string, number> {
+    const n = Math.max(1, this.#samples);
+    return {
+      mapped_ready_mean_bytes: this.#mappedReady / n,
+      mapped_ready_peak_bytes: this.#mappedReadyPeak,
+      gc_limiter_samples_fraction: this.#limiterOn / n,
+    };
+  }
+}
+
 /** Means, peaks and cycle statistics of a run: the figures a real run is compared by. */
 class Figures {
   #samples = 0;
@@ -652,7 +1000,9 @@ class Figures {
   #stack = 0;
   #mspan = 0;
   #sysPeak = 0;
+  #rss = 0;
   #rssPeak = 0;
+  #released = 0;
   #inflight = 0;
   #inflightPeak = 0;
   readonly #pauses: number[] = [];
@@ -669,7 +1019,9 @@ class Figures {
     this.#stack += st.stackInuse;
     this.#mspan += st.mspanInuse;
     this.#sysPeak = Math.max(this.#sysPeak, st.sys);
+    this.#rss += rss;
     this.#rssPeak = Math.max(this.#rssPeak, rss);
+    this.#released += st.heapReleased;
     this.#inflight += inflight;
     this.#inflightPeak = Math.max(this.#inflightPeak, inflight);
   }
@@ -697,6 +1049,8 @@ class Figures {
       mspan_inuse_mean_bytes: this.#mspan / n,
       sys_peak_bytes: this.#sysPeak,
       rss_peak_bytes: this.#rssPeak,
+      rss_mean_bytes: this.#rss / n,
+      heap_released_mean_bytes: this.#released / n,
       in_flight_mean: this.#inflight / n,
       in_flight_peak: this.#inflightPeak,
       pause_median_ns: sorted.length === 0 ? 0 : sorted[Math.floor((sorted.length - 1) / 2)],

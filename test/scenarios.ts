@@ -1,5 +1,5 @@
 /** Scenarios for tests, written as a user would write them. */
-import { loadScenario } from "../src/scenario/load.ts";
+import { loadScenario, type ScenarioError } from "../src/scenario/load.ts";
 import type { Scenario } from "../src/scenario/schema.ts";
 
 /** The scenarios of a file's text: the base first, then its variants. */
@@ -11,4 +11,10 @@ export function scenariosOf(text: string): readonly Scenario[] {
 
 export function scenarioOf(text: string): Scenario {
   return scenariosOf(text)[0];
+}
+
+/** The faults of a file's text. */
+export function faultsOf(text: string): readonly ScenarioError[] {
+  const result = loadScenario(text, "test.yaml");
+  return result.ok ? [] : result.errors;
 }

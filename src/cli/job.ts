@@ -1,6 +1,6 @@
 /**
- * One variant simulated and written: timeseries.csv, cycles.csv, gctrace.txt and the event trace, where one is wanted,
- * while it runs, summary.json at its end.
+ * One variant simulated and written: timeseries.csv, cycles.csv, gctrace.txt, scavtrace.txt and the event trace, where one is
+ * wanted, while it runs, summary.json at its end.
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
 import { closeSync, openSync } from "node:fs";
@@ -8,7 +8,9 @@ import { join } from "node:path";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
+import { oomText } from "../report/oom.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
+import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
 import { summaryJson } from "../report/summary.ts";
 import type { FinishedRun, RunDigest } from "../report/terminal.ts";
@@ -16,7 +18,15 @@ import { SampleFormatter } from "../report/timeseries.ts";
 import type { TraceEvent, TraceOptions, Tracer } from "../runtime/trace.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
-import { type CycleRecord, type RunSink, SAMPLE_COLUMNS, simulate, VERSIONS } from "../simulate.ts";
+import {
+  type CycleRecord,
+  type RunSink,
+  type SampleColumn,
+  type ScavTraceRecord,
+  sampleColumns,
+  simulate,
+  VERSIONS,
+} from "../simulate.ts";
 import { ChunkedWriter, cannotWrite } from "./outputs.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
@@ -35,15 +45,25 @@ type OutputName =
   | "timeseries.csv"
   | "cycles.csv"
   | "gctrace.txt"
+  | "scavtrace.txt"
+  | "oom.txt"
   | "events.ndjson"
   | "trace.json"
   | "summary.json";
 
-/** The files a job writes. */
-export function outputFiles(job: Job): readonly OutputName[] {
-  const trace: readonly OutputName[] = job.trace === undefined ? [] : ["events.ndjson", "trace.json"];
-  return ["timeseries.csv", "cycles.csv", "gctrace.txt", ...trace, "summary.json"];
-}
+/** What a run writes; a container's also tells of OOM kills, and an event trace is written when it is wanted. */
+export const outputFiles = ({ scenario, trace }: Job): readonly OutputName[] => [
+  "timeseries.csv",
+  "cycles.csv",
+  "gctrace.txt",
+  "scavtrace.txt",
+  ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
+  ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
+  "summary.json",
+];
+
+/** work.stwprocs of the runtime: Ps that can run at once while the world is stopped. */
+const stwProcs = ({ go, machine }: Scenario): number => Math.min(go.GOMAXPROCS, machine.cpus);
 
 /** Cycles are handed to the CSV library this many at a time. */
 const CYCLE_BATCH = 256;
@@ -79,26 +99,36 @@ class FileSink implements RunSink {
   readonly #timeseries: OutputFile;
   readonly #cycles: OutputFile;
   readonly #gctrace: OutputFile;
-  readonly #formatter = new SampleFormatter(SAMPLE_COLUMNS);
+  readonly #scavtrace: OutputFile;
+  readonly #columns: readonly SampleColumn[];
+  readonly #formatter: SampleFormatter;
   readonly #stwProcs: number;
+  /** When the process started whose collections come in. */
+  #processStartNs = 0;
   readonly #batch: CycleRecord[] = [];
   readonly #pausesNs: number[] = [];
-  readonly #sums = new Float64Array(SAMPLE_COLUMNS.length);
-  readonly #counts = new Float64Array(SAMPLE_COLUMNS.length);
-  readonly #last = new Float64Array(SAMPLE_COLUMNS.length);
+  readonly #sums: Float64Array;
+  readonly #counts: Float64Array;
+  readonly #last: Float64Array;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
 
   constructor(job: Job) {
     this.#timeseries = new OutputFile(job, "timeseries.csv");
     this.#cycles = new OutputFile(job, "cycles.csv");
     this.#gctrace = new OutputFile(job, "gctrace.txt");
-    // work.stwprocs of the runtime: Ps that can run at once while the world is stopped.
-    this.#stwProcs = Math.min(job.scenario.go.GOMAXPROCS, job.scenario.machine.cpus);
+    this.#scavtrace = new OutputFile(job, "scavtrace.txt");
+    this.#stwProcs = stwProcs(job.scenario);
+    const columns = sampleColumns(job.scenario);
+    this.#columns = columns;
+    this.#formatter = new SampleFormatter(columns);
+    this.#sums = new Float64Array(columns.length);
+    this.#counts = new Float64Array(columns.length);
+    this.#last = new Float64Array(columns.length);
     this.#pictures = ["heap_inuse_bytes", "next_gc_bytes", "rss_bytes"].map((name) => ({
-      column: SAMPLE_COLUMNS.findIndex((column) => column.name === name),
+      column: columns.findIndex((column) => column.name === name),
       sketch: new SeriesSketch(),
     }));
-    this.#timeseries.writer.write(csvLine(SAMPLE_COLUMNS.map((column) => column.name)));
+    this.#timeseries.writer.write(csvLine(columns.map((column) => column.name)));
     this.#cycles.writer.write(cyclesHeader());
   }
 
@@ -114,11 +144,19 @@ class FileSink implements RunSink {
     for (const { column, sketch } of this.#pictures) if (column >= 0) sketch.add(row[column]);
   }
 
+  restart(nowNs: number): void {
+    this.#processStartNs = nowNs;
+  }
+
   cycle(cycle: CycleRecord): void {
-    this.#gctrace.writer.write(`${gctraceLine(cycle, this.#stwProcs)}\n`);
+    this.#gctrace.writer.write(`${gctraceLine(cycle, this.#stwProcs, this.#processStartNs / 1e9)}\n`);
     this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
     this.#batch.push({ ...cycle });
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
+  }
+
+  scavTrace(trace: ScavTraceRecord): void {
+    this.#scavtrace.writer.write(`${scavtraceLine(trace)}\n`);
   }
 
   #writeCycles(): void {
@@ -131,6 +169,7 @@ class FileSink implements RunSink {
     this.#timeseries.close();
     this.#cycles.close();
     this.#gctrace.close();
+    this.#scavtrace.close();
   }
 
   digest(): RunDigest {
@@ -139,7 +178,7 @@ class FileSink implements RunSink {
     const percentile = (share: number): number =>
       pauses.length === 0 ? Number.NaN : pauses[Math.max(0, Math.ceil(share * pauses.length) - 1)];
     const byName = (values: (i: number) => number): Record<string, number> =>
-      Object.fromEntries(SAMPLE_COLUMNS.map((column, i) => [column.name, values(i)]));
+      Object.fromEntries(this.#columns.map((column, i) => [column.name, values(i)]));
     return {
       heapInuse: this.#pictures[0].sketch.peaks,
       goal: this.#pictures[1].sketch.peaks,
@@ -204,6 +243,8 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Fi
   });
   sink.close();
   trace?.close();
+  if (summary.oom_kills !== undefined)
+    writeWhole(job, "oom.txt", oomText(summary.oom_kills, stwProcs(job.scenario)));
   writeWhole(job, "summary.json", summaryJson(summary));
   return { summary, digest: sink.digest() };
 }

@@ -21,13 +21,13 @@ import {
   scenarioHash,
 } from "../oracle/recording.ts";
 import { SERIES, seriesOf } from "../oracle/result.ts";
-import { type RealRun, runOracle } from "../oracle/run.ts";
+import { type RealRun, runOracle, unplayable } from "../oracle/run.ts";
 import { csvLine } from "../report/cycles.ts";
 import { humanValue } from "../report/format.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import type { Scenario } from "../scenario/schema.ts";
-import { SAMPLE_COLUMNS, simulate } from "../simulate.ts";
+import { sampleColumns, simulate } from "../simulate.ts";
 import { colorsOn, complain, print } from "./console.ts";
 import { CliError, EXIT, reasonOf } from "./exit.ts";
 import {
@@ -80,6 +80,13 @@ function pickVariant(scenarios: readonly Scenario[], variant: string | undefined
   throw new CliError(EXIT.usage, `--variant: there is no "${variant}"; the scenario has ${names}`);
 }
 
+/** The real side has nobody to start it again: both sides end with the first kill. */
+function firstLife(scenario: Scenario): Scenario {
+  const { container } = scenario;
+  if (container === undefined) return scenario;
+  return { ...scenario, container: { ...container, restart: { ...container.restart, policy: "never" } } };
+}
+
 function readRecorded(folder: string, scenario: Scenario): RealSide {
   const path = join(folder, recordingName(scenario));
   let json: unknown;
@@ -100,6 +107,12 @@ function readRecorded(folder: string, scenario: Scenario): RealSide {
 }
 
 async function runReal(args: ValidateArguments, scenario: Scenario): Promise<RealSide> {
+  const lacking = unplayable(scenario);
+  if (lacking !== undefined)
+    throw new CliError(
+      EXIT.input,
+      `${runName(scenario)}: the real program cannot play ${lacking}; validate the scenario without, or with fixed times`,
+    );
   const go = findGo(args.go);
   const binary = buildOracle(go);
   if (scenario.machine.cpus > availableParallelism()) {
@@ -132,9 +145,9 @@ function runSimulated(scenario: Scenario, seeds: number, profile: MachineProfile
   const figures: Readonly<Record<string, number>>[] = [];
   const series: string[] = [];
   const cpuSeconds: number[] = [];
-  const formatter = new SampleFormatter(SAMPLE_COLUMNS);
+  const formatter = new SampleFormatter(sampleColumns(scenario));
   for (let seed = 1; seed <= seeds; seed++) {
-    let csv = csvLine(SAMPLE_COLUMNS.map((column) => column.name));
+    let csv = csvLine(sampleColumns(scenario).map((column) => column.name));
     const before = process.cpuUsage();
     const summary = simulate(scenario, {
       declareOracle: true,
@@ -252,7 +265,7 @@ export function validationTable(cells: readonly Cell[], colors: boolean): string
 }
 
 async function validate(args: ValidateArguments): Promise<void> {
-  const scenario = pickVariant(readScenarios(args.file, args.set, undefined), args.variant);
+  const scenario = firstLife(pickVariant(readScenarios(args.file, args.set, undefined), args.variant));
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const seeds = wholeNumber("seeds", args.seeds);
   const real = await realSide(args, scenario);
@@ -299,7 +312,10 @@ async function validate(args: ValidateArguments): Promise<void> {
       `${validationTable(cells, colorsOn(process.stdout))}\n` +
         `${runName(scenario)}: ${right} of ${cells.length} in band; ${real.figures.length} real runs ` +
         `(${from.go_version}, ${from.cpu}, ${from.date}, ${from.scheduling} scheduling), ${seeds} seeds\n` +
-        `CPU: real ${realCpu.toFixed(2)} s, simulated ${simulatedCpu.toFixed(2)} s, ratio ${(simulatedCpu / realCpu).toFixed(3)}\n` +
+        // A program that was killed cannot say what CPU it used.
+        (Number.isNaN(realCpu)
+          ? ""
+          : `CPU: real ${realCpu.toFixed(2)} s, simulated ${simulatedCpu.toFixed(2)} s, ratio ${(simulatedCpu / realCpu).toFixed(3)}\n`) +
         `wrote ${target}${recordedTo === undefined ? "" : ` and ${recordedTo}`}\n`,
     );
   }

@@ -408,9 +408,10 @@ function pauseLoad(procs: number, seconds: number): Omit<Scenario, "workload" | 
     duration: seconds * 1e9,
     seed: 1,
     sample_interval: 100e6,
-    go: { version: "1.26", GOGC: 100, GOMAXPROCS: procs },
+    go: { version: "1.26", GOGC: 100, GOMEMLIMIT: "off", GOMAXPROCS: procs },
     machine: { cpus: procs },
     phases: [],
+    policies: [],
   };
 }
 

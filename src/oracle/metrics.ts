@@ -7,7 +7,7 @@
  * says nothing about 3.4 % of a collection.
  */
 
-export type MetricUnit = "bytes" | "count" | "seconds" | "ns";
+export type MetricUnit = "bytes" | "count" | "seconds" | "ns" | "fraction";
 
 export interface Metric {
   /** Key in RunSummary.figures and in a recorded run. */
@@ -68,6 +68,45 @@ export const METRICS: readonly Metric[] = [
   time("pause_median_ns", "pauses, median", "ns", 5e3),
 ];
 
+/**
+ * Compared where both sides have them: recordings made before there were these do not, and the last four are a memory
+ * limit's. What the limiter's share of time is follows from CPU times, so its band is theirs.
+ */
+export const OPTIONAL_METRICS: readonly Metric[] = [
+  bytes("heap_released_mean_bytes", "HeapReleased, mean"),
+  bytes("rss_mean_bytes", "RSS, mean", 256 * KiB),
+  bytes("mapped_ready_peak_bytes", "Sys - HeapReleased, peak"),
+  bytes("mapped_ready_mean_bytes", "Sys - HeapReleased, mean"),
+  time("scavenge_cpu_seconds", "scavenger CPU", "seconds", 1e-3),
+  {
+    name: "gc_limiter_samples_fraction",
+    label: "CPU limiter on, of samples",
+    unit: "fraction",
+    tolerance: 0.25,
+    floor: 0.02,
+  },
+];
+
+/**
+ * What is compared beside in a container. Memory floors are what two CPUs may hold back of the counter (63 pages each); the time of
+ * a kill is to be within 5 %.
+ */
+export const CONTAINER_METRICS: readonly Metric[] = [
+  {
+    name: "first_oom_kill_seconds",
+    label: "OOM kill at",
+    unit: "seconds",
+    tolerance: 0.05,
+    floor: 0.05,
+  },
+  bytes("memory_current_mean_bytes", "memory.current, mean", 504 * KiB),
+  bytes("memory_current_peak_bytes", "memory.current, peak", 504 * KiB),
+  bytes("memory_working_set_mean_bytes", "working set, mean", 504 * KiB),
+  count("cpu_nr_periods", "CPU periods", 2),
+  count("cpu_nr_throttled", "CPU periods throttled", 2),
+  time("cpu_throttled_seconds", "CPU throttled", "seconds", 10e-3),
+];
+
 export interface Cell {
   readonly metric: Metric;
   readonly realMin: number;
@@ -113,7 +152,19 @@ export function judge(metric: Metric, real: readonly number[], simulated: readon
 
 type Figures = Readonly<Record<string, number>>;
 
+const has = (runs: readonly Figures[], name: string): boolean =>
+  runs.some((figures) => Number.isFinite(figures[name]));
+
 export function compare(real: readonly Figures[], simulated: readonly Figures[]): Cell[] {
   const of = (runs: readonly Figures[], name: string): number[] => runs.map((f) => f[name] ?? Number.NaN);
-  return METRICS.map((metric) => judge(metric, of(real, metric.name), of(simulated, metric.name)));
+  const hadByAll = (runs: readonly Figures[], name: string): boolean => runs.every((f) => name in f);
+  const known = [
+    // A real run that was killed, or had no container, lacks some; what no real run has cannot be judged.
+    ...METRICS.filter(
+      ({ name }) => real.length === 0 || !("first_oom_kill_seconds" in real[0]) || has(real, name),
+    ),
+    ...OPTIONAL_METRICS.filter(({ name }) => hadByAll(real, name) && hadByAll(simulated, name)),
+    ...CONTAINER_METRICS.filter(({ name }) => has(real, name)),
+  ];
+  return known.map((metric) => judge(metric, of(real, metric.name), of(simulated, metric.name)));
 }

@@ -56,10 +56,19 @@ function canonical(value: unknown): string {
   return `{${entries.map(([k, v]) => `${JSON.stringify(k)}:${canonical(v)}`).join(",")}}`;
 }
 
-/** What a scenario makes happen, as a short hash: its texts and its seed are left out. */
+/**
+ * What a scenario makes happen, as a short hash: its texts and its seed are left out, and a setting that is off, so that
+ * recordings made before there was the setting stay true.
+ */
 export function scenarioHash(scenario: Scenario): string {
-  const { description: _description, seed: _seed, variant: _variant, ...rest } = scenario;
-  return createHash("sha256").update(canonical(rest)).digest("hex").slice(0, 16);
+  const { description: _description, seed: _seed, variant: _variant, policies, ...rest } = scenario;
+  const { GOMEMLIMIT, ...go } = rest.go;
+  const what = {
+    ...rest,
+    go: GOMEMLIMIT === "off" ? go : rest.go,
+    ...(policies.length > 0 ? { policies } : {}),
+  };
+  return createHash("sha256").update(canonical(what)).digest("hex").slice(0, 16);
 }
 
 export const recordingName = (scenario: Scenario): string =>

@@ -5,6 +5,7 @@
  * Resident memory and page faults come without the oracle's own memory outside the Go heap (see offheap.go).
  */
 import { z } from "zod";
+import { limiterWasOn } from "../runtime/mgclimit.ts";
 import { median } from "./metrics.ts";
 
 const table = z.object({
@@ -42,6 +43,37 @@ export const oracleResult = z.object({
 });
 
 export type OracleResult = z.output<typeof oracleResult>;
+
+/** The first line of a program that sends its samples as it takes them. */
+export const streamHeader = z.object({
+  columns: z.array(z.string()),
+  go_version: z.string(),
+  real_time: z.boolean(),
+});
+
+/** What is known of a program that was killed: the samples it had sent. Everything told at the end is missing. */
+export function killedResult(
+  header: z.output<typeof streamHeader>,
+  rows: (number | null)[][],
+  offheapBytes: number,
+): OracleResult {
+  return {
+    go_version: header.go_version,
+    gomaxprocs: Number.NaN,
+    real_time: header.real_time,
+    duration_ns: Number.NaN,
+    offheap_bytes: offheapBytes,
+    offheap_faults: Number.NaN,
+    cpu_user_seconds: Number.NaN,
+    cpu_system_seconds: Number.NaN,
+    slot_chunks: Number.NaN,
+    memstats: {},
+    pauses_ns: [Number.NaN],
+    sources: [],
+    samples: { columns: header.columns, rows },
+    cycles: { columns: [], rows: [] },
+  };
+}
 
 /** A table's columns by name; a metric this Go release does not have reads as NaN. */
 export class Columns {
@@ -106,6 +138,18 @@ export const SERIES: readonly {
   { name: "gc_background_cpu_seconds", unit: "seconds", of: [`${CPU}mark/dedicated:cpu-seconds`] },
   { name: "gc_idle_cpu_seconds", unit: "seconds", of: [`${CPU}mark/idle:cpu-seconds`] },
   { name: "gc_pause_cpu_seconds", unit: "seconds", of: [`${CPU}pause:cpu-seconds`] },
+  {
+    name: "scavenge_assist_cpu_seconds",
+    unit: "seconds",
+    of: ["/cpu/classes/scavenge/assist:cpu-seconds"],
+  },
+  {
+    name: "scavenge_background_cpu_seconds",
+    unit: "seconds",
+    of: ["/cpu/classes/scavenge/background:cpu-seconds"],
+  },
+  { name: "gc_limiter_last_enabled_gc_cycle", unit: "count", of: ["/gc/limiter/last-enabled:gc-cycle"] },
+  { name: "gomemlimit_bytes", unit: "bytes", of: ["/gc/gomemlimit:bytes"] },
 ];
 
 /** One row per sample, one column per SERIES entry. */
@@ -114,6 +158,25 @@ export function seriesOf(result: OracleResult): Float64Array[] {
   return Array.from({ length: samples.length }, (_, row) =>
     Float64Array.from(SERIES, ({ of, scale }) => samples.sum(row, of) * (scale ?? 1)),
   );
+}
+
+/** GOMEMLIMIT=off reads as the largest int64. */
+const NO_LIMIT_BYTES = 2 ** 62;
+
+/** What only a run with a memory limit is compared by. */
+function limitFigures(rows: readonly Float64Array[]): Record<string, number> {
+  const of = (row: Float64Array, name: string): number => row[columnOf(name)];
+  const mappedReady = rows.map((row) => of(row, "sys_bytes") - of(row, "heap_released_bytes"));
+  const last = rows[rows.length - 1];
+  return {
+    mapped_ready_peak_bytes: mappedReady.reduce((most, x) => Math.max(most, x), 0),
+    mapped_ready_mean_bytes: mappedReady.reduce((sum, x) => sum + x, 0) / rows.length,
+    scavenge_cpu_seconds:
+      of(last, "scavenge_assist_cpu_seconds") + of(last, "scavenge_background_cpu_seconds"),
+    gc_limiter_samples_fraction:
+      rows.filter((row) => limiterWasOn(of(row, "gc_limiter_last_enabled_gc_cycle"), of(row, "num_gc")))
+        .length / rows.length,
+  };
 }
 
 const columnOf = (name: string): number => SERIES.findIndex((column) => column.name === name);
@@ -139,7 +202,8 @@ export function figuresOf(result: OracleResult): Record<string, number> {
     gc_count: end("num_gc"),
     goal_mean_bytes: mean("next_gc_bytes"),
     goal_peak_bytes: peak("next_gc_bytes"),
-    heap_marked_mean_bytes: cycles.length === 0 ? 0 : marked / cycles.length,
+    heap_marked_mean_bytes:
+      cycles.length === 0 ? (end("num_gc") === 0 ? 0 : Number.NaN) : marked / cycles.length,
     heap_inuse_mean_bytes: mean("heap_inuse_bytes"),
     heap_inuse_peak_bytes: peak("heap_inuse_bytes"),
     heap_sys_peak_bytes: peak("heap_sys_bytes"),
@@ -161,6 +225,9 @@ export function figuresOf(result: OracleResult): Record<string, number> {
     pause_total_ns: result.memstats["PauseTotalNs"] ?? Number.NaN,
     // MemStats keeps the last 256; with more collections than that, their median stands for all.
     pause_median_ns: result.pauses_ns.length === 0 ? 0 : median(result.pauses_ns),
+    heap_released_mean_bytes: mean("heap_released_bytes"),
+    rss_mean_bytes: mean("rss_bytes"),
+    ...(end("gomemlimit_bytes") < NO_LIMIT_BYTES ? limitFigures(rows) : {}),
     cpu_seconds: result.cpu_user_seconds + result.cpu_system_seconds,
   };
 }

@@ -3,10 +3,12 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
+import { z } from "zod";
 import type { Scenario } from "../scenario/schema.ts";
 import { GoError } from "./build.ts";
+import { ControlGroup } from "./cgroup.ts";
 import { parseGctrace, type TracedCycle } from "./gctrace.ts";
-import { figuresOf, type OracleResult, oracleResult } from "./result.ts";
+import { figuresOf, killedResult, type OracleResult, oracleResult, streamHeader } from "./result.ts";
 
 export interface RealRun {
   readonly result: OracleResult;
@@ -17,6 +19,17 @@ export interface RealRun {
 export interface ProgramOutput {
   readonly stdout: string;
   readonly stderr: string;
+  /** It ended by SIGKILL. */
+  readonly killed: boolean;
+}
+
+export interface ProgramWatch {
+  readonly signal?: AbortSignal | undefined;
+  /** A kill is an outcome, not a failure. */
+  readonly mayBeKilled?: boolean;
+  /** Each whole line of standard output, as it comes. */
+  readonly onLine?: (line: string) => void;
+  readonly onEnd?: () => void;
 }
 
 /** Starts the program with `input` on its standard input and waits for it to end. */
@@ -24,8 +37,9 @@ export async function runProgram(
   command: readonly [string, ...string[]],
   input: unknown,
   env: Readonly<Record<string, string>>,
-  signal?: AbortSignal,
+  watch: ProgramWatch = {},
 ): Promise<ProgramOutput> {
+  const { signal, onLine } = watch;
   const inherited: Record<string, string | undefined> = { ...process.env };
   // Settings of the caller's shell must not reach the runtime under test.
   for (const name of ["GOGC", "GOMEMLIMIT", "GOMAXPROCS", "GODEBUG"]) delete inherited[name];
@@ -37,16 +51,25 @@ export async function runProgram(
   });
   const out: Buffer[] = [];
   const err: Buffer[] = [];
-  child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
+  let partial = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    out.push(chunk);
+    if (onLine === undefined) return;
+    const lines = (partial + chunk.toString("utf8")).split("\n");
+    partial = lines.pop() ?? "";
+    for (const line of lines) onLine(line);
+  });
   child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
   child.stdin.on("error", () => {}); // It ended before reading everything: its exit status tells.
   child.stdin.end(JSON.stringify(input));
+  child.once("exit", () => watch.onEnd?.());
   const status = await new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", resolve);
   });
+  const killed = child.signalCode === "SIGKILL" && signal?.aborted !== true;
   const stderr = Buffer.concat(err).toString("utf8");
-  if (status !== 0) {
+  if (status !== 0 && !(killed && watch.mayBeKilled === true)) {
     const reason = stderr
       .split("\n")
       .filter((line) => !line.startsWith("gc "))
@@ -55,7 +78,17 @@ export async function runProgram(
       .trim();
     throw new GoError(`the oracle failed (${status === null ? "killed" : `status ${status}`}): ${reason}`);
   }
-  return { stdout: Buffer.concat(out).toString("utf8"), stderr };
+  return { stdout: Buffer.concat(out).toString("utf8"), stderr, killed };
+}
+
+/** What the real program cannot play of a scenario, in words; undefined if it can play all. */
+export function unplayable(scenario: Scenario): string | undefined {
+  const conditional =
+    scenario.phases.some((phase) => phase.when !== undefined) ||
+    scenario.interventions.some((intervention) => intervention.when !== undefined);
+  if (conditional) return "conditions (`when`)";
+  const policy = scenario.policies.find(({ kind }) => kind !== "ballast" && kind !== "threshold_tuner");
+  return policy === undefined ? undefined : `the policy ${policy.kind}`;
 }
 
 /** The program's command line; pinned to the scenario's number of CPUs where the machine has more. */
@@ -74,16 +107,91 @@ export async function runOracle(
   realTime: boolean,
   signal?: AbortSignal,
 ): Promise<RealRun> {
+  if (scenario.container !== undefined) return runInContainer(binary, scenario, seed, realTime, signal);
   const { stdout, stderr } = await runProgram(
     pinned(binary, scenario.machine.cpus),
     { mode: "run", seed, scenario, real_time: realTime },
-    {
-      GOGC: String(scenario.go.GOGC),
-      GOMAXPROCS: String(scenario.go.GOMAXPROCS),
-      GODEBUG: "gctrace=1",
-    },
-    signal,
+    environment(scenario),
+    { signal },
   );
   const result = oracleResult.parse(JSON.parse(stdout));
   return { result, trace: parseGctrace(stderr), figures: figuresOf(result) };
+}
+
+const environment = ({ go }: Scenario): Record<string, string> => ({
+  GOGC: String(go.GOGC),
+  GOMEMLIMIT: String(go.GOMEMLIMIT),
+  GOMAXPROCS: String(go.GOMAXPROCS),
+  GODEBUG: "gctrace=1",
+});
+
+const sampleRow = z.array(z.number().nullable());
+
+/** The same in a control group with the scenario's limits: until the scenario ends, or the kernel ends the program. */
+async function runInContainer(
+  binary: string,
+  scenario: Scenario,
+  seed: number,
+  realTime: boolean,
+  signal: AbortSignal | undefined,
+): Promise<RealRun> {
+  const settings = scenario.container!;
+  const group = new ControlGroup(settings, `gomemsim-${process.pid}`);
+  try {
+    let header = streamHeader.parse({ columns: [], go_version: "", real_time: false });
+    const rows: (number | null)[][] = [];
+    const current: number[] = [];
+    const workingSet: number[] = [];
+    let ownBytes = 0;
+    let startMs = 0;
+    let endMs = 0;
+    let last = "";
+    const onLine = (line: string): void => {
+      if (line.startsWith("[")) {
+        const row = sampleRow.parse(JSON.parse(line));
+        ownBytes = row.pop() ?? 0;
+        group.raiseLimit(ownBytes);
+        if (rows.length === 0) startMs = performance.now();
+        else {
+          const bytes = group.currentBytes - ownBytes;
+          current.push(bytes);
+          workingSet.push(bytes - group.inactiveFileBytes);
+        }
+        rows.push(row);
+      } else if (header.columns.length === 0) header = streamHeader.parse(JSON.parse(line));
+      else last = line;
+    };
+    const output = await runProgram(
+      group.wrap(pinned(binary, scenario.machine.cpus)),
+      // CPU bandwidth is for ordinary threads only.
+      { mode: "run", seed, scenario, real_time: realTime && settings.cpu === undefined, stream: true },
+      environment(scenario),
+      { signal, mayBeKilled: true, onLine, onEnd: () => (endMs = performance.now()) },
+    );
+    const trace = parseGctrace(output.stderr);
+    if (output.killed && group.oomKills === 0)
+      throw new GoError("the oracle was killed, but not by the control group's OOM killer");
+    const result = output.killed
+      ? killedResult(header, rows, ownBytes)
+      : oracleResult.parse(JSON.parse(last));
+    const mean = (list: readonly number[]): number => list.reduce((sum, x) => sum + x, 0) / list.length;
+    const cpu = group.cpuStat;
+    const figures = {
+      ...figuresOf(result),
+      ...(output.killed ? { first_oom_kill_seconds: (endMs - startMs) / 1e3, gc_count: trace.length } : {}),
+      memory_current_mean_bytes: mean(current),
+      memory_current_peak_bytes: group.peakBytes - ownBytes,
+      memory_working_set_mean_bytes: mean(workingSet),
+      ...(cpu === undefined
+        ? {}
+        : {
+            cpu_nr_periods: cpu.nrPeriods,
+            cpu_nr_throttled: cpu.nrThrottled,
+            cpu_throttled_seconds: cpu.throttledNs / 1e9,
+          }),
+    };
+    return { result, trace, figures };
+  } finally {
+    group.remove();
+  }
 }

@@ -8,8 +8,10 @@
  * Simplified: reads of untouched memory (the shared zero page) do not exist, every touch is a write; page-table pages and
  * the kernel's own memory are not counted, as in VmRSS; metadata regions are touched front to back, so their resident
  * part is ceil(touched / 4 KiB) pages. File-backed pages and the C side of the process are a constant baseline.
- * Where it stops being true: transparent huge pages (one touch, 512 frames), MADV_FREE, swap, memory cgroup reclaim.
+ * In a container every page that becomes resident is charged to its control group (cgroup.ts), with the page tables it needs.
+ * Where it stops being true: transparent huge pages (one touch, 512 frames), MADV_FREE, swap.
  */
+import { type MemoryCgroup, PAGES_PER_TABLE } from "./cgroup.ts";
 import {
   OS_PAGE_BYTES,
   type Os,
@@ -42,6 +44,12 @@ export interface MetaUse {
   readonly mappedBytes: number;
   readonly residentBytes: number;
 }
+
+/**
+ * Address space that Go 1.26 reserves at its start on amd64 beside arenas (mpagealloc_64bit.go, mgcscavenge.go): five levels of page
+ * summaries, 8 bytes each for 2^14, 2^17, ... 2^26 entries, and 8 bytes of scavenge index for each of 2^26 chunks.
+ */
+const PAGE_ALLOC_RESERVED_BYTES = 8 * (2 ** 14 + 2 ** 17 + 2 ** 20 + 2 ** 23 + 2 ** 26) + 8 * 2 ** 26;
 
 function popcount32(x: number): number {
   x -= (x >>> 1) & 0x55555555;
@@ -77,12 +85,21 @@ export class Memory implements Os {
   #metaPages = 0;
   readonly #meta = new Map<string, MetaRegion>();
   readonly #baseline: ProcessBaseline;
+  /** The container's memory controller; null outside of one. */
+  readonly #cgroup: MemoryCgroup | null;
+  /** By page table of the arenas (2 MiB of them): 1 once it exists. Empty outside of a container. */
+  #tables = new Uint8Array(0);
   /** Highest residentBytes() seen at a moment before memory was given back. */
   #peakBytes = 0;
 
-  constructor(baseline: ProcessBaseline) {
+  constructor(baseline: ProcessBaseline, cgroup: MemoryCgroup | null = null) {
     this.#baseline = baseline;
+    this.#cgroup = cgroup;
     this.faults = baseline.faults;
+    if (cgroup === null) return;
+    const pages = Math.ceil(baseline.otherBytes / OS_PAGE_BYTES);
+    cgroup.chargeTables(Math.floor(pages / PAGES_PER_TABLE));
+    cgroup.chargeAnon(pages);
   }
 
   sysReserve(nbytes: number): void {
@@ -129,10 +146,7 @@ export class Memory implements Os {
       resident[w] |= missing;
       faults += popcount32(missing);
     }
-    if (faults !== 0) {
-      this.#residentPages += faults;
-      this.faults += faults;
-    }
+    if (faults !== 0) this.#faulted(first, last, faults);
     return faults;
   }
 
@@ -184,6 +198,12 @@ export class Memory implements Os {
     const faults = Math.ceil(region.touchedBytes / OS_PAGE_BYTES) - before;
     this.#metaPages += faults;
     this.faults += faults;
+    if (this.#cgroup !== null && faults > 0) {
+      this.#cgroup.chargeAnon(faults);
+      // A region's first table is among those of the process's start.
+      const tables = (pages: number): number => Math.floor(pages / PAGES_PER_TABLE);
+      this.#cgroup.chargeTables(tables(before + faults) - tables(before));
+    }
     return faults;
   }
 
@@ -193,6 +213,17 @@ export class Memory implements Os {
       this.#baseline.fileBytes +
       this.#baseline.otherBytes
     );
+  }
+
+  /**
+   * Address space of the process, like VmSize: what is reserved for the page allocator and arenas, mapped for metadata, and the
+   * binary. Some 100 MiB short of a real one (thread stacks' guard areas, the profiler, what the linker lays out).
+   */
+  virtualBytes(): number {
+    let bytes =
+      PAGE_ALLOC_RESERVED_BYTES + this.reservedBytes + this.#baseline.fileBytes + this.#baseline.otherBytes;
+    for (const region of this.#meta.values()) bytes += region.mappedBytes;
+    return bytes;
   }
 
   /** The highest resident set so far, like VmHWM. Exact: the set shrinks only in #drop, which notes it first. */
@@ -237,6 +268,29 @@ export class Memory implements Os {
       throw new Error(`os: ${this.faults} faults cannot have made ${pages + metaPages} pages resident`);
   }
 
+  /** Pages `first` to `last` are resident now, `faults` of them since this moment. */
+  #faulted(first: number, last: number, faults: number): void {
+    this.#residentPages += faults;
+    this.faults += faults;
+    const cgroup = this.#cgroup;
+    if (cgroup === null) return;
+    const firstTable = Math.floor(first / PAGES_PER_TABLE);
+    const lastTable = Math.floor(last / PAGES_PER_TABLE);
+    if (lastTable >= this.#tables.length) {
+      const grown = new Uint8Array(Math.max(64, 2 * (lastTable + 1)));
+      grown.set(this.#tables);
+      this.#tables = grown;
+    }
+    let tables = 0;
+    for (let table = firstTable; table <= lastTable; table++) {
+      if (this.#tables[table] === 1) continue;
+      this.#tables[table] = 1;
+      tables++;
+    }
+    if (tables > 0) cgroup.chargeTables(tables);
+    cgroup.chargeAnon(faults);
+  }
+
   #pageRange(call: string, startByte: number, nbytes: number): [first: number, end: number] {
     if (startByte < 0 || startByte % OS_PAGE_BYTES !== 0 || nbytes < 0 || nbytes % OS_PAGE_BYTES !== 0)
       throw new Error(`${call}: bytes ${startByte} + ${nbytes} are not whole OS pages`);
@@ -271,6 +325,7 @@ export class Memory implements Os {
       page = wordEnd;
     }
     this.#residentPages -= dropped;
+    this.#cgroup?.unchargeAnon(dropped);
     return dropped * OS_PAGE_BYTES;
   }
 

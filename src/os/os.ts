@@ -54,3 +54,13 @@ export interface Os {
   /** Minor page faults since the process started. */
   readonly faults: number;
 }
+
+/** What a container does to the threads of its process, as the scheduler asks after a piece of work. */
+export interface ThreadDelays {
+  /** Time the running thread must sleep in the kernel before it goes on (memory.high), since the last call. Its P waits with it. */
+  takeStallNs(): number;
+  /** CPU time the running thread has spent on reclaim since the last call. */
+  takeCpuNs(): number;
+  /** The OOM killer has ended the process: nothing of it runs any more. */
+  readonly killed: boolean;
+}

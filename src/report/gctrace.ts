@@ -40,9 +40,10 @@ export function fmtNSAsMS(ns: number): string {
 
 const mebibytes = (bytes: number): number => Math.floor(bytes / 2 ** 20);
 
-/** One cycle's line, without the line feed. `stwProcs` is min(GOMAXPROCS, CPUs). */
-export function gctraceLine(cycle: CycleRecord, stwProcs: number): string {
-  const start = itoaDiv(Math.floor(Math.round(cycle.start_seconds * 1e9) / 1e6), 3);
+/** One cycle's line, without the line feed. `stwProcs` is min(GOMAXPROCS, CPUs); times count from the process's start. */
+export function gctraceLine(cycle: CycleRecord, stwProcs: number, processStartSeconds = 0): string {
+  const sinceStart = cycle.start_seconds - processStartSeconds;
+  const start = itoaDiv(Math.floor(Math.round(sinceStart * 1e9) / 1e6), 3);
   const utilization = Math.trunc(cycle.gc_cpu_percent);
   const clock = [cycle.stw1_ns, cycle.concurrent_ns, cycle.stw2_ns].map(fmtNSAsMS).join("+");
   const assist = fmtNSAsMS(cycle.assist_cpu_ns);

@@ -60,7 +60,9 @@ const cpuShare = (run: FinishedRun, seconds: number | undefined): number | undef
   const { scenario } = run.summary;
   // GOMAXPROCS threads cannot burn more than the machine's CPUs.
   const cpus = Math.min(scenario.go.GOMAXPROCS, scenario.machine.cpus);
-  return seconds === undefined ? undefined : seconds / ((cpus * scenario.duration) / 1e9);
+  // A run that an OOM kill ends is shorter than planned.
+  const ran = run.summary.figures["ran_seconds"] ?? scenario.duration / 1e9;
+  return seconds === undefined ? undefined : seconds / (cpus * ran);
 };
 
 /** The groups of the table, in its order. A row that no run has a value for is left out, a group without rows too. */
@@ -76,6 +78,7 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
       },
       figure("GC CPU time", "seconds", "gc_cpu_seconds"),
       figure("  of it assists", "seconds", "assist_cpu_seconds"),
+      figure("GC CPU limiter on", "seconds", "gc_limiter_enabled_seconds"),
       { label: "pause p50", unit: "ns", value: (run) => run.digest.pauses.p50_ns },
       { label: "pause p99", unit: "ns", value: (run) => run.digest.pauses.p99_ns },
       { label: "pause max", unit: "ns", value: (run) => run.digest.pauses.max_ns },
@@ -115,8 +118,37 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
     rows: [
       figure("RSS, peak", "bytes", "rss_peak_bytes"),
       figure("Sys, peak", "bytes", "sys_peak_bytes"),
+      figure("Sys - HeapReleased, peak", "bytes", "mapped_ready_peak_bytes"),
       figure("StackInuse, mean", "bytes", "stack_inuse_mean_bytes"),
       figure("page faults", "count", "page_faults"),
+    ],
+  },
+  {
+    name: "Container",
+    rows: [
+      figure("memory.current, mean", "bytes", "memory_current_mean_bytes"),
+      figure("memory.current, peak", "bytes", "memory_current_peak_bytes"),
+      figure("working set, mean", "bytes", "memory_working_set_mean_bytes"),
+      figure("working set, peak", "bytes", "memory_working_set_peak_bytes"),
+      figure("memory.events high", "count", "memory_events_high"),
+      figure("memory.events max", "count", "memory_events_max"),
+      figure("slept for memory.high", "seconds", "memory_high_throttled_seconds"),
+      figure("OOM kills", "count", "oom_kills"),
+      figure("first OOM kill at", "seconds", "first_oom_kill_seconds"),
+      figure("restarts", "count", "restarts"),
+      {
+        label: "periods throttled",
+        unit: "fraction",
+        value: ({ summary: { figures } }) => figures["cpu_nr_throttled"] / figures["cpu_nr_periods"],
+      },
+      figure("throttled, over CPUs", "seconds", "cpu_throttled_seconds"),
+      {
+        label: "page cache hits",
+        unit: "fraction",
+        value: ({ summary: { figures } }) =>
+          figures["page_cache_hit_pages"] /
+          (figures["page_cache_hit_pages"] + figures["page_cache_missed_pages"]),
+      },
     ],
   },
 ];
@@ -329,6 +361,9 @@ export function terminalSummary(
       `${humanNs(scenario.duration)} of virtual time`,
       `Go ${scenario.go.version}`,
       `GOGC=${scenario.go.GOGC}`,
+      ...(scenario.go.GOMEMLIMIT === "off"
+        ? []
+        : [`GOMEMLIMIT=${humanValue(scenario.go.GOMEMLIMIT, "bytes")}`]),
       `GOMAXPROCS=${scenario.go.GOMAXPROCS}`,
       `${scenario.machine.cpus} ${scenario.machine.cpus === 1 ? "CPU" : "CPUs"}`,
     ],

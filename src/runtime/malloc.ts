@@ -394,8 +394,11 @@ export function allocTinyRun(
   return made;
 }
 
-/** mallocgcLarge: an object with a span of its own. The caller tests the GC trigger afterwards. */
-export function allocLarge(h: Heap, p: number, kind: number, death: number): void {
+/**
+ * mallocgcLarge: an object with a span of its own. The caller tests the GC trigger afterwards. The program writes the object at
+ * once, unless told that it is not `written`.
+ */
+export function allocLarge(h: Heap, p: number, kind: number, death: number, written: boolean): void {
   const kinds = h.kinds;
   const spans = h.spans;
   const s = allocLargeSpan(h, p, kinds.largePages[kind], kinds.spc[kind]);
@@ -409,7 +412,7 @@ export function allocLarge(h: Heap, p: number, kind: number, death: number): voi
   else spans.maxDeath[s] = dies;
   if (spans.needzero[s] !== 0) h.work.bytesZeroed += spans.elemsize[s];
   const start = spans.base[s] * h.pageSize;
-  h.touch(start, start + kinds.size[kind]);
+  if (written || spans.needzero[s] !== 0) h.touch(start, start + kinds.size[kind]);
   h.caches.scanAlloc[p] += kinds.scanAllocBytes[kind];
   kinds.allocated[kind]++;
   if (h.marking) {

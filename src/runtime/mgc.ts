@@ -10,14 +10,17 @@
  * nanosecond per nanosecond, the rate changes as workers come and go, and the end is predicted again at each change.
  *
  * Simplified: what is scanned when is a plan made at the mark's start (mgcwork.ts); the ragged barrier before mark
- * termination is passed once and takes as long as a stop of the same Ps; write barriers take no time. An object unreachable only
- * after the mark began survives it (snapshot at the beginning), which is exact for references held in the heap and
- * pessimistic for those held only on a stack not scanned yet.
+ * termination is passed once and takes as long as a stop of the same Ps; write barriers take no time; at the memory limit, where a
+ * cycle's whole sweep comes before the next one's start, one goroutine does what is left of it, and the background sweeper
+ * neither helps nor gets in its way. An object unreachable only after the mark began survives it (snapshot at the beginning),
+ * which is exact for references held in the heap and pessimistic for those held only on a stack not scanned yet.
  */
 import type { RuntimeCosts } from "./costs.ts";
+import { limiterEventIdleMarkWork, limiterEventMarkAssist } from "./mgclimit.ts";
 import {
   type GcController,
   gcControllerCommit,
+  noMemoryLimit,
   type PacingFollowers,
   type WorkerMode,
   workerDedicated,
@@ -55,6 +58,8 @@ const IDLE_CHECK_THRESHOLD = 100_000;
 const FORCE_GC_PERIOD_NS = 120e9;
 /** Stack bytes of a parked worker goroutine: their share of an idle process's /gc/scan/stack:bytes (Go 1.26, amd64). */
 const WORKER_PARKED_BYTES = 250;
+/** Up to so many spans are swept in no time on the way to a cycle; more take theirs before it starts. */
+const START_SWEEP_SPANS = 1000;
 /** bgsweep yields after this many spans. */
 const SWEEP_BATCH_SPANS = 10;
 
@@ -95,6 +100,8 @@ export interface GcOptions {
   readonly costs: RuntimeCosts;
   readonly globalsBytes: number;
   readonly tickNs: number;
+  /** When the process started. */
+  readonly startNs: number;
   /** Length of the next stop: 0 sweep termination, 1 mark termination; `preempting`: another P runs a goroutine. */
   readonly stwNs: (which: 0 | 1, preempting: boolean) => number;
   readonly onCycle: (cycle: CycleRecord) => void;
@@ -166,6 +173,10 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #markDoneHandle = -1;
   #periodicHandle = -1;
   #nextReason: GcReason = "heap";
+  /** Spans swept by the step that asks for a cycle. */
+  #sweptBefore = 0;
+  /** Why the goroutine with `startsGC` is on its way to a cycle; undefined if there is none. */
+  #startReason: GcReason | undefined;
   #waiters: G[] = [];
   /** Worker goroutines started. */
   #workerGs = 0;
@@ -180,6 +191,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   readonly #workerStartNs: Float64Array;
   /** Per P: its worker is on it, and the CPU time that worker has spent on the unit of work it scans. */
   readonly #working: Uint8Array;
+  readonly #assisting: Uint8Array;
   readonly #unitNs: Float64Array;
   /** No work is left, and the mark is about to end. */
   #ending = false;
@@ -187,6 +199,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #uncredited = 0;
   /** Per P: scan work its assist has set out to do. */
   readonly #assistWork: Float64Array;
+  /** Per P: how long its assist was to take. */
+  readonly #assistNs: Float64Array;
 
   // The cycle under way.
   #reason: GcReason = "heap";
@@ -202,7 +216,9 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#o = options;
     this.#workerStartNs = new Float64Array(options.sched.nprocs);
     this.#assistWork = new Float64Array(options.sched.nprocs);
+    this.#assistNs = new Float64Array(options.sched.nprocs);
     this.#working = new Uint8Array(options.sched.nprocs);
+    this.#assisting = new Uint8Array(options.sched.nprocs);
     this.#unitNs = new Float64Array(options.sched.nprocs);
     this.#bgsweep = new BgSweep(options.heap, () => this.takeSweepNs());
     this.#forcegc = new ForceGcHelper(() => this.want("periodic"));
@@ -228,15 +244,30 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#o.scavenger.pace(memoryLimit, heapGoal, lastHeapGoal);
   }
 
-  /** Asks for a cycle from inside a goroutine's step. */
-  want(reason: GcReason): void {
+  /** Asks for a cycle from inside a goroutine's step, which has swept `spansSwept` spans on the way to it. */
+  want(reason: GcReason, spansSwept = 0): void {
     this.#nextReason = reason;
+    // Without a limit what is left to sweep at the trigger is little, and its time is neglected.
+    this.#sweptBefore = this.#o.pacer.memoryLimit === noMemoryLimit ? 0 : spansSwept;
     this.#o.sched.gcWanted = true;
   }
 
   /** Makes `g` runnable when the cycle under way, or the next one, has ended. */
   waitForCycle(g: G): void {
     this.#waiters.push(g);
+  }
+
+  /** GOGC or the memory limit has changed: the pacing is computed anew, in the middle of a cycle too. */
+  recommit(): void {
+    const { pacer, heap, sched } = this.#o;
+    gcControllerCommit(pacer, heap.isSweepDone(), this.marking, this);
+    // sysmon looks at GOGC whenever two minutes have passed; here the timer stands still while it is off.
+    if (pacer.gcPercent >= 0 && this.#periodicHandle < 0 && !this.running)
+      this.#periodicHandle = sched.fire(
+        sched.nowNs + FORCE_GC_PERIOD_NS,
+        PRIORITY_WORLD,
+        this.#periodicCallback,
+      );
   }
 
   /** A cycle holds worldsema: from the ragged barrier to the end of mark termination. The first stop lets nobody run anyhow. */
@@ -250,14 +281,33 @@ export class Gc implements MarkScheduling, PacingFollowers {
   }
 
   triggered(g: G, p: number, nowNs: number): boolean {
-    const reason = this.#nextReason;
+    let reason = this.#nextReason;
+    let swept = this.#sweptBefore;
     this.#nextReason = "heap";
+    this.#sweptBefore = 0;
+    if (this.#startReason !== undefined) {
+      if (!g.startsGC) {
+        // Somebody else is still sweeping for a cycle, which will be this one's too.
+        if (reason !== "heap") this.#startReason = reason;
+        return false;
+      }
+      reason = this.#startReason;
+      this.#startReason = undefined;
+      g.startsGC = false;
+    }
     if (this.running) return false;
     if (reason === "heap" && !this.heapAtTrigger()) return false;
     const { heap, sched, pacer } = this.#o;
-    // Pick up what is left to sweep; proportional sweeping has normally left nothing.
-    while (heap.sweepone(p) >= 0);
+    const limited = pacer.memoryLimit !== noMemoryLimit;
+    // Pick up what is left to sweep. Proportional sweeping has normally left nothing; but at the memory limit the next cycle is
+    // due as soon as one has ended, and the first allocation sweeps the whole heap for it.
+    while ((swept < START_SWEEP_SPANS || !limited) && heap.sweepone(p) >= 0) swept++;
     g.pendingNs += this.takeSweepNs();
+    if (limited && swept >= START_SWEEP_SPANS) {
+      this.#startReason = reason;
+      g.startsGC = true;
+      return false;
+    }
     if (reason === "heap" && !this.heapAtTrigger()) return false;
 
     this.running = true;
@@ -268,6 +318,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#stw1Ns = this.#o.stwNs(0, sched.othersRun(p)) + sched.arrivalNs();
     heap.trace?.cycleBegins(this.numGC + 1, reason, this.#heap0, pacer.trigger());
     sched.stopTheWorld(this.#stw1Ns, p, (now) => this.#startMark(now));
+    sched.limiter.startGCTransition(true, nowNs);
     return true;
   }
 
@@ -282,6 +333,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   #startMark(nowNs: number): void {
     const { heap, pacer, stacks, goroutines, costs, sched } = this.#o;
+    this.#stw1Ns += sched.stopThrottledNs;
     this.#o.clearPools(nowNs);
     sched.resetAssistBytes();
     this.#triggerBytes = this.#reason === "heap" ? pacer.trigger() : pacer.heapLive;
@@ -313,6 +365,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     pacer.blackenEnabled = true;
     pacer.revise();
     heap.trace?.markBegins(this.numGC + 1, pacer.heapGoal());
+    sched.limiter.finishGCTransition(nowNs);
   }
 
   /** Brings the mark's progress, and the pacer's view of it, up to `nowNs`. */
@@ -388,8 +441,31 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#markDoneHandle = sched.fire(end, PRIORITY_WORLD, this.#markDoneCallback);
   }
 
+  /** gcCPULimiter.update: assists under way notice at once that the limiter has turned on. */
+  #updateLimiter(nowNs: number): void {
+    const { sched } = this.#o;
+    if (sched.limiter.limiting) {
+      sched.limiter.update(nowNs);
+      return;
+    }
+    sched.limiter.update(nowNs);
+    if (sched.limiter.limiting) sched.endAssists();
+  }
+
+  workerHeld(p: number, held: boolean, nowNs: number): void {
+    this.advance(nowNs);
+    const by = held ? -1 : 1;
+    if (this.#assisting[p] === 1) this.#assists += by;
+    else {
+      this.#workers += by;
+      this.#working[p] = held ? 0 : 1;
+    }
+    if (this.marking) this.#predict(nowNs);
+  }
+
   workerDue(p: number, nowNs: number): number {
     const pacer = this.#o.pacer;
+    if (this.#o.sched.limiter.needUpdate(nowNs)) this.#updateLimiter(nowNs);
     if (!pacer.needGCWorker() || this.#doneNs >= this.#work.totalNs) return P_IDLE;
     const mode = pacer.assignGCWorker(p, nowNs);
     return mode === workerDedicated ? P_DEDICATED : mode === workerFractional ? P_FRACTIONAL : P_IDLE;
@@ -399,8 +475,9 @@ export class Gc implements MarkScheduling, PacingFollowers {
     return this.#doneNs < this.#work.totalNs && this.#o.pacer.addIdleMarkWorker();
   }
 
-  workerStarted(p: number, _mode: number, nowNs: number): void {
+  workerStarted(p: number, mode: number, nowNs: number): void {
     this.advance(nowNs);
+    if (mode === P_IDLE_WORKER) this.#o.sched.limiter.startEvent(p, limiterEventIdleMarkWork, nowNs);
     this.#workers++;
     this.#working[p] = 1;
     this.#workerStartNs[p] = nowNs;
@@ -409,6 +486,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   workerStopped(p: number, mode: number, nowNs: number): void {
     this.advance(nowNs);
+    if (mode === P_IDLE_WORKER) this.#o.sched.limiter.stopEvent(p, limiterEventIdleMarkWork, nowNs);
     this.#workers--;
     this.#working[p] = 0;
     this.#o.pacer.markWorkerStop(p, workerMode(mode), Math.round(nowNs - this.#workerStartNs[p]));
@@ -425,6 +503,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
   }
 
   assist(g: G, p: number, nowNs: number): number {
+    // Whoever is in debt stays so, and pays when the limiter is off again.
+    if (this.#o.sched.limiter.limiting) return 0;
     this.advance(nowNs);
     const pacer = this.#o.pacer;
     let debtBytes = -g.gcAssistBytes;
@@ -453,9 +533,12 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#work.take(this.#doneNs, scanWork);
     this.#assistWork[p] = this.#work.takenWork;
     this.#assists++;
+    this.#assisting[p] = 1;
     this.#workerStartNs[p] = nowNs;
+    this.#o.sched.limiter.startEvent(p, limiterEventMarkAssist, nowNs);
     this.#predict(nowNs);
-    return Math.max(1, Math.min(this.#work.takenNs, left)) / this.#speed();
+    this.#assistNs[p] = Math.max(1, Math.min(this.#work.takenNs, left)) / this.#speed();
+    return this.#assistNs[p];
   }
 
   flushAssistCredit(g: G): void {
@@ -468,10 +551,15 @@ export class Gc implements MarkScheduling, PacingFollowers {
   assistDone(g: G, p: number, nowNs: number): void {
     this.advance(nowNs);
     this.#assists--;
+    this.#assisting[p] = 0;
     const pacer = this.#o.pacer;
+    const { limiter } = this.#o.sched;
     const ns = nowNs - this.#workerStartNs[p];
-    pacer.addAssistTime(p, Math.round(ns));
-    g.gcAssistBytes += 1 + Math.trunc(pacer.assistBytesPerWork * this.#assistWork[p]);
+    // The limiter has ended it before its time.
+    const done = limiter.limiting ? Math.min(1, ns / this.#assistNs[p]) : 1;
+    g.gcAssistBytes += 1 + Math.trunc(pacer.assistBytesPerWork * this.#assistWork[p] * done);
+    limiter.stopEvent(p, limiterEventMarkAssist, nowNs);
+    if (pacer.addAssistTime(p, Math.round(ns))) this.#updateLimiter(nowNs);
     if (this.marking) this.#predict(nowNs);
     else g.gcAssistBytes = 0;
   }
@@ -497,6 +585,12 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   #stopForTermination(nowNs: number, p: number): void {
     const { heap, sched, pacer, stacks } = this.#o;
+    const heldUntilNs = sched.heldUntilNs(p);
+    if (heldUntilNs >= 0) {
+      // Out of CPU quota: it ends the mark when it runs again.
+      sched.call(heldUntilNs, PRIORITY_WORLD, (now) => this.#stopForTermination(now, p));
+      return;
+    }
     this.#report(this.#work.heapWork + this.#stackWork + this.#o.globalsBytes);
     this.#markEndNs = nowNs;
     this.#stw2Ns = this.#o.stwNs(1, sched.othersRun(p)) + sched.arrivalNs();
@@ -505,10 +599,12 @@ export class Gc implements MarkScheduling, PacingFollowers {
     stacks.setGCPhase(false);
     heap.trace?.markEnds(this.numGC + 1);
     sched.stopTheWorld(this.#stw2Ns, p, (now) => this.#markTermination(now));
+    sched.limiter.startGCTransition(false, nowNs);
   }
 
   #markTermination(nowNs: number): void {
     const { heap, pacer, stacks, goroutines, sched } = this.#o;
+    this.#stw2Ns += sched.stopThrottledNs;
     const heap1 = pacer.heapLive;
     pacer.endCycle(this.#markEndNs, sched.nprocs);
     goroutines.gcComputeStartingStackSize();
@@ -517,6 +613,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     gcControllerCommit(pacer, heap.isSweepDone(), false, this);
     this.#o.scavenger.nextGen();
     this.numGC++;
+    sched.limiter.numGC = this.numGC;
     const pauseNs = this.#stw1Ns + this.#stw2Ns;
     this.pauseTotalNs += pauseNs;
     this.assistNs += pacer.assistTime;
@@ -525,7 +622,9 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.idleNs += pacer.idleMarkTime;
     this.pauseCpuNs += pauseNs * sched.nprocs;
     this.gcCpuFraction =
-      (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) / (nowNs * sched.nprocs);
+      (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) /
+      ((nowNs - this.#o.startNs) * sched.nprocs);
+    sched.limiter.finishGCTransition(nowNs);
     stacks.freeStackSpans();
     for (let p = 0; p < sched.nprocs; p++) {
       heap.prepareForSweep(p);
@@ -612,5 +711,24 @@ export class ExplicitGc extends G {
       default:
         throw new Error("unreachable stage of runtime.GC");
     }
+  }
+}
+
+/** debug.FreeOSMemory: a collection with its sweep, then everything free goes back to the OS. */
+export class FreeOSMemory extends ExplicitGc {
+  readonly #scavenger: Scavenger;
+
+  constructor(gc: Gc, heap: Heap, scavenger: Scavenger) {
+    super(gc, heap);
+    this.#scavenger = scavenger;
+  }
+
+  override get label(): string {
+    return "debug.FreeOSMemory";
+  }
+
+  override step(p: number): number {
+    const ns = super.step(p);
+    return this.after === AFTER_EXIT ? ns + this.#scavenger.scavengeAll() : ns;
   }
 }

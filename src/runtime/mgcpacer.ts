@@ -140,11 +140,6 @@ export class GcController {
   heapMinimum = defaultHeapMinimum;
   /** True while marking (gcBlackenEnabled). Set by the collector, read by `update`. */
   blackenEnabled = false;
-  /**
-   * True while the GC CPU limiter holds (mgclimit.go): no assists, no synchronous scavenging. Kept for the
-   * limiter to set and for those two to read; the pacer's own figures do not depend on it.
-   */
-  limiting = false;
 
   /** Heap growth (bytes) to leave to the mutator while a cycle runs. Written by `commit`. */
   runway = 0;

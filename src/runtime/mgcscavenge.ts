@@ -2,7 +2,7 @@
  * The scavenger: gives free pages of the heap back to the OS, so that the resident set follows a shrinking heap.
  *
  * Models mgcscavenge.go of Go 1.26, scavengeindex.ts apart, and the part of mheap.allocSpan that scavenges when the
- * heap grows. Every cycle sets a goal for the memory retained (spans of objects plus free pages not given back):
+ * heap grows or the memory limit is exceeded. Every cycle sets a goal for the memory retained (spans of objects plus free pages not given back):
  * what was in use at the last mark termination, scaled by the change of the heap goal, and a tenth more. While more is
  * retained, a goroutine gives back free pages from the highest address downwards, 64 KiB at a time, for a millisecond
  * or a little more, and then sleeps so long that it takes 1 % of the CPUs; a PI controller finds that ratio. It is
@@ -11,16 +11,17 @@
  *
  * Simplified: giving back costs the same for every OS page, whatever the number of calls; sysmon looks every
  * 10 ms, as it does once it has had nothing to do for a while, and never sleeps deeper; transparent huge pages are
- * 2 MiB and never in use (the heap does not ask for them), yet runs are not cut inside one, as in Go.
- * Where it stops being true: scavenging inside allocations under GOMEMLIMIT needs the CPU limiter, so only the
- * background part of the limit is here.
+ * 2 MiB and never in use (the heap does not ask for them), yet runs are not cut inside one, as in Go; scavenging inside
+ * an allocation happens at one instant and its CPU time is booked with it, so the limiter cannot turn on in between.
  */
 import { OS_PAGE_BYTES } from "../os/os.ts";
+import { type GcController, noMemoryLimit } from "./mgcpacer.ts";
 import type { Heap, HeapScavenger } from "./mheap.ts";
 import type { PageAlloc } from "./mpagealloc.ts";
 import { pageSize, pallocChunkPages } from "./mpallocbits.ts";
 import { PiController } from "./picontroller.ts";
 import { AFTER_PARK, AFTER_RUN, G, PRIORITY_TIMER, type Scheduler } from "./proc.ts";
+import type { VersionRules } from "./version.ts";
 
 /** scavengePercent: the share of all CPUs the background scavenger aims at. */
 const scavengePercent = 1;
@@ -91,14 +92,22 @@ export type Release = (base: number, npages: number) => void;
 
 /**
  * pageAlloc.scavenge: gives back at least `nbytes` from the highest address downwards, going on where the last call
- * of its kind (forced or not) stopped. Returns the bytes given back: fewer only if there is no more for now.
+ * of its kind (forced or not) stopped. Returns the bytes given back: fewer only if there is no more for now, or after one
+ * run of pages if `once` (Go asks its shouldStop after each).
  */
-export function scavenge(pages: PageAlloc, nbytes: number, force: boolean, release: Release): number {
+export function scavenge(
+  pages: PageAlloc,
+  nbytes: number,
+  force: boolean,
+  release: Release,
+  once = false,
+): number {
   let released = 0;
   while (released < nbytes) {
     const ci = pages.scav.find(force);
     if (ci < 0) break;
     released += scavengeOne(pages, ci, pages.scav.foundPage, nbytes - released, release);
+    if (once) break;
   }
   return released;
 }
@@ -149,6 +158,8 @@ export class BackgroundScavenger extends G {
   released = 0;
   /** Ratio of time worked to time slept. */
   sleepRatio = startingScavSleepRatio;
+  /** printControllerReset: the controller has given up; whoever tells of it clears this. */
+  controllerReset = false;
 
   readonly #sched: Scheduler;
   readonly #work: ScavengerWork;
@@ -253,15 +264,34 @@ export class BackgroundScavenger extends G {
     if (!this.#controller.ok) {
       this.sleepRatio = startingScavSleepRatio;
       this.#cooldownNs = controllerCooldownNs;
+      this.controllerReset = true;
     }
   }
+}
+
+/** What a line of GODEBUG=scavtrace=1 tells. */
+export interface ScavTraceRecord {
+  readonly format: VersionRules["scavtraceFormat"];
+  /** Given back since the last line: in the background (forced: by FreeOSMemory), and by allocations. */
+  readonly background_bytes: number;
+  readonly eager_bytes: number;
+  readonly heap_released_bytes: number;
+  readonly heap_inuse_bytes: number;
+  readonly heap_retained_bytes: number;
+  readonly forced: boolean;
+  /** The controller of the sleep ratio has given up once since the last line. */
+  readonly controller_reset: boolean;
 }
 
 export interface ScavengerOptions {
   readonly sched: Scheduler;
   readonly heap: Heap;
+  /** Where the memory limit is. */
+  readonly pacer: Pick<GcController, "memoryLimit">;
   /** CPU nanoseconds of giving back one OS page. */
   readonly nsPerPage: number;
+  /** Told at the end of every sweep and of every FreeOSMemory. */
+  readonly onTrace?: (trace: ScavTraceRecord) => void;
 }
 
 /** The scavenger of one process: its goals, its goroutine, and the scavenging a growing heap does itself. */
@@ -269,38 +299,57 @@ export class Scavenger implements HeapScavenger {
   /** Retained bytes to get down to, on account of GOGC and of the memory limit; Infinity: nothing to do. */
   gcPercentGoal = Infinity;
   memoryLimitGoal = Infinity;
-  /** Bytes given back by allocations that made the heap grow. */
+  /** Bytes given back by allocations that made the heap grow or that the memory limit had no room for. */
   releasedEager = 0;
+  /** Bytes given back by FreeOSMemory. */
+  releasedForced = 0;
+  /** CPU nanoseconds that took, and those of the background scavenger. */
+  assistNs = 0;
+  backgroundNs = 0;
   readonly background: BackgroundScavenger;
 
   readonly #heap: Heap;
   readonly #sched: Scheduler;
+  readonly #pacer: Pick<GcController, "memoryLimit">;
+  readonly #nsPerPage: number;
+  readonly #onTrace: ((trace: ScavTraceRecord) => void) | undefined;
+  /** Given back up to the last trace line. */
+  #tracedBackground = 0;
+  #tracedEager = 0;
   readonly #release: Release;
   readonly #sysmonCallback: number;
   #sysmonDue = false;
   #sysmonWake = false;
 
   constructor(options: ScavengerOptions) {
-    const { heap, sched, nsPerPage } = options;
+    const { heap, sched, pacer, nsPerPage } = options;
     this.#heap = heap;
     this.#sched = sched;
+    this.#pacer = pacer;
+    this.#nsPerPage = nsPerPage;
+    this.#onTrace = options.onTrace;
     this.#release = (base, npages) => {
       heap.os?.sysUnused(base * pageSize, npages * pageSize);
       heap.noteScavenged(npages * pageSize);
     };
     this.background = new BackgroundScavenger(sched, {
-      scavenge: (nbytes) => this.#scavenge(nbytes, "background"),
-      costNs: (released) => (released / OS_PAGE_BYTES) * nsPerPage,
+      scavenge: (nbytes) => this.#scavenge(nbytes, false, "background"),
+      costNs: (released) => {
+        const ns = (released / OS_PAGE_BYTES) * nsPerPage;
+        this.backgroundNs += ns;
+        return ns;
+      },
       shouldStop: () => heap.retained <= this.gcPercentGoal && heap.mappedReady <= this.memoryLimitGoal,
     });
     this.#sysmonCallback = sched.register(() => this.#sysmon());
     heap.scavenger = this;
   }
 
-  #scavenge(nbytes: number, reason: string): number {
+  /** `scavenge`, for `reason`. */
+  #scavenge(nbytes: number, force: boolean, reason: string, once = false): number {
     const { pages, trace, retained } = this.#heap;
     if (trace !== undefined) trace.releaseReason = `scavenge: ${reason}`;
-    const released = scavenge(pages, nbytes, false, this.#release);
+    const released = scavenge(pages, nbytes, force, this.#release, once);
     if (released > 0)
       trace?.instant("scavenge", "scavenge", {
         reason,
@@ -329,18 +378,60 @@ export class Scavenger implements HeapScavenger {
     if (heap.retained - goal >= OS_PAGE_BYTES) this.gcPercentGoal = goal;
   }
 
-  /** mheap.allocSpan: when the heap has just grown above the goal, others' free pages go for the new ones. */
-  spanAllocated(_scavBytes: number, growthBytes: number): void {
-    if (growthBytes === 0 || this.gcPercentGoal === Infinity) return;
-    const overage = this.#heap.retained + growthBytes - this.gcPercentGoal;
-    if (overage <= 0) return;
-    const released = this.#scavenge(Math.min(growthBytes, overage), "heap growth");
+  /**
+   * mheap.allocSpan: others' free pages go for the new ones. Under the memory limit as many bytes as the span's scavenged pages
+   * will exceed it by, dense chunks included; when the heap has just grown above the goal of GOGC, the growth. One
+   * pass serves both, so the larger of the two counts.
+   */
+  spanAllocated(scavBytes: number, growthBytes: number): void {
+    let bytesToScavenge = 0;
+    let force = false;
+    const limit = this.#pacer.memoryLimit;
+    const { limiter } = this.#sched;
+    if (limit !== noMemoryLimit && !limiter.limiting) {
+      const excess = scavBytes + this.#heap.mappedReady - limit;
+      if (excess > 0) {
+        bytesToScavenge = excess;
+        force = true;
+      }
+    }
+    if (growthBytes > 0 && this.gcPercentGoal !== Infinity) {
+      const overage = this.#heap.retained + growthBytes - this.gcPercentGoal;
+      bytesToScavenge = Math.max(bytesToScavenge, Math.min(growthBytes, overage));
+    }
+    if (bytesToScavenge <= 0) return;
+    const released = this.#scavenge(
+      bytesToScavenge,
+      force,
+      force ? "memory limit" : "heap growth",
+      limiter.limiting,
+    );
     this.releasedEager += released;
     this.#heap.work.pagesScavenged += released / OS_PAGE_BYTES;
+    const ns = (released / OS_PAGE_BYTES) * this.#nsPerPage;
+    this.assistNs += ns;
+    limiter.addAssistTime(ns);
+  }
+
+  /** mheap.scavengeAll: every free page, dense chunks included. Returns the CPU nanoseconds that takes. */
+  scavengeAll(): number {
+    const released = this.#scavenge(Infinity, true, "FreeOSMemory");
+    this.releasedForced += released;
+    this.#trace(released, 0, true);
+    return (released / OS_PAGE_BYTES) * this.#nsPerPage;
+  }
+
+  /** Bytes given back since the start, by whomever. */
+  get released(): number {
+    return this.background.released + this.releasedEager + this.releasedForced;
   }
 
   /** scavengerState.ready: sysmon shall wake the background scavenger. */
   sweepDone(): void {
+    const { released } = this.background;
+    this.#trace(released - this.#tracedBackground, this.releasedEager - this.#tracedEager, false);
+    this.#tracedBackground = released;
+    this.#tracedEager = this.releasedEager;
     this.#sysmonWake = true;
     this.#callSysmon();
   }
@@ -352,6 +443,24 @@ export class Scavenger implements HeapScavenger {
   /** Moves the index to its next generation: mark termination. */
   nextGen(): void {
     this.#heap.pages.scav.nextGen();
+  }
+
+  /** printScavTrace. */
+  #trace(background: number, eager: number, forced: boolean): void {
+    if (this.#onTrace === undefined) return;
+    const { stats, retained, rules } = this.#heap;
+    this.#onTrace({
+      format: rules.scavtraceFormat,
+      background_bytes: background,
+      eager_bytes: eager,
+      heap_released_bytes: stats.heapReleased,
+      heap_inuse_bytes: stats.heapInUse,
+      heap_retained_bytes: retained,
+      forced,
+      controller_reset: this.background.controllerReset,
+    });
+    // A forced line says nothing of it.
+    if (!forced) this.background.controllerReset = false;
   }
 
   #callSysmon(): void {

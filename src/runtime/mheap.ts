@@ -276,8 +276,8 @@ export class Heap {
   }
 
   /** One large object. Test the GC trigger afterwards. */
-  allocLarge(p: number, kind: number, death: number): void {
-    allocLarge(this, p, kind, death);
+  allocLarge(p: number, kind: number, death: number, written = true): void {
+    allocLarge(this, p, kind, death, written);
   }
 
   /** The object in a slot now belongs to `owner` and dies with it. */

@@ -16,9 +16,16 @@
  *
  * Simplified: goroutines readied by others do not enter the waker's local queue; Ms exist only as wake-ups on their way;
  * when GOMAXPROCS exceeds the CPUs, slices stretch by running Ps / CPUs at their start.
+ *
+ * In a container the kernel holds threads up. A thread that sleeps in a page fault (memory.high) keeps its P, and a stop of the
+ * world waits for it. So it does for a P whose CPU is out of quota: all it does is put off until the next period. P p runs on CPU p
+ * modulo the CPUs. What the runtime's threads without a P do (sysmon, epoll) is not held up.
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
  */
+import type { CfsBandwidth } from "../os/cfs.ts";
+import type { ThreadDelays } from "../os/os.ts";
 import { EventQueue } from "../sim/eventqueue.ts";
+import { GcCPULimiter, limiterEventIdle } from "./mgclimit.ts";
 import type { Occupation, Trace } from "./trace.ts";
 
 /** What a goroutine does once the CPU time of its last step is spent. */
@@ -39,6 +46,10 @@ const P_STOPPED = 6;
 const P_WAKING = 7;
 /** Its mark worker has found no more work and ends the mark (gcMarkDone). */
 const P_MARK_DONE = 8;
+/** Its thread sleeps in the kernel, within a page fault. */
+const P_STALLED = 9;
+/** Its thread has nothing to do but cannot look for more before its CPU has quota again. */
+const P_THROTTLED = 10;
 
 const OCCUPATIONS: Readonly<Record<number, Occupation>> = {
   [P_DEDICATED]: "dedicated",
@@ -58,6 +69,7 @@ const EV_FIND_WORK = 5;
 const EV_POLLED = 6;
 const EV_IO = 7;
 const EV_CALL_ONCE = 8;
+const EV_UNTHROTTLE = 9;
 
 /** An idle thread waits for timers in epoll, whose time-outs are whole milliseconds. */
 const EPOLL_GRAIN_NS = 1e6;
@@ -87,6 +99,10 @@ export abstract class G {
   sleepNs = -1;
   /** The sleep ends by I/O, which wakes a thread at its own moment, rather than by a timer. */
   ioWait = false;
+  /** It is in gcStart and sweeps what the last cycle left, before it can start the next. */
+  startsGC = false;
+  /** Time its thread must sleep in the kernel before it goes on. */
+  stallNs = 0;
   /** Set by a step that stops the world for so long right after it; -1 for none. `worldStopped` is then called at the end. */
   stopNs = -1;
   /** The P whose timer heap holds its sleep: the one it parked on. */
@@ -135,6 +151,8 @@ export interface MarkScheduling {
   addIdleWorker(): boolean;
   workerStarted(p: number, mode: number, nowNs: number): void;
   workerStopped(p: number, mode: number, nowNs: number): void;
+  /** The worker or assist on `p` stands still from now on (its CPU is out of quota), or goes on. */
+  workerHeld(p: number, held: boolean, nowNs: number): void;
   /** When a fractional worker started now on `p` will find it has used its share; Infinity for the others. */
   workerExitNs(p: number, mode: number, nowNs: number): number;
   /** Time between two looks of an idle worker at whether other work waits (idleCheckThreshold). */
@@ -145,7 +163,10 @@ export interface MarkScheduling {
   flushAssistCredit(g: G): void;
   /** Its assist time is over. */
   assistDone(g: G, p: number, nowNs: number): void;
-  /** A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. */
+  /**
+   * A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. While it sets `startsGC`
+   * instead, it is to be asked again once the goroutine's pending CPU time is spent.
+   */
   triggered(g: G, p: number, nowNs: number): boolean;
 }
 
@@ -162,11 +183,18 @@ export interface SchedulerOptions {
   readonly wakerNs: number;
   /** What the first goroutine on a CPU that was asleep takes longer. */
   readonly coldNs: number;
+  /** When the process starts; 0 unless given. */
+  readonly startNs?: number;
+  /** The container's hold on threads, and its CPU quota, where there is one. */
+  readonly delays?: ThreadDelays | null;
+  readonly bandwidth?: CfsBandwidth | null;
 }
 
 export class Scheduler {
   nowNs = 0;
   readonly queue = new EventQueue();
+  /** It must know what every P does: idle here, marking and assisting by the collector's word. */
+  readonly limiter: GcCPULimiter;
   readonly nprocs: number;
   readonly cpus: number;
   readonly pState: Uint8Array;
@@ -178,6 +206,10 @@ export class Scheduler {
   gcWanted = false;
   /** Told what each P does, if anybody watches. */
   trace: Trace | undefined;
+  /** The process is no more: `run` does nothing. */
+  halted = false;
+  /** What throttling has added to the stop of the world under way, or to the last one. */
+  stopThrottledNs = 0;
 
   readonly #pG: (G | null)[];
   /** When a P's slice ends or its thread arrives; for a mark worker, when it began. */
@@ -219,9 +251,24 @@ export class Scheduler {
   readonly #switchNs: number;
   readonly #wakerNs: number;
   readonly #coldNs: number;
+  readonly #delays: ThreadDelays | null;
+  readonly #bandwidth: CfsBandwidth | null;
+  /** CPU time is accounted up to there; only with a quota. */
+  #accountedNs: number;
+  #startTheWorldEvent = -1;
+  /** Per CPU: how much of it the Ps on it use; per P: its worker or assist is held up. */
+  readonly #busy: Float64Array;
+  readonly #held: Uint8Array;
 
   constructor(options: SchedulerOptions) {
-    const { nprocs } = options;
+    const { nprocs, startNs = 0 } = options;
+    this.nowNs = startNs;
+    this.#idleSinceNs = startNs;
+    this.#accountedNs = startNs;
+    this.#delays = options.delays ?? null;
+    this.#bandwidth = options.bandwidth ?? null;
+    this.#busy = new Float64Array(this.#bandwidth?.untilNs.length ?? 0);
+    this.#held = new Uint8Array(nprocs);
     this.nprocs = nprocs;
     this.cpus = options.cpus;
     this.#wakeNs = options.wakeNs;
@@ -240,7 +287,8 @@ export class Scheduler {
     this.#local = Array.from({ length: nprocs }, () => []);
     this.#due = Array.from({ length: nprocs }, () => []);
     this.#pEvent = new Int32Array(nprocs).fill(-1);
-    for (let p = nprocs - 1; p >= 0; p--) this.#idle.push(p);
+    this.limiter = new GcCPULimiter(0, nprocs);
+    for (let p = nprocs - 1; p >= 0; p--) this.#pidleput(p);
   }
 
   attach(gc: MarkScheduling): void {
@@ -314,7 +362,7 @@ export class Scheduler {
       this.#wakep();
       return;
     }
-    const p = this.#idle.pop();
+    const p = this.#pidleget();
     if (p === undefined) return;
     this.#overheadNs[p] = this.#coldNs;
     this.#schedule(p);
@@ -335,8 +383,13 @@ export class Scheduler {
 
   /** Runs events up to and including `untilNs`. */
   run(untilNs: number): void {
+    if (this.halted) return;
     const queue = this.queue;
-    while (queue.peekTime() <= untilNs && queue.pop()) {
+    const bandwidth = this.#bandwidth;
+    const delays = this.#delays;
+    while (queue.peekTime() <= untilNs) {
+      if (bandwidth !== null && this.#throttle(bandwidth, queue.peekTime())) continue;
+      queue.pop();
       this.nowNs = queue.timeNs;
       const arg = queue.arg;
       switch (queue.kind) {
@@ -374,9 +427,79 @@ export class Scheduler {
         case EV_START_THE_WORLD:
           this.#startTheWorld();
           break;
+        case EV_UNTHROTTLE:
+          this.#unthrottle(arg);
+          break;
+      }
+      if (delays?.killed === true) {
+        this.halted = true;
+        return;
       }
     }
     this.nowNs = Math.max(this.nowNs, untilNs);
+  }
+
+  /** Accounts CPU time up to the next event; says whether a CPU ran out of quota before it, whose Ps are then put off. */
+  #throttle(bandwidth: CfsBandwidth, nextNs: number): boolean {
+    const busy = this.#busy;
+    busy.fill(0);
+    const share = this.#running > this.cpus ? this.cpus / this.#running : 1;
+    if (this.stoppedUntilNs >= 0) busy[Math.max(0, this.#stwOwner) % busy.length] = 1;
+    else
+      for (let p = 0; p < this.nprocs; p++) {
+        const state = this.pState[p];
+        if (state === P_IDLE || state === P_WAKING || state === P_STALLED || state === P_THROTTLED) continue;
+        busy[p % busy.length] = Math.min(1, busy[p % busy.length] + share);
+      }
+    const at = bandwidth.advance(this.#accountedNs, nextNs, busy);
+    this.#accountedNs = at < 0 ? nextNs : at;
+    if (at < 0) return false;
+    const cpu = bandwidth.throttledCpu;
+    const ns = bandwidth.untilNs[cpu] - at;
+    if (this.stoppedUntilNs >= 0) {
+      this.stoppedUntilNs += ns;
+      this.stopThrottledNs += ns;
+      this.#startTheWorldEvent = this.queue.postpone(this.#startTheWorldEvent, ns);
+      return true;
+    }
+    this.trace?.throttled(cpu, at, ns);
+    for (let p = cpu; p < this.nprocs; p += busy.length) this.#hold(p, at, ns);
+    return true;
+  }
+
+  /** P `p` stands still for `ns` from `atNs` on. */
+  #hold(p: number, atNs: number, ns: number): void {
+    const state = this.pState[p];
+    if (state === P_IDLE || state === P_WAKING || state === P_STALLED || state === P_THROTTLED) return;
+    const worker = state >= P_DEDICATED && state <= P_IDLE_WORKER;
+    if (this.#pEvent[p] >= 0) {
+      this.#pEvent[p] = this.queue.postpone(this.#pEvent[p], ns);
+      // Of a worker it says when it began.
+      if (!worker) this.#pEndNs[p] += ns;
+      this.trace?.held(p, ns);
+    }
+    if (worker || state === P_ASSIST) {
+      this.#held[p] = 1;
+      this.#gc!.workerHeld(p, true, atNs);
+    }
+    this.queue.push(atNs + ns, PRIORITY_WORLD, EV_UNTHROTTLE, p);
+  }
+
+  #unthrottle(p: number): void {
+    if (this.#held[p] === 1) {
+      this.#held[p] = 0;
+      this.#gc!.workerHeld(p, false, this.nowNs);
+    } else if (this.pState[p] === P_THROTTLED) {
+      this.pState[p] = P_RUNNING;
+      this.#schedule(p);
+    }
+  }
+
+  /** Until when P `p` stands still for lack of quota; -1 if it does not. */
+  heldUntilNs(p: number): number {
+    if (this.#bandwidth === null || p < 0) return -1;
+    const untilNs = this.#bandwidth.untilNs[p % this.#busy.length];
+    return untilNs > this.nowNs ? untilNs : -1;
   }
 
   /**
@@ -386,15 +509,19 @@ export class Scheduler {
   stopTheWorld(durationNs: number, ownerP: number, then: (nowNs: number) => void): void {
     const now = this.nowNs;
     this.stoppedUntilNs = now + durationNs;
+    this.stopThrottledNs = 0;
     this.#stwOwner = ownerP;
     this.#afterStart = then;
     this.trace?.worldStops(ownerP < 0 ? null : this.#pG[ownerP]);
     for (let p = 0; p < this.nprocs; p++) {
       const state = this.pState[p];
+      // Stopped already: the owner of the last stop starts the next before the others have gone on.
+      if (state === P_STOPPED) continue;
       if (state === P_RUNNING) {
         const g = this.#pG[p]!;
         // The owner's slice has not begun; that of the others ends later on the clock the more Ps share a CPU.
-        const left = this.#pEvent[p] >= 0 ? (this.#pEndNs[p] - now) / this.#pSlow[p] : 0;
+        const from = Math.max(now, this.heldUntilNs(p));
+        const left = this.#pEvent[p] >= 0 ? (this.#pEndNs[p] - from) / this.#pSlow[p] : 0;
         if (left > 0) {
           g.pendingNs += left;
           this.mutatorNs -= left;
@@ -414,15 +541,23 @@ export class Scheduler {
         }
       }
       if (state === P_WAKING) this.#cancelP(p);
+      if (state === P_STALLED) {
+        // The stop lasts until its sleep is over (arrivalNs).
+        this.#cancelP(p);
+        const g = this.#pG[p]!;
+        g.stallNs = 0;
+        this.#pG[p] = null;
+        this.#runq.push(g);
+      }
       this.#idleBeforeStop[p] = state === P_IDLE || state === P_WAKING ? 1 : 0;
       this.#ranBeforeStop[p] = 1 - this.#idleBeforeStop[p];
       this.pState[p] = P_STOPPED;
       this.trace?.onP(p, "stopped");
     }
-    this.#idle.length = 0;
+    while (this.#pidleget() !== undefined);
     this.#waking = 0;
     this.#running = 0;
-    this.queue.push(this.stoppedUntilNs, PRIORITY_WORLD, EV_START_THE_WORLD, 0);
+    this.#startTheWorldEvent = this.queue.push(this.stoppedUntilNs, PRIORITY_WORLD, EV_START_THE_WORLD, 0);
   }
 
   /** gcResetMarkState: every goroutine enters a cycle without credit or debt. */
@@ -432,19 +567,23 @@ export class Scheduler {
 
   /**
    * How long until the last of the threads on their way to a P arrives. Such a P is no idle one any more (m.nextp): whoever stops
-   * the world has to wait until the thread has taken it, and given it up.
+   * the world has to wait until the thread has taken it, and given it up. So it has to for a thread that the kernel holds up.
    */
   arrivalNs(): number {
     let ns = 0;
-    for (let p = 0; p < this.nprocs; p++)
-      if (this.pState[p] === P_WAKING) ns = Math.max(ns, this.#pEndNs[p] - this.nowNs);
+    for (let p = 0; p < this.nprocs; p++) {
+      const state = this.pState[p];
+      if (state === P_WAKING || state === P_STALLED) ns = Math.max(ns, this.#pEndNs[p] - this.nowNs);
+      else if (state !== P_IDLE) ns = Math.max(ns, this.heldUntilNs(p) - this.nowNs);
+    }
     return ns;
   }
 
   /** Does a P other than `p` run a goroutine, so that stopping it takes a signal to its thread? */
   othersRun(p: number): boolean {
     for (let q = 0; q < this.nprocs; q++) {
-      if (q !== p && (this.pState[q] === P_RUNNING || this.pState[q] === P_ASSIST)) return true;
+      const state = this.pState[q];
+      if (q !== p && (state === P_RUNNING || state === P_ASSIST || state === P_STALLED)) return true;
     }
     return false;
   }
@@ -457,7 +596,13 @@ export class Scheduler {
     let last = -1;
     for (let p = 0; p < this.nprocs; p++) {
       if (this.pState[p] < P_DEDICATED || this.pState[p] > P_IDLE_WORKER) continue;
-      if (last < 0) {
+      if (this.#held[p] === 1) {
+        // It learns that it is done when it runs again.
+        this.#stopWorker(p);
+        this.#running--;
+        this.pState[p] = P_THROTTLED;
+        this.trace?.onP(p, "idle");
+      } else if (last < 0) {
         last = p;
         this.#stopWorker(p);
         this.pState[p] = P_MARK_DONE;
@@ -465,13 +610,24 @@ export class Scheduler {
       } else this.#workerYields(p);
     }
     for (let p = 0; p < this.nprocs && last < 0; p++) {
-      if (this.pState[p] !== P_ASSIST) continue;
+      if (this.pState[p] !== P_ASSIST || this.#held[p] === 1) continue;
       last = p;
       this.#stopWorker(p);
       this.pState[p] = P_MARK_DONE;
       this.trace?.onP(p, "done");
     }
     return last;
+  }
+
+  /** gcDrainN backs out of assists when the CPU limiter turns on: those under way end now. */
+  endAssists(): void {
+    for (let p = 0; p < this.nprocs; p++) {
+      // One that is being stopped has no event any more.
+      if (this.pState[p] !== P_ASSIST || this.#pEvent[p] < 0) continue;
+      this.#cancelP(p);
+      this.#pEndNs[p] = this.nowNs;
+      this.#pEvent[p] = this.queue.push(this.nowNs, PRIORITY_P, EV_SLICE, p);
+    }
   }
 
   /** Was P `p` idle when the world was last stopped? */
@@ -496,6 +652,8 @@ export class Scheduler {
       if (g.pendingNs <= 0 && g.after !== AFTER_RUN) this.#sliceEnded(owner);
       else this.#slice(owner);
     }
+    // The owner may have stopped the world again at once, for a cycle due already: then the others have not started.
+    if (this.stoppedUntilNs >= 0) return;
     // The other Ps' threads were woken before the world counted as started, but take a moment to run.
     for (let p = 0; p < this.nprocs; p++) if (this.pState[p] === P_STOPPED) this.#wake(p);
   }
@@ -530,9 +688,21 @@ export class Scheduler {
     this.pState[p] = P_IDLE;
     this.#pG[p] = null;
     this.#overheadNs[p] = 0;
-    this.#idle.push(p);
+    this.#pidleput(p);
     this.#idleSinceNs = this.nowNs;
     this.trace?.onP(p, "idle");
+  }
+
+  #pidleput(p: number): void {
+    this.#idle.push(p);
+    this.limiter.startEvent(p, limiterEventIdle, this.nowNs);
+  }
+
+  /** The P that went idle last, for somebody who has work for it. */
+  #pidleget(): number | undefined {
+    const p = this.#idle.pop();
+    if (p !== undefined) this.limiter.stopEvent(p, limiterEventIdle, this.nowNs);
+    return p;
   }
 
   /** stealWork: timers and goroutines of other Ps, unless enough threads are searching already. */
@@ -597,6 +767,10 @@ export class Scheduler {
       this.trace?.stepBegins(g);
       g.pendingNs = g.step(p, this.nowNs);
       this.trace?.stepEnds(g);
+      if (this.#delays !== null) {
+        g.pendingNs += this.#delays.takeCpuNs();
+        g.stallNs += this.#delays.takeStallNs();
+      }
       if (this.gcWanted) {
         this.gcWanted = false;
         if (gc.triggered(g, p, this.nowNs)) return;
@@ -607,6 +781,14 @@ export class Scheduler {
         this.stopTheWorld(ns, p, (now) => g.worldStopped(now));
         return;
       }
+    }
+    if (g.stallNs > 0) {
+      this.pState[p] = P_STALLED;
+      this.trace?.onP(p, "stalled", g);
+      this.#running--;
+      this.#pEndNs[p] = this.nowNs + g.stallNs;
+      this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
+      return;
     }
     const slow = this.#running > this.cpus ? this.#running / this.cpus : 1;
     const ns = Math.min(g.pendingNs, FORCE_PREEMPT_NS);
@@ -621,12 +803,30 @@ export class Scheduler {
   #sliceEnded(p: number): void {
     this.#pEvent[p] = -1;
     const g = this.#pG[p]!;
+    if (this.pState[p] === P_STALLED) {
+      this.pState[p] = P_RUNNING;
+      this.trace?.onP(p, "run", g);
+      this.#running++;
+      g.stallNs = 0;
+      // What the step cost in CPU is still to be spent; one that cost none is over.
+      if (g.pendingNs > 0) {
+        this.#slice(p);
+        return;
+      }
+    }
     this.trace?.sliceEnds(p, g, g.pendingNs <= 0);
     if (this.pState[p] === P_ASSIST) {
       this.pState[p] = P_RUNNING;
       this.trace?.onP(p, "run", g);
       this.#gc!.assistDone(g, p, this.nowNs);
     } else if (g.pendingNs <= 0) {
+      if (g.startsGC) {
+        if (this.#gc!.triggered(g, p, this.nowNs)) return;
+        if (g.pendingNs > 0) {
+          this.#slice(p);
+          return;
+        }
+      }
       // A sleep until a moment that is past is none; what is owed is allocated first.
       if ((g.after === AFTER_PARK && g.wakeAtNs <= this.nowNs) || g.owedKind >= 0) g.after = AFTER_RUN;
       if (g.after === AFTER_PARK || g.after === AFTER_EXIT) {
@@ -700,6 +900,10 @@ export class Scheduler {
   #stopWorker(p: number): void {
     const mode = this.pState[p];
     this.#cancelP(p);
+    if (this.#held[p] === 1) {
+      this.#held[p] = 0;
+      this.#gc!.workerHeld(p, false, this.nowNs);
+    }
     if (mode === P_ASSIST) this.#gc!.assistDone(this.#pG[p]!, p, this.nowNs);
     else this.#gc!.workerStopped(p, mode, this.nowNs);
   }
@@ -714,7 +918,7 @@ export class Scheduler {
     this.pState[p] = P_WAKING;
     this.trace?.onP(p, "idle");
     this.#waking++;
-    this.#pEndNs[p] = this.nowNs + this.#wakeNs();
+    this.#pEndNs[p] = Math.max(this.nowNs, this.heldUntilNs(p)) + this.#wakeNs();
     this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_FIND_WORK, p);
   }
 
@@ -724,7 +928,7 @@ export class Scheduler {
    */
   #wakep(): boolean {
     if (this.stoppedUntilNs >= 0 || this.#waking > 0) return false;
-    const p = this.#idle.pop();
+    const p = this.#pidleget();
     if (p !== undefined) {
       this.#wake(p);
       return true;
@@ -737,7 +941,8 @@ export class Scheduler {
       this.#cancelP(q);
       const every = gc.idleCheckNs;
       const since = (this.nowNs - this.#pEndNs[q]) % every;
-      this.#pEvent[q] = this.queue.push(this.nowNs + every - since, PRIORITY_P, EV_WORKER, q);
+      const at = Math.max(this.nowNs + every - since, this.heldUntilNs(q));
+      this.#pEvent[q] = this.queue.push(at, PRIORITY_P, EV_WORKER, q);
       return false;
     }
     return false;

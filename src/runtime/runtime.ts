@@ -123,7 +123,7 @@ export class GoRuntime {
     if (this.gc.marking) {
       // An object that joins others in a tiny block is charged its own size, every other its element.
       g.gcAssistBytes -= this.heap.lastIndex < 0 ? kinds.size[kind] : kinds.elemsize[kind];
-      if (g.gcAssistBytes < 0) this.stop = true;
+      if (g.gcAssistBytes < 0 && !this.sched.limiter.limiting) this.stop = true;
     }
     this.sliceNs += this.kindNs(kind);
     if (this.sliceNs > this.#maxSliceNs) this.stop = true;
@@ -137,7 +137,7 @@ export class GoRuntime {
     if (this.gc.marking) {
       g.gcAssistBytes -= this.kinds.elemsize[kind];
       // What the runtime allocates for itself, on no goroutine (id -1), does not assist.
-      if (g.gcAssistBytes < 0 && g.owedKind < 0 && g.id >= 0) {
+      if (g.gcAssistBytes < 0 && g.owedKind < 0 && g.id >= 0 && !this.sched.limiter.limiting) {
         g.owedKind = kind;
         g.owedDeath = death;
         this.stop = true;
@@ -219,7 +219,7 @@ export class GoRuntime {
     const elemsize = this.kinds.elemsize[kind];
     const perObjectNs = this.kindNs(kind) + extraNs;
     let want = Math.min(n, Math.ceil((this.#maxSliceNs - this.sliceNs) / perObjectNs));
-    if (this.gc.marking) {
+    if (this.gc.marking && !this.sched.limiter.limiting) {
       want = Math.min(want, Math.floor(Math.max(0, g.gcAssistBytes) / elemsize) + 1);
     }
     let done = 0;
@@ -253,9 +253,10 @@ export class GoRuntime {
   }
 
   #afterSlowPath(): void {
+    const { spansSwept } = this.heap.work;
     this.sliceNs += this.takeWorkNs();
     if (!this.gc.running && this.gc.heapAtTrigger()) {
-      this.gc.want("heap");
+      this.gc.want("heap", spansSwept);
       this.stop = true;
     }
   }

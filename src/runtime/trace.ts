@@ -29,12 +29,12 @@ import { pageSize } from "./sizeclasses.ts";
 export const TRACE_KINDS = {
   gc: "cycles: sweep termination, concurrent mark, mark termination, sweep",
   proc: "what each P runs: goroutines, mark workers, stops of the world",
-  stall: "what a goroutine does for the collector before it may go on: mark assists",
+  stall: "what goroutines do not want to do: mark assists, sleep for memory.high, wait for CPU quota",
   span: "mallocgc's slow paths: refills, large objects, spans made and freed, sweeping, growth of the heap",
   os: "calls to the kernel: mmap, madvise",
   fault: "page faults, summed up by slow path and region",
   scavenge: "memory given back, with who did it and why",
-  intervention: "what the scenario does to the process: phases and interventions",
+  intervention: "what the scenario does to the process: phases, interventions, policies",
   counter: "heap live, goal, RSS and the collector's share of the Ps",
 } as const;
 
@@ -58,6 +58,9 @@ export interface TraceDetail {
   cycle?: number;
   /** Number of the goroutine; a number is used again once its goroutine has ended. */
   goroutine?: number;
+  /** CPU of the container's quota, and how long it stands still. */
+  processor?: number;
+  wait_ns?: number;
   /** CPU time used, where it is not the event's length. */
   cpu_ns?: number;
   /** What the name speaks of: a mapping, a span, an object, the debt an assist works off. */
@@ -137,6 +140,7 @@ export type Occupation =
   | "fractional"
   | "idle worker"
   | "done"
+  | "stalled"
   | "stopped";
 
 interface MutableEvent extends TraceEvent {
@@ -231,23 +235,28 @@ export class Trace {
     this.#sliceSlow = new Float64Array(procs).fill(1);
   }
 
-  /** Binds the clock and the counters, once what they belong to exists. */
+  /** Binds the clock and the counters of a process, once they exist. */
   attach(clock: { readonly nowNs: number }, gauges: () => TraceGauges): void {
     this.#clock = clock;
     this.#gauges = gauges;
   }
 
-  /** The run is over. */
-  close(): void {
+  /** The run is over for this process; killed, another may follow. */
+  processEnds(nowNs: number, killed: boolean): void {
+    this.#clock = { nowNs };
     this.#reportSums();
-    // Steps under way have done all they do, though the run ends before the CPU time for it is spent.
+    // Steps under way have done all they do, though the process ends before the CPU time for it is spent.
     for (const { events, reported } of this.#steps.values())
       for (const { event, costNs } of events.slice(reported)) {
         if (costNs > 0) event.detail.cpu_ns = Math.round(costNs);
         this.#now(event);
       }
+    this.#steps.clear();
+    if (killed) this.instant("os", "OOM kill", { reason: "the container is at its limit" });
     this.#advance();
-    this.#finish(this.#clock.nowNs);
+    if (!this.#closed) this.#endAll(nowNs);
+    this.#occupation.fill("idle");
+    this.#stopAnnounced = false;
   }
 
   // ---------------------------------------------------------------- anybody's reports
@@ -312,12 +321,32 @@ export class Trace {
       case "done":
         this.#begin(p, "proc", "gcMarkDone", { reason: "no work left: every P passes a safe point" });
         return;
+      case "stalled":
+        if (g !== null)
+          this.#begin(p, "stall", "memory.high", {
+            goroutine: g.id,
+            reason: `${g.label} sleeps in a page fault: the container is above memory.high`,
+          });
+        return;
       case "stopped":
         this.#begin(p, "proc", `STW (${this.#stoppedFor})`, {});
         return;
       default:
         this.#begin(p, "proc", `GC (${what === "idle worker" ? "idle" : what})`, {});
     }
+  }
+
+  /** CPU `processor` of the container's quota is used up from `atNs`, for `ns`. */
+  throttled(processor: number, atNs: number, ns: number): void {
+    if (!this.#kinds.has("stall")) return;
+    this.#advance();
+    const detail: TraceDetail = { reason: "CPU quota used up", processor, wait_ns: Math.round(ns) };
+    this.#report({ kind: "stall", name: "throttled", track: TRACK_PROCESS, t_ns: atNs, dur_ns: 0, detail });
+  }
+
+  /** So long the slice under way on P `p` stands still. */
+  held(p: number, ns: number): void {
+    this.#sliceStartNs[p] += ns;
   }
 
   /** A goroutine stops the world; for what, the collector has said before if it is its doing. */
@@ -353,7 +382,7 @@ export class Trace {
     const slow = this.#sliceSlow[p];
     this.#openWindow(now);
     const before = step.spentNs;
-    step.spentNs += (now - start) / slow;
+    step.spentNs += Math.max(0, now - start) / slow;
     for (; step.reported < step.events.length; step.reported++) {
       const { event, offsetNs, costNs } = step.events[step.reported];
       if (offsetNs > step.spentNs && !all) return;
@@ -545,6 +574,11 @@ export class Trace {
   #finish(atNs: number): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#endAll(atNs);
+    this.#steps.clear();
+  }
+
+  #endAll(atNs: number): void {
     for (const lasting of this.#lasting.values()) {
       for (let one = lasting.pop(); one !== undefined; one = lasting.pop()) {
         if (!one.begun) continue;
@@ -553,6 +587,5 @@ export class Trace {
         this.#tracer.end?.(one.event);
       }
     }
-    this.#steps.clear();
   }
 }

@@ -3,9 +3,17 @@
  *
  * These look at whatever could be read, so that they are told together with the faults of the settings themselves.
  */
+import { kernelBytesAtStart } from "../os/cgroup.ts";
+import defaultProfile from "./default-profile.json" with { type: "json" };
 import { type Dist, isZero, meanOf } from "./dist.ts";
-import { type Fault, isMapping, tick } from "./faults.ts";
-import type { ObjectGroup, WorkloadEntry } from "./schema.ts";
+import { type Fault, isMapping, shown, tick } from "./faults.ts";
+import {
+  type ContainerSettings,
+  MIN_CFS_NS,
+  type ObjectGroup,
+  type Policy,
+  type WorkloadEntry,
+} from "./schema.ts";
 
 /** A timeseries longer than this is no longer a table anyone reads. */
 const MAX_ROWS = 10_000_000;
@@ -24,8 +32,10 @@ export interface Readable {
     readonly at?: number | undefined;
     readonly every?: number | undefined;
   }[];
+  readonly policies: readonly (Policy | undefined)[];
   readonly phases: readonly { readonly at?: number | undefined; readonly set?: unknown }[];
   readonly variants: readonly { readonly set?: unknown }[];
+  readonly container: ContainerSettings | undefined;
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
@@ -61,6 +71,7 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
     if (entry === undefined) return;
     faults.push(...checkEntry(entry, ["workload", i], duration, 0, asWritten));
   });
+  if (scenario.container !== undefined) checkContainer(scenario.container, raw, duration, asWritten, tell);
   unique(raw["variants"], ["variants"], "variant", tell, ["base"]);
   scenario.variants.forEach((variant, i) => {
     if (isMapping(variant.set) && Object.keys(variant.set).length === 0)
@@ -87,7 +98,98 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
       tell(["interventions", i, "at"], `is not before the end of the run (${seconds(duration)})`);
     if (intervention.every === 0) tell(["interventions", i, "every"], "must be longer than 0");
   });
+  scenario.policies.forEach((policy, i) => {
+    if (policy === undefined) return;
+    if ("min" in policy && policy.min > policy.max)
+      tell(["policies", i, "min"], `is above \`max\` (${policy.max})`);
+    if (policy.kind !== "breaker") return;
+    const service = scenario.workload.find((entry) => entry?.name === policy.service);
+    const services = scenario.workload.flatMap((entry) => (entry?.kind === "service" ? [entry.name] : []));
+    if (service?.kind !== "service")
+      tell(
+        ["policies", i, "service"],
+        `there is no service ${shown(policy.service)}`,
+        services.length === 0 ? "the workload has none" : `the workload has ${services.join(", ")}`,
+      );
+  });
+  const tuners = scenario.policies.filter((policy) => policy !== undefined && "max" in policy);
+  if (tuners.length > 1)
+    tell(["policies"], `${tuners.map((p) => p?.kind).join(" and ")} would both set GOGC`, "keep one of them");
   return faults;
+}
+
+/**
+ * Anonymous memory a Go program holds in its runtime's own structures when main starts: RssAnon of one that does nothing (Go 1.26,
+ * amd64), less the profile's `other_rss_bytes`.
+ */
+export const GO_RUNTIME_AT_START_BYTES = 528 << 10;
+
+const kibibytes = (bytes: number) => `${Math.ceil(bytes / 1024)} KiB`;
+
+/** A container that no process fits in, or whose settings do nothing. */
+function checkContainer(
+  container: ContainerSettings,
+  raw: Readonly<Record<string, unknown>>,
+  duration: number | undefined,
+  asWritten: boolean,
+  tell: Tell,
+) {
+  const at = (...path: (string | number)[]) => ["container", ...path];
+  const { memory, cpu, restart } = container;
+  const { file_rss_bytes, other_rss_bytes, threads } = defaultProfile.baseline;
+  const kernel = kernelBytesAtStart(threads);
+  const parts = [
+    ["binary", memory.binary === "charged" ? file_rss_bytes : 0],
+    ["off-heap", container.off_heap ?? 0],
+    ["Go runtime", GO_RUNTIME_AT_START_BYTES],
+    ["thread stacks and loader", other_rss_bytes],
+    ["page tables", kernel.pageTables],
+    [`kernel stacks of ${threads} threads`, kernel.kernelStack],
+    ["slab", kernel.slab],
+  ] as const;
+  const need = parts.reduce((sum, [, bytes]) => sum + bytes, 0);
+  if (memory.max !== undefined && memory.max < need) {
+    const sum = parts.filter(([, bytes]) => bytes > 0).map(([what, bytes]) => `${what} ${kibibytes(bytes)}`);
+    tell(
+      at("memory", "max"),
+      `${kibibytes(memory.max)} cannot hold a Go process: before its first allocation it has ${kibibytes(need)} (${sum.join(" + ")})`,
+    );
+  }
+  if (memory.high !== undefined) {
+    if (container.cgroup === "v1")
+      tell(at("memory", "high"), "cgroup v1 has no memory.high", "leave `high` out, or write `cgroup: v2`");
+    if (memory.max !== undefined && memory.high > memory.max)
+      tell(
+        at("memory", "high"),
+        "is above `max`, where the process is killed: it would never slow anything down",
+      );
+  }
+  if (cpu !== undefined) {
+    if (cpu.period < MIN_CFS_NS || cpu.period > 1e9)
+      tell(at("cpu", "period"), "the kernel takes periods from 1ms to 1s");
+    const quota = cpu.quota ?? (cpu.limit ?? 0) * cpu.period;
+    if (quota < MIN_CFS_NS)
+      tell(
+        at("cpu", cpu.quota === undefined ? "limit" : "quota"),
+        `is a quota of ${seconds(quota)} per ${seconds(cpu.period)}; the kernel takes 1ms at least`,
+      );
+  }
+  if (restart.policy === "always" && memory.max === undefined)
+    tell(at("restart", "policy"), "nothing ends the process: there is no `memory.max`");
+  // Else a process that dies at its start would be started for ever at one moment.
+  for (const key of ["backoff", "reset_after"] as const)
+    if (restart[key] === 0) tell(at("restart", key), "must be longer than 0");
+  if (restart.max_backoff < restart.backoff)
+    tell(at("restart", "max_backoff"), `is shorter than the first back-off (${seconds(restart.backoff)})`);
+  const written = isMapping(raw["container"]) ? raw["container"]["page_cache"] : undefined;
+  unique(written, ["container", "page_cache"], "page-cache load", tell);
+  container.page_cache.forEach((load, i) => {
+    if (load.stop !== undefined && load.stop <= load.start)
+      tell(at("page_cache", i, "stop"), `is not after its start (${seconds(load.start)})`);
+    if (asWritten && duration !== undefined && duration > 0 && load.start >= duration)
+      tell(at("page_cache", i, "start"), `is not before the end of the run (${seconds(duration)})`);
+    if (load.file === 0) tell(at("page_cache", i, "file"), "must be larger than 0");
+  });
 }
 
 /** Names that would be confused, also by file systems that ignore case. */

@@ -6,7 +6,7 @@
 import { z } from "zod";
 import type { Path } from "./document.ts";
 import { type Fault, isMapping, list, nearest, shown, suggest, tick } from "./faults.ts";
-import { scenarioFile, WORKLOAD_KINDS } from "./schema.ts";
+import { scenarioFile } from "./schema.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -37,9 +37,11 @@ function objectAt(path: Path, raw: unknown): z.ZodObject | undefined {
   for (let i = 0; ; i++) {
     type = core(type);
     if (type instanceof z.ZodDiscriminatedUnion) {
-      const kind = isMapping(node) ? node["kind"] : undefined;
+      const { discriminator } = type.def;
+      const value = isMapping(node) ? node[discriminator] : undefined;
       const option: z.core.$ZodType | undefined = type.options.find(
-        (o) => o instanceof z.ZodObject && (o.shape["kind"] as z.ZodLiteral | undefined)?.value === kind,
+        (o) =>
+          o instanceof z.ZodObject && z.safeParse(o.shape[discriminator] as z.core.$ZodType, value).success,
       );
       if (option === undefined) return undefined;
       type = option;
@@ -77,14 +79,7 @@ const entryTypes = (): readonly z.core.$ZodType[] => {
 };
 
 /** Settings of Go and of its surroundings that people will try, and that the model does not know. */
-const NOT_MODELLED = new Set([
-  "GOMEMLIMIT",
-  "GODEBUG",
-  "GOEXPERIMENT",
-  "container",
-  "memory_limit",
-  "cgroup",
-]);
+const NOT_MODELLED = new Set(["GODEBUG", "GOEXPERIMENT", "container", "memory_limit", "cgroup"]);
 
 /** What an unknown key of the mapping at `path` was probably meant to be. */
 function unknownKeyHint(key: string, path: Path, raw: unknown): string | undefined {
@@ -164,12 +159,21 @@ function translate(issue: Issue, raw: unknown): Fault[] {
     }
     case "invalid_union": {
       if (issue.discriminator === undefined) return one(`cannot be ${shown(issue.input)}`);
-      const kind = isMapping(issue.input) ? issue.input[issue.discriminator] : undefined;
-      if (kind === undefined)
-        return one(`${tick("kind")} is missing`, `the kinds are ${list(WORKLOAD_KINDS.map(tick))}`);
+      const word = issue.discriminator;
+      const value = isMapping(issue.input) ? issue.input[word] : undefined;
+      const known = "options" in issue && Array.isArray(issue.options) ? issue.options.map(String) : [];
+      if (value === undefined)
+        return one(`${tick(word)} is missing`, `the ${word}s are ${list(known.map(tick))}`);
+      const text = typeof value === "string" ? value : "";
+      if (word === "kind")
+        return one(
+          `there is no kind ${text === "" ? shown(value) : tick(text.slice(0, 80))}`,
+          suggest(text, known, "the kinds are"),
+        );
+      const near = nearest(text, known);
       return one(
-        `there is no kind ${typeof kind === "string" ? tick(kind.slice(0, 80)) : shown(kind)}`,
-        suggest(typeof kind === "string" ? kind : "", WORKLOAD_KINDS, "the kinds are"),
+        `expected ${list(known.map(tick), "or")}, got ${shown(value)}`,
+        near && `did you mean ${tick(near)}?`,
       );
     }
     case "too_small":

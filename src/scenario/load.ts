@@ -6,6 +6,7 @@
  */
 import { parseDocument } from "yaml";
 import { check, checkEntry, type Readable } from "./checks.ts";
+import { cpuLimit } from "./container.ts";
 import {
   type Path,
   type Place,
@@ -17,6 +18,9 @@ import { type Fault, isMapping, shown } from "./faults.ts";
 import { faultsOf } from "./issues.ts";
 import {
   BASE_VARIANT,
+  containerSettings,
+  GO_VERSIONS,
+  policy,
   type ResolvedPhase,
   type Scenario,
   type ScenarioFile,
@@ -130,10 +134,10 @@ class Resolver {
     return {
       ...rest,
       variant,
-      go: { ...go, GOMAXPROCS: go.GOMAXPROCS ?? file.machine.cpus },
+      go: { ...go, GOMAXPROCS: go.GOMAXPROCS ?? defaultGOMAXPROCS(file) },
       // What a shortened run does not reach is left out.
-      interventions: file.interventions.filter((intervention) => intervention.at < file.duration),
-      phases: phases.filter((phase) => phase.at < file.duration),
+      interventions: file.interventions.filter(({ at }) => at === undefined || at < file.duration),
+      phases: phases.filter(({ at }) => at === undefined || at < file.duration),
     };
   }
 
@@ -149,7 +153,8 @@ class Resolver {
       const first = overlays.length;
       current = this.#applyAll(current, phase["set"], ["phases", i, "set"], true, overlays);
       const touched = new Set(overlays.slice(first).map((overlay) => Number(overlay.path[1])));
-      const at = durationNs.safeParse(phase["at"]).data ?? 0;
+      const at = durationNs.safeParse(phase["at"]).data;
+      const when = read.file?.phases[i]?.when;
       const changes: { index: number; entry: ScenarioFile["workload"][number] }[] = [];
       for (const index of [...touched].sort((a, b) => a - b)) {
         const workload = isMapping(current) ? current["workload"] : undefined;
@@ -157,14 +162,14 @@ class Resolver {
         const parsed = workloadEntry.safeParse(written, { reportInput: true });
         const path = ["workload", index];
         const faults = parsed.success
-          ? checkEntry(parsed.data, path, read.readable.duration, at, false)
+          ? checkEntry(parsed.data, path, read.readable.duration, at ?? 0, false)
           : faultsOf(parsed.error, current, path);
         for (const fault of faults)
           if (!this.#known.has(keyOf(fault))) this.#report(current, fault, overlays);
         if (parsed.success) changes.push({ index, entry: parsed.data });
       }
       const name = typeof phase["name"] === "string" ? phase["name"] : `phase ${i + 1}`;
-      resolved.push({ at, name, changes });
+      resolved.push(when === undefined ? { at: at ?? 0, name, changes } : { when, name, changes });
     });
     return resolved;
   }
@@ -240,6 +245,16 @@ class Resolver {
   }
 }
 
+/**
+ * Go's own default (defaultGOMAXPROCS in cgroup_linux.go): the CPUs and, from 1.25 on, no more than the quota allows on average,
+ * rounded up and never below 2. The runtime looks again each second; a scenario's quota does not change.
+ */
+function defaultGOMAXPROCS(file: ScenarioFile): number {
+  const { cpus } = file.machine;
+  if (GO_VERSIONS.indexOf(file.go.version) < GO_VERSIONS.indexOf("1.25")) return cpus;
+  return Math.min(cpus, Math.max(2, Math.ceil(cpuLimit(file.container))));
+}
+
 /** `go.GOGC=50`: the value is YAML, as it would stand in the file. */
 export function readArgument(
   argument: string,
@@ -281,8 +296,10 @@ const whole = (file: ScenarioFile, root: unknown): Readable => ({
   sampleInterval: file.sample_interval,
   workload: file.workload,
   interventions: file.interventions,
+  policies: file.policies,
   phases: file.phases,
   variants: file.variants,
+  container: file.container,
   raw: isMapping(root) ? root : {},
 });
 
@@ -304,8 +321,10 @@ function pieces(root: unknown): Readable {
       at: duration(i["at"]),
       every: duration(i["every"]),
     })),
+    policies: items("policies").map((p) => policy.safeParse(p).data),
     phases: items("phases").map((p) => ({ at: duration(p["at"]), set: p["set"] })),
     variants: items("variants"),
+    container: containerSettings.safeParse(raw["container"]).data,
     raw,
   };
 }

@@ -12,7 +12,16 @@
 import { z } from "zod";
 import { countDist, type Dist, durationDist, readDist, sizeDist } from "./dist.ts";
 import { isMapping, list, nearest, type Report, shown, spelled, tick } from "./faults.ts";
-import { bytes, bytesPerSecond, durationNs, parseBytes, ratePerSecond, readDurationNs } from "./units.ts";
+import {
+  BYTES_PATTERN,
+  bytes,
+  bytesPerSecond,
+  durationNs,
+  parseBytes,
+  ratePerSecond,
+  readBytes,
+  readDurationNs,
+} from "./units.ts";
 
 export type { Dist } from "./dist.ts";
 
@@ -342,8 +351,6 @@ const goroutines = z
 /** One source of allocation. */
 export const workloadEntry = z.discriminatedUnion("kind", [stream, leak, service, batch, cache, goroutines]);
 
-export const WORKLOAD_KINDS = ["stream", "leak", "service", "batch", "cache", "goroutines"] as const;
-
 /**
  * What a phase cannot change: an entry's identity and the machinery that is built once, at its start.
  * Everything else (rates, sizes, lifetimes, counts, bounds, objects) holds from the phase on.
@@ -407,13 +414,40 @@ const gogc = spelled<number | "off">(
   },
 );
 
+const gomemlimit = spelled<number | "off">(
+  {
+    id: "GOMEMLIMIT",
+    description:
+      "Soft limit on all memory of the runtime, Sys less HeapReleased (bytes in Go's spelling: 512MiB), or `off`.",
+    anyOf: [
+      { const: "off" },
+      { const: false },
+      { type: "integer", minimum: 0 },
+      { type: "string", pattern: BYTES_PATTERN },
+    ],
+    examples: ["512MiB", "off"],
+  },
+  (value, report) => {
+    if (value === "off" || value === false) return "off";
+    if (typeof value === "string" && !/\d/.test(value)) {
+      report(
+        `expected a size such as "512MiB" or \`off\`, got ${shown(value)}`,
+        nearest(value, ["off"]) === undefined ? undefined : "did you mean `off`?",
+      );
+      return undefined;
+    }
+    return readBytes(value, report);
+  },
+);
+
 const goSettings = z
   .strictObject({
     version: goVersion.prefault("1.26"),
     GOGC: gogc.prefault(100),
+    GOMEMLIMIT: gomemlimit.prefault("off"),
     GOMAXPROCS: describe(
       z.int().min(1).max(1024).optional(),
-      "Ps: goroutines that run at once. Default: machine.cpus.",
+      "Ps: goroutines that run at once. Default: machine.cpus; from Go 1.25 on in a container at most its CPU limit, rounded up, but 2 at least.",
     ),
   })
   .meta({ description: "The Go runtime's settings, under their own names." });
@@ -424,27 +458,255 @@ const machine = z
   })
   .meta({ description: "What the process runs on." });
 
-/** Makes the runtime do something at a time. */
-const intervention = z.strictObject({
-  at: describe(durationNs, "When."),
-  do: describe(
-    z.enum(["gc", "read_mem_stats"]),
-    "`gc`: runtime.GC(). `read_mem_stats`: runtime.ReadMemStats(), which stops the world and flushes the caches of all Ps.",
+const pageCacheLoad = z
+  .strictObject({
+    name: describe(name, "Tells one load from another."),
+    rate: describe(bytesPerSecond, "Bytes of files read (or written) per second."),
+    file: describe(
+      bytes.optional(),
+      "Size of the file whose random places are read, so that pages are met again. Default: every byte is read once (logs, backups, scans).",
+    ),
+    start: describe(durationNs.prefault(0), "When it begins."),
+    stop: describe(durationNs.optional(), "When it ends. Default: the end of the run."),
+  })
+  .meta({ description: "File access that fills the container's page cache." });
+
+/** The kernel accepts quotas and periods from 1 ms on (tg_set_cfs_bandwidth). */
+export const MIN_CFS_NS = 1e6;
+
+const containerCpu = z
+  .strictObject({
+    limit: describe(
+      z.number().min(0.01).max(1024).optional(),
+      "CPUs, as Kubernetes' limits.cpu: `quota` is as many periods. Give this or `quota`.",
+    ),
+    quota: describe(durationNs.optional(), "CPU time the process may use per period, on all CPUs together."),
+    period: describe(durationNs.prefault("100ms"), "How often the quota is renewed."),
+  })
+  .refine((c) => hasExactlyOne(c.limit, c.quota), exactlyOne("limit", "quota"))
+  .meta({
+    description:
+      "CPU bandwidth (cpu.max): when the quota is used up, all threads stop until the period ends.",
+  });
+
+/** The control group the process runs in. `memory.low` is not here: it matters among sibling groups only. */
+export const containerSettings = z
+  .strictObject({
+    cgroup: describe(z.enum(["v1", "v2"]).default("v2"), "Version of the control group interface."),
+    memory: describe(
+      z
+        .strictObject({
+          max: describe(
+            bytes.optional(),
+            "memory.max (v1: memory.limit_in_bytes): above it the page cache is reclaimed, and then the process killed. Default: none.",
+          ),
+          high: describe(
+            bytes.optional(),
+            "memory.high: above it threads that allocate are slowed down, up to 2 s per 256 KiB. Only v2. Default: none.",
+          ),
+          binary: describe(
+            z.enum(["shared", "charged"]).default("shared"),
+            "Whether the resident pages of the program's file count here. They do where they were read first: `shared` says in another group (the image was pulled, or another pod runs it).",
+          ),
+        })
+        .prefault({}),
+      "What the group's memory controller allows.",
+    ),
+    off_heap: describe(
+      bytes.optional(),
+      "Resident anonymous memory of the process that Go's statistics do not know (cgo, mmap), from its start on. Default: none.",
+    ),
+    cpu: describe(containerCpu.optional(), "CPU quota. Default: none."),
+    page_cache: describe(
+      z.array(pageCacheLoad).max(100).default([]),
+      "Files the process reads and writes beside its heap; their cached pages count in the container's memory.",
+    ),
+    oom_score_adj: describe(
+      z.int().min(-999).max(1000).default(0),
+      "Shown in the kernel's log, and added to the process's OOM score in thousandths of the limit.",
+    ),
+    restart: describe(
+      z
+        .strictObject({
+          policy: describe(
+            z.enum(["never", "always"]).default("never"),
+            "After an OOM kill: `never` ends the run; `always` starts the process again, cold.",
+          ),
+          backoff: describe(
+            durationNs.prefault("10s"),
+            "Wait before a restart; doubled each time. As with the kubelet, the first restart comes at once.",
+          ),
+          max_backoff: describe(durationNs.prefault("5m"), "The longest wait."),
+          reset_after: describe(
+            durationNs.prefault("10m"),
+            "A process that has lived so long begins anew with the waits.",
+          ),
+        })
+        .prefault({}),
+      "What happens after a kill.",
+    ),
+  })
+  .meta({ description: "The container: memory limits, CPU quota, page cache, restarts." });
+
+const thresholds = {
+  above: (of: z.ZodType<number>) => describe(of.optional(), "True while the figure is above this."),
+  below: (of: z.ZodType<number>) => describe(of.optional(), "True while the figure is below this."),
+};
+const held = describe(durationNs.prefault("0s"), "How long it must have been true without a break.");
+
+/** Something a program that watches itself can tell: a figure beyond a threshold for some time. */
+const condition = z
+  .discriminatedUnion("metric", [
+    z.strictObject({
+      metric: describe(z.enum(["rss", "heap_live", "heap_inuse", "heap_released"]), "A figure in bytes."),
+      above: thresholds.above(bytes),
+      below: thresholds.below(bytes),
+      for: held,
+    }),
+    z.strictObject({
+      metric: describe(z.enum(["requests_in_flight", "goroutines"]), "A count."),
+      above: thresholds.above(z.number().min(0)),
+      below: thresholds.below(z.number().min(0)),
+      for: held,
+    }),
+    z.strictObject({
+      metric: describe(z.literal("gc_cpu_share"), "GC share of the CPU time used in the last second."),
+      above: thresholds.above(z.number().min(0).max(1)),
+      below: thresholds.below(z.number().min(0).max(1)),
+      for: held,
+    }),
+  ])
+  .refine((c) => hasExactlyOne(c.above, c.below), exactlyOne("above", "below"))
+  .meta({ description: "A figure beyond a threshold. It is looked at every 100 ms." });
+
+const timing = {
+  at: describe(durationNs.optional(), "When; give this or `when`."),
+  when: describe(condition.optional(), "On what condition, once; give this or `at`."),
+  every: describe(
+    durationNs.optional(),
+    "Repeat with this period, from `at` or from when the condition was met.",
   ),
-  every: describe(durationNs.optional(), "Repeat with this period."),
-});
+};
+
+/** Makes the runtime do something at a time or on a condition. */
+const intervention = z
+  .discriminatedUnion("do", [
+    z.strictObject({
+      do: describe(
+        z.enum(["gc", "read_mem_stats", "free_os_memory"]),
+        "`gc`: runtime.GC(). `read_mem_stats`: runtime.ReadMemStats(), which stops the world and flushes the caches of all Ps. `free_os_memory`: debug.FreeOSMemory(), a collection after which everything free is given back.",
+      ),
+      ...timing,
+    }),
+    z.strictObject({
+      do: describe(z.literal("set_gc_percent"), "debug.SetGCPercent(to)."),
+      to: gogc,
+      ...timing,
+    }),
+    z.strictObject({
+      do: describe(z.literal("set_memory_limit"), "debug.SetMemoryLimit(to)."),
+      to: gomemlimit,
+      ...timing,
+    }),
+  ])
+  .refine((i) => hasExactlyOne(i.at, i.when), exactlyOne("at", "when"));
+
+const gogcBounds = {
+  min: describe(z.int().min(1).max(MAX_GOGC).default(25), "GOGC never goes below this."),
+  max: describe(z.int().min(1).max(MAX_GOGC).default(500), "GOGC never goes above this."),
+};
+
+/** What a program does about its own memory, all the time. */
+export const policy = z
+  .discriminatedUnion("kind", [
+    z
+      .strictObject({
+        kind: z.literal("adaptive_gogc"),
+        window: describe(z.int().min(1).max(1000).default(5), "Cycles of the moving average."),
+        rise: describe(
+          z.number().min(0).default(1.3),
+          "Bytes allocated in a cycle over their average: above this GOGC shrinks.",
+        ),
+        fall: describe(z.number().min(0).default(0.5), "Below this GOGC grows."),
+        shrink: describe(z.number().min(0.01).max(1).default(0.8), "GOGC is multiplied by this."),
+        grow: describe(z.number().min(1).max(100).default(1.2), "GOGC is multiplied by this."),
+        ...gogcBounds,
+      })
+      .meta({
+        title: "adaptive_gogc",
+        description: "GOGC follows how much a cycle allocates against the last ones.",
+      }),
+    z
+      .strictObject({
+        kind: z.literal("threshold_tuner"),
+        target: describe(bytes, "The heap that every cycle's goal is to be: GOGC = (target - live) / live."),
+        ...gogcBounds,
+      })
+      .meta({
+        title: "threshold_tuner",
+        description: "GOGC is set after each cycle so that the goal is a given size.",
+      }),
+    z
+      .strictObject({
+        kind: z.literal("square_root_heap"),
+        factor: describe(
+          z.number().min(1e-6).max(1e6).default(1),
+          "Extra heap = factor * sqrt(live * allocation rate / mark rate * 1 MiB).",
+        ),
+        ...gogcBounds,
+      })
+      .meta({
+        title: "square_root_heap",
+        description:
+          "Extra heap grows with the square root of the live heap: memory goes where it saves most marking.",
+      }),
+    z
+      .strictObject({
+        kind: z.literal("ballast"),
+        size: describe(
+          bytes,
+          "A pointer-free object that is never written: it raises the goal and takes no resident memory.",
+        ),
+      })
+      .meta({ title: "ballast", description: "Go programs' way to a larger heap goal before Go 1.19." }),
+    z
+      .strictObject({
+        kind: z.literal("breaker"),
+        service: describe(name, "The service that sheds load."),
+        when: describe(condition, "What trips it."),
+        shed: describe(z.number().min(0).max(1).default(0.5), "Share of arrivals refused while it is open."),
+        open_for: describe(
+          durationNs.prefault("30s"),
+          "How long it stays open after the condition was last met.",
+        ),
+      })
+      .meta({
+        title: "breaker",
+        description: "Refuses part of a service's requests while a condition holds.",
+      }),
+  ])
+  .meta({ description: "What the program does about its own memory while it runs." });
 
 const settings = describe(
   z.record(z.string(), z.unknown()),
   "Paths into the scenario and their values: `workload.NAME.field`, `go.GOGC`. A value of null goes back to the default.",
 );
 
-/** From `at` on, the named settings hold: paths into the scenario, `workload.NAME.field`. */
-const phase = z.strictObject({
-  at: describe(durationNs, "When the settings change. Objects already alive keep their lifetimes."),
-  name: describe(z.string().max(200).optional(), "Shown in the report."),
-  set: settings,
-});
+/** From `at`, or from when `when` is met, the named settings hold: paths into the scenario, `workload.NAME.field`. */
+const phase = z
+  .strictObject({
+    at: describe(
+      durationNs.optional(),
+      "When the settings change; give this or `when`. Objects already alive keep their lifetimes.",
+    ),
+    when: describe(
+      condition.optional(),
+      "On what condition, once; give this or `at`. The entries become what this phase and those above it make of them.",
+    ),
+    name: describe(z.string().max(200).optional(), "Shown in the report."),
+    set: settings,
+  })
+  .refine((p) => hasExactlyOne(p.at, p.when), exactlyOne("at", "when"));
 
 const variant = z.strictObject({ name: describe(name, "Names its part of the output."), set: settings });
 
@@ -474,6 +736,10 @@ export const scenarioFile = z
     sample_interval: describe(durationNs.prefault("100ms"), "Time between two rows of timeseries.csv."),
     go: goSettings.prefault({}),
     machine: machine.prefault({}),
+    container: describe(
+      containerSettings.optional(),
+      "The control group the process runs in. Default: none, no limits.",
+    ),
     workload: describe(z.array(workloadEntry).min(1).max(1000), "The sources of allocation, all at once."),
     phases: describe(
       z.array(phase).max(1000).default([]),
@@ -482,6 +748,10 @@ export const scenarioFile = z
     interventions: describe(
       z.array(intervention).max(1000).default([]),
       "Things the program makes the runtime do.",
+    ),
+    policies: describe(
+      z.array(policy).max(100).default([]),
+      "What the program does about its own memory, all the time.",
     ),
     variants: describe(
       z.array(variant).max(100).default([]),
@@ -504,11 +774,15 @@ export type Cache = z.output<typeof cache>;
 export type Goroutines = z.output<typeof goroutines>;
 export type Arrivals = z.output<typeof arrivals>;
 export type GoVersion = (typeof GO_VERSIONS)[number];
+export type ContainerSettings = z.output<typeof containerSettings>;
+export type Condition = z.output<typeof condition>;
 export type Intervention = z.output<typeof intervention>;
+export type Policy = z.output<typeof policy>;
 
-/** A phase with its paths applied: from `at`, entry number `index` of the workload is `entry`. */
+/** A phase with its paths applied: from `at` or when `when` is met, entry number `index` of the workload is `entry`. */
 export interface ResolvedPhase {
-  readonly at: number;
+  readonly at?: number | undefined;
+  readonly when?: Condition | undefined;
   readonly name: string;
   readonly changes: readonly { readonly index: number; readonly entry: WorkloadEntry }[];
 }
@@ -519,6 +793,11 @@ export interface ResolvedPhase {
  */
 export type Scenario = Omit<ScenarioFile, "phases" | "variants" | "go"> & {
   readonly variant: string;
-  readonly go: { readonly version: GoVersion; readonly GOGC: number | "off"; readonly GOMAXPROCS: number };
+  readonly go: {
+    readonly version: GoVersion;
+    readonly GOGC: number | "off";
+    readonly GOMEMLIMIT: number | "off";
+    readonly GOMAXPROCS: number;
+  };
   readonly phases: readonly ResolvedPhase[];
 };

@@ -233,7 +233,7 @@ export const readCount: QuantityParser = (value, report) => {
   return undefined;
 };
 
-const BYTES_PATTERN = "^\\d+(\\.\\d+)?\\s*(B|KiB|MiB|GiB|TiB)$";
+export const BYTES_PATTERN = "^\\d+(\\.\\d+)?\\s*(B|KiB|MiB|GiB|TiB)$";
 const TIME = "(ns|us|µs|μs|ms|s|m|h)";
 
 /** A byte quantity: `512`, `64KiB`, `3GiB`. */

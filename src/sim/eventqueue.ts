@@ -123,6 +123,24 @@ export class EventQueue {
     return true;
   }
 
+  /**
+   * Moves a pending event `byNs` later and returns its new handle: among equal times it comes after those pushed before. Looks
+   * through the whole agenda, so it is for what happens seldom.
+   */
+  postpone(handle: number, byNs: number): number {
+    const slot = handle & SLOT_MASK;
+    for (let i = 0; i < this.#heapLength; i++) {
+      if (this.#heapSlot[i] !== slot) continue;
+      const timeNs = this.#heapTime[i];
+      const priority = Math.floor(this.#heapTie[i] / SEQUENCE_LIMIT);
+      const kind = this.#kinds[slot];
+      const arg = this.#args[slot];
+      if (!this.cancel(handle)) break;
+      return this.push(timeNs + byNs, priority, kind, arg);
+    }
+    throw new RangeError("event queue: only a pending event can be put off");
+  }
+
   /** Takes the first event: its time, kind and argument are then in the fields. False when there is none. */
   pop(): boolean {
     while (this.#heapLength > 0) {

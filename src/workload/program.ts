@@ -103,4 +103,7 @@ export interface Running {
   readonly latency?: LatencyRecorder;
   /** Requests or items completed. */
   readonly completed?: number;
+  /** Requests refused since the start, and the way to have a share of them refused, where the entry can. */
+  readonly refused?: number;
+  shed?(share: number): void;
 }

@@ -6,6 +6,7 @@
  */
 import { AFTER_EXIT, AFTER_RUN, PRIORITY_TIMER } from "../runtime/proc.ts";
 import type { Service, WorkloadEntry } from "../scenario/schema.ts";
+import type { Rng } from "../sim/rng.ts";
 import { ArrivalProcess } from "./arrivals.ts";
 import { LatencyRecorder } from "./latency.ts";
 import { type Context, type Running, startTicker } from "./program.ts";
@@ -23,10 +24,15 @@ class ServiceRun implements Running {
   readonly latency = new LatencyRecorder();
   completed = 0;
   inflight = 0;
+  refused = 0;
   readonly ctx: Context;
   readonly spec: WorkSpec;
+  readonly #name: string;
   #arrivals: ArrivalProcess;
   readonly #callback: number;
+  /** Share of arrivals that are refused. */
+  #shed = 0;
+  #shedRng: Rng | undefined;
   #nextNs = 0;
   /** The dispatcher's tick of the arrivals looked at last, and when it sees them. */
   #tick = -1;
@@ -41,6 +47,7 @@ class ServiceRun implements Running {
 
   constructor(ctx: Context, entry: Service) {
     this.ctx = ctx;
+    this.#name = entry.name;
     this.spec = new WorkSpec(ctx, entry);
     this.#stopNs = entry.stop ?? Infinity;
     this.#concurrency = entry.concurrency ?? Infinity;
@@ -66,6 +73,12 @@ class ServiceRun implements Running {
       this.#serve(this.#takeWaiting());
   }
 
+  /** From now on this share of arrivals is refused, at no cost: by a balancer in front, or the first line of a handler. */
+  shed(share: number): void {
+    this.#shed = share;
+    this.#shedRng ??= this.ctx.random.stream(`${this.#name}/shed`);
+  }
+
   #expect(afterNs: number): void {
     const next = this.#arrivals.next(afterNs);
     this.#handle = -1;
@@ -88,6 +101,10 @@ class ServiceRun implements Running {
   #arrived(_nowNs: number): void {
     const arrivalNs = this.#nextNs;
     this.#expect(arrivalNs);
+    if (this.#shed > 0 && this.#shedRng!.f64() < this.#shed) {
+      this.refused++;
+      return;
+    }
     if (this.inflight < this.#concurrency) this.#serve(arrivalNs);
     else this.#waiting.push(arrivalNs);
   }

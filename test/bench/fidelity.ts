@@ -6,7 +6,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Cell, compare, METRICS } from "../../src/oracle/metrics.ts";
+import { type Cell, compare, METRICS, OPTIONAL_METRICS } from "../../src/oracle/metrics.ts";
 import { recordedFigures, recording, scenarioHash } from "../../src/oracle/recording.ts";
 import { humanValue } from "../../src/report/format.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
@@ -42,13 +42,16 @@ for (const file of readdirSync(join(root, "test/golden/oracle")).sort()) {
     (_, i) => simulate(scenario, { declareOracle: true, seed: i + 1 }).figures,
   );
   const spent = process.cpuUsage(cpu);
-  const realCpu = real.runs.reduce((sum, run) => sum + (run["cpu_seconds"] ?? 0), 0) / real.runs.length;
+  const realCpu =
+    real.runs.reduce((sum, run) => sum + (run["cpu_seconds"] ?? Number.NaN), 0) / real.runs.length;
   const ratio = (spent.user + spent.system) / 1e6 / seeds / realCpu;
   const row = compare(recordedFigures(real), simulated);
   const good = row.filter((cell) => cell.inBand).length;
   inBand += good;
   cells += row.length;
-  console.log(`| ${real.name} | ${good} | ${row.length} | ${ratio.toFixed(3)} |`);
+  console.log(
+    `| ${real.variant === "base" ? real.name : `${real.name} (${real.variant})`} | ${good} | ${row.length} | ${Number.isNaN(ratio) ? "-" : ratio.toFixed(3)} |`,
+  );
   for (const cell of row) {
     if (cell.inBand) continue;
     out.push(
@@ -58,7 +61,7 @@ for (const file of readdirSync(join(root, "test/golden/oracle")).sort()) {
 }
 console.log(`| **all** | **${inBand}** | **${cells}** | |`);
 console.log(
-  `\n${((100 * inBand) / cells).toFixed(1)} % of ${cells} cells in band (${METRICS.length} metrics; ${from}).`,
+  `\n${((100 * inBand) / cells).toFixed(1)} % of ${cells} cells in band (${METRICS.length} metrics, ${OPTIONAL_METRICS.length} more where they were recorded; ${from}).`,
 );
 console.log(
   "\n| out of band | metric | real min | median | max | simulated | error |\n|---|---|---|---|---|---|---|",

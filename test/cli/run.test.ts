@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { GCTRACE_LINE } from "../report/gctrace-grammar.ts";
 import { ENDLESS, run, SMALL, scratch, shell, start, tree, VARIANTS, write } from "./cli.ts";
 
-const FILES = ["cycles.csv", "gctrace.txt", "summary.json", "timeseries.csv"];
+const FILES = ["cycles.csv", "gctrace.txt", "scavtrace.txt", "summary.json", "timeseries.csv"];
 const ESCAPE = String.fromCharCode(27);
 
 describe("gomemsim run", () => {
@@ -47,6 +47,32 @@ describe("gomemsim run", () => {
         expect(readFileSync(b).equals(readFileSync(a)), join(variant, file)).toBe(true);
       }
     }
+  });
+
+  it("writes oom.txt and the container's columns for a scenario with one, and no such thing without", async () => {
+    const folder = scratch();
+    const leak = "workload: [{name: l, kind: leak, byte_rate: 20MiB/s, size: 1KiB}]\n";
+    write(
+      folder,
+      "s.yaml",
+      `name: c\nduration: 10s\n${leak}container: {memory: {max: 32MiB}, cpu: {limit: 2}, restart: {policy: always}}\n`,
+    );
+    const result = await run(folder, ["run", "s.yaml"]);
+    expect(result.status).toBe(0);
+    expect(result.stdout).toContain("cycles.csv, gctrace.txt, scavtrace.txt, oom.txt, summary.json");
+    expect(result.stdout).toMatch(/^ +OOM kills +2$/m);
+    const at = (file: string): string => readFileSync(join(folder, "out/c", file), "utf8");
+    expect(at("oom.txt")).toMatch(/^OOM kill 2 at /m);
+    expect(at("oom.txt")).toContain("oom-kill:constraint=CONSTRAINT_MEMCG,");
+    const series = at("timeseries.csv").trimEnd().split("\n");
+    expect(series[0]).toMatch(/,oom_kills,restarts,cpu_usage_seconds,.*cpu_throttled_seconds$/);
+    for (const line of series) expect(line.split(",").length).toBe(series[0].split(",").length);
+    const summary = JSON.parse(at("summary.json"));
+    expect(summary.oom_kills.length).toBe(2);
+    expect(summary.figures.oom_kills).toBe(2);
+    // gctrace counts from the start of each process.
+    const starts = at("gctrace.txt").match(/^gc 1 @0\.\d+s /gm);
+    expect(starts?.length).toBe(2);
   });
 
   it("replaces its own files in an existing folder and touches no other", async () => {

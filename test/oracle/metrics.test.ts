@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { compare, judge, METRICS, type Metric, median } from "../../src/oracle/metrics.ts";
+import { compare, judge, METRICS, type Metric, median, OPTIONAL_METRICS } from "../../src/oracle/metrics.ts";
 
 const bytes: Metric = { name: "x", label: "x", unit: "bytes", tolerance: 0.02, floor: 1000 };
 
@@ -30,6 +30,18 @@ describe("in band", () => {
     expect(compare([{}], [{}]).every((cell) => !cell.inBand)).toBe(true);
   });
 
+  test("optional metrics are compared where every run of both sides has them", () => {
+    const names = (real: Record<string, number>[], simulated: Record<string, number>[]): string[] =>
+      compare(real, simulated)
+        .slice(METRICS.length)
+        .map((cell) => cell.metric.name);
+    expect(names([{}], [{ rss_mean_bytes: 1 }])).toEqual([]);
+    expect(names([{ rss_mean_bytes: 1 }, {}], [{ rss_mean_bytes: 1 }])).toEqual([]);
+    expect(names([{ rss_mean_bytes: 1 }], [{ rss_mean_bytes: 1, scavenge_cpu_seconds: 1 }])).toEqual([
+      "rss_mean_bytes",
+    ]);
+  });
+
   test("a real median of zero has no relative error", () => {
     expect(judge(bytes, [0, 0, 0], [500])).toMatchObject({ inBand: true, error: Number.NaN });
   });
@@ -41,9 +53,10 @@ test("the median of an even number of values is between the middle ones", () => 
 });
 
 test("tolerances are the design's: 2 % for bytes and counts, 25 % for times", () => {
-  for (const metric of METRICS) {
+  const all = [...METRICS, ...OPTIONAL_METRICS];
+  for (const metric of all) {
     expect(metric.tolerance).toBe(metric.unit === "bytes" || metric.unit === "count" ? 0.02 : 0.25);
     expect(metric.floor).toBeGreaterThan(0);
   }
-  expect(new Set(METRICS.map((metric) => metric.name)).size).toBe(METRICS.length);
+  expect(new Set(all.map((metric) => metric.name)).size).toBe(all.length);
 });

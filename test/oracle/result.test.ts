@@ -77,6 +77,45 @@ test("figures are means, peaks and ends over the samples after the first", () =>
   });
 });
 
+test("a run under a memory limit has the limit's figures, a run without one has not", () => {
+  const extra = [
+    "/memory/classes/total:bytes",
+    "/gc/limiter/last-enabled:gc-cycle",
+    "/cpu/classes/scavenge/assist:cpu-seconds",
+    "/cpu/classes/scavenge/background:cpu-seconds",
+    "/gc/gomemlimit:bytes",
+  ];
+  const withLimit = (limit: number): OracleResult => ({
+    ...result,
+    samples: {
+      columns: [...columns, ...extra],
+      rows: [
+        [...result.samples.rows[0], 9e9, 0, 0, 0, limit],
+        // Cycle 1 is over, and in the next the limiter was on.
+        [...result.samples.rows[1], 520, 2, 0.25, 0.5, limit],
+        // Two cycles are over; it was on in neither this one nor the last.
+        [
+          ...result.samples.rows[2].map((x, i) => (columns[i].startsWith("/gc/cycles") ? 3 : x)),
+          620,
+          2,
+          1,
+          2,
+          limit,
+        ],
+      ],
+    },
+  });
+  expect(figuresOf(withLimit(1e6))).toMatchObject({
+    mapped_ready_peak_bytes: 600,
+    mapped_ready_mean_bytes: 550,
+    scavenge_cpu_seconds: 3,
+    gc_limiter_samples_fraction: 0.5,
+    heap_released_mean_bytes: 20,
+    rss_mean_bytes: 2000,
+  });
+  expect(figuresOf(withLimit(2 ** 63))).not.toHaveProperty("mapped_ready_peak_bytes");
+});
+
 test("a metric this Go release lacks is not a number, never zero", () => {
   expect(figuresOf(result)["stack_inuse_mean_bytes"]).toBeNaN();
   for (const { name } of METRICS) expect(figuresOf(result)).toHaveProperty(name);

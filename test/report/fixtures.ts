@@ -38,10 +38,11 @@ export function scenario(variant = BASE_VARIANT): Scenario {
     duration: 60e9,
     seed: 7,
     sample_interval: 1e8,
-    go: { version: "1.26", GOGC: 100, GOMAXPROCS: 2 },
+    go: { version: "1.26", GOGC: 100, GOMEMLIMIT: "off", GOMAXPROCS: 2 },
     machine: { cpus: 2 },
     workload: [],
     phases: [],
+    policies: [],
     interventions: [],
   };
 }

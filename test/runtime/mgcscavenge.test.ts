@@ -1,11 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { Memory } from "../../src/os/memory.ts";
+import { noMemoryLimit } from "../../src/runtime/mgcpacer.ts";
 import {
   BackgroundScavenger,
   candidateSize,
   candidateStart,
   findScavengeCandidate,
   Scavenger,
+  type ScavTraceRecord,
   scavenge,
 } from "../../src/runtime/mgcscavenge.ts";
 import { PageAlloc } from "../../src/runtime/mpagealloc.ts";
@@ -256,6 +258,7 @@ const noGc: MarkScheduling = {
   workerDue: () => P_IDLE,
   addIdleWorker: () => false,
   workerStarted: () => {},
+  workerHeld: () => {},
   workerStopped: () => {},
   workerExitNs: () => Infinity,
   assist: () => 0,
@@ -351,12 +354,22 @@ describe("goals and a heap", () => {
     readonly scavenger: Scavenger;
   }
 
-  function scavengedRig(version: "1.20" | "1.26" = "1.26"): Scavenged {
+  function scavengedRig(
+    version: "1.20" | "1.26" = "1.26",
+    memoryLimit = noMemoryLimit,
+    onTrace: (trace: ScavTraceRecord) => void = () => {},
+  ): Scavenged {
     const memory = new Memory({ fileBytes: 0, otherBytes: 0, faults: 0 });
     const rules = rulesFor(version);
     const r = rig(version, { os: memory, pages: new PageAlloc(rules) });
     const sched = scheduler(1);
-    const scavenger = new Scavenger({ sched, heap: r.heap, nsPerPage: 300 });
+    const scavenger = new Scavenger({
+      sched,
+      heap: r.heap,
+      pacer: { memoryLimit },
+      nsPerPage: 300,
+      onTrace,
+    });
     return { ...r, memory, sched, scavenger };
   }
 
@@ -421,6 +434,83 @@ describe("goals and a heap", () => {
     const again = scavenger.background.released + scavenger.releasedEager;
     expect(memory.faults - faults).toBeGreaterThanOrEqual(Math.floor(again / 4096));
     expect(heap.stats.heapReleased).toBeLessThan(8 * 2 ** 20);
+  });
+
+  test("above the memory limit an allocation gives back what it takes, from dense chunks too", () => {
+    const limit = 40 * 2 ** 20;
+    const r = scavengedRig("1.26", limit);
+    const { heap, scavenger, sched } = r;
+    const mib = r.kinds.add(0, 2 ** 20, 0);
+    allocMany(r, 0, mib, 32, 5);
+    allocMany(r, 0, mib, 2, 0x7fffffff);
+    collect(r, 10);
+    r.scavenger.nextGen();
+    sweepAll(r);
+    // Free, but not for the background scavenger: what was dense when the generation began.
+    expect(heap.pages.scav.find(false)).toBe(-1);
+    expect([scavenger.releasedEager, heap.mappedReady < limit]).toEqual([0, true]);
+
+    // 50 MiB in one piece: the heap must grow, and 32 MiB of it have no room under the limit.
+    heap.work.reset();
+    allocMany(r, 0, r.kinds.add(0, 50 * 2 ** 20, 0), 1, 0x7fffffff);
+    expect(scavenger.releasedEager).toBe(32 * 2 ** 20);
+    expect(heap.work.pagesScavenged * 4096).toBe(scavenger.releasedEager);
+    expect(scavenger.assistNs).toBe(heap.work.pagesScavenged * 300);
+    heap.checkInvariants();
+    r.memory.checkInvariants();
+    // The limiter has been told what it took: more than the one nanosecond there was.
+    sched.limiter.startGCTransition(true, 0);
+    sched.limiter.finishGCTransition(0);
+    expect(sched.limiter.fill).toBeGreaterThan(2e6);
+  });
+
+  test("while the CPU limiter is on nothing is given back for the limit's sake", () => {
+    const r = scavengedRig("1.26", 2 ** 20);
+    const { heap, scavenger, sched } = r;
+    sched.limiter.limiting = true;
+    shrink(r);
+    allocMany(r, 0, r.kinds.add(0, 80 * 2 ** 20, 0), 1, 0x7fffffff);
+    expect(scavenger.releasedEager).toBe(0);
+    expect(heap.mappedReady).toBeGreaterThan(140 * 2 ** 20);
+  });
+
+  test("a trace line tells what was given back since the last, a forced one what that call gave", () => {
+    const traces: ScavTraceRecord[] = [];
+    const r = scavengedRig("1.26", noMemoryLimit, (trace) => traces.push(trace));
+    shrink(r);
+    const { heap, scavenger, sched } = r;
+    // The end of shrink's sweep.
+    expect(traces).toHaveLength(1);
+    expect(traces[0]).toMatchObject({ background_bytes: 0, eager_bytes: 0, forced: false });
+    scavenger.pace(2 ** 63, 16 * 2 ** 20, 64 * 2 ** 20);
+    sched.run(30e9);
+    scavenger.scavengeAll();
+    scavenger.sweepDone();
+    scavenger.sweepDone();
+    expect(traces.slice(1).map((t) => [t.background_bytes, t.forced])).toEqual([
+      [scavenger.releasedForced, true],
+      [scavenger.background.released, false],
+      [0, false],
+    ]);
+    expect(traces[3]).toMatchObject({
+      format: "split",
+      heap_released_bytes: heap.stats.heapReleased,
+      heap_inuse_bytes: heap.stats.heapInUse,
+      heap_retained_bytes: heap.stats.heapInUse,
+    });
+  });
+
+  test("FreeOSMemory gives back everything that is free", () => {
+    const r = scavengedRig();
+    const { heap, memory, scavenger } = r;
+    shrink(r);
+    expect(heap.stats.heapFree).toBeGreaterThan(50 * 2 ** 20);
+    const free = heap.stats.heapFree;
+    expect(scavenger.scavengeAll()).toBe((free / 4096) * 300);
+    expect(heap.stats.heapFree).toBe(0);
+    expect([scavenger.releasedForced, scavenger.released]).toEqual([free, free]);
+    heap.checkInvariants();
+    memory.checkInvariants();
   });
 
   test("a heap that grows above its goal gives back free pages elsewhere first", () => {

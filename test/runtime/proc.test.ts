@@ -29,6 +29,7 @@ class NoMarking implements MarkScheduling {
     return false;
   }
   workerStarted(): void {}
+  workerHeld(): void {}
   workerStopped(): void {}
   workerExitNs(): number {
     return Infinity;
@@ -108,6 +109,25 @@ describe("runnable goroutines", () => {
       ["a", expect.any(Number), WAKE_NS + SWITCH_NS + 5000 + 300],
       ["b", expect.any(Number), 2 * WAKE_NS + SWITCH_NS + 5000],
     ]);
+  });
+
+  test("may stop the world again the moment it goes on: the others stay stopped, and then go on", () => {
+    const { sched, log, task } = setup(2);
+    const stops: number[] = [];
+    sched.ready(task("other", work(1e6)));
+    const stopper = task("stopper", (t) => {
+      t.stopNs = 40_000;
+      if (stops.length === 1) t.after = AFTER_EXIT;
+      return 0;
+    });
+    stopper.worldStopped = (now) => stops.push(now);
+    sched.call(500_000, 0, () => sched.ready(stopper));
+    sched.run(5e6);
+    const asked = 500_000 + WAKE_NS + SWITCH_NS;
+    expect(log.map(([name]) => name)).toEqual(["other", "stopper", "stopper"]);
+    expect(stops).toEqual([asked + 40_000, asked + 80_000]);
+    // The other's million nanoseconds are all spent, and one switch more than without the stops.
+    expect(sched.mutatorNs).toBe(1e6 + 3 * SWITCH_NS);
   });
 
   test("stop the world when a step asks for it, and go on after it", () => {

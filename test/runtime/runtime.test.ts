@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { RuntimeCosts } from "../../src/runtime/costs.ts";
+import { GcCPULimiter } from "../../src/runtime/mgclimit.ts";
 import { G } from "../../src/runtime/proc.ts";
 import { GoRuntime, type RuntimeParts } from "../../src/runtime/runtime.ts";
 import { rig } from "./heapharness.ts";
@@ -15,7 +16,7 @@ class Idle extends G {
 const flat = (ns: number): [number, number][] => [[1, ns]];
 
 /** A runtime in the middle of a mark that makes no progress. */
-function marking(): { rt: GoRuntime; objects: () => number } {
+function marking(): { rt: GoRuntime; limiter: GcCPULimiter; objects: () => number } {
   const { heap, kinds } = rig("1.26", { procs: 1 });
   const gc = { marking: true, running: true, takeSweepNs: () => 0, advance: () => {} };
   const costs = {
@@ -32,9 +33,10 @@ function marking(): { rt: GoRuntime; objects: () => number } {
     initPointerWordNs: 0,
     initPageNs: 0,
   } as unknown as RuntimeCosts;
-  const parts = { heap, kinds, gc, costs, tickNs: 100 } as unknown as RuntimeParts;
+  const limiter = new GcCPULimiter(0, 1);
+  const parts = { heap, kinds, gc, costs, sched: { limiter }, tickNs: 100 } as unknown as RuntimeParts;
   const rt = new GoRuntime(parts);
-  return { rt, objects: () => kinds.allocated.reduce((sum, n) => sum + n, 0) };
+  return { rt, limiter, objects: () => kinds.allocated.reduce((sum, n) => sum + n, 0) };
 }
 
 describe("allocating while a mark is under way", () => {
@@ -50,6 +52,18 @@ describe("allocating while a mark is under way", () => {
     expect([objects(), rt.stop, g.gcAssistBytes]).toEqual([1, false, 0]);
     rt.beginStep(g, 0, 200);
     expect(objects()).toBe(1);
+  });
+
+  test("nobody waits while the CPU limiter is on, but the debt is kept", () => {
+    const { rt, limiter, objects } = marking();
+    limiter.limiting = true;
+    const g = new Idle();
+    rt.beginStep(g, 0, 0);
+    rt.alloc(g, 0, rt.kinds.add(0, 100_000, 0), 1000);
+    rt.alloc(g, 0, rt.kinds.add(0, 64, 0), 1000);
+    const deaths = new Int32Array(50).fill(1000);
+    expect(rt.allocRun(g, 0, rt.kinds.add(0, 64, 0), 50, deaths, 0, 0)).toBe(50);
+    expect([objects(), rt.stop, g.gcAssistBytes]).toEqual([52, false, -13 * 8192 - 51 * 64]);
   });
 
   test("with credit enough it does not", () => {

@@ -75,7 +75,7 @@ describe("what a step does", () => {
     trace.sliceEnds(1, g, false);
     expect(told.slice(-2)).toEqual(["refill @1 1020+30 cpu 40", "heap grows @1 1020"]);
     trace.onP(1, "idle");
-    trace.close();
+    trace.processEnds(clock.nowNs, false);
     expect(told).toContain("E STW (task) @0 40+1010 unfinished");
   });
 
@@ -86,7 +86,7 @@ describe("what a step does", () => {
     refill(trace, g);
     trace.sliceBegins(0, 1);
     clock.nowNs = 10;
-    trace.close();
+    trace.processEnds(clock.nowNs, false);
     expect(told.slice(1)).toEqual(["refill @-2 10 cpu 40", "heap grows @-2 10", "E task @0 0+10 unfinished"]);
   });
 });
@@ -107,7 +107,7 @@ describe("a window", () => {
     trace.instant("span", "late", {});
     trace.onP(0, "idle");
     clock.nowNs = 300;
-    trace.close();
+    trace.processEnds(clock.nowNs, false);
     expect(told).toEqual([
       "B GC (dedicated) @1 100",
       "inside @-2 150",
@@ -124,7 +124,7 @@ describe("a window", () => {
     trace.onP(0, "idle");
     clock.nowNs = 300;
     trace.instant("span", "late", {});
-    trace.close();
+    trace.processEnds(clock.nowNs, false);
     expect(told).toEqual([]);
   });
 });

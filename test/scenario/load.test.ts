@@ -137,7 +137,7 @@ describe("keys", () => {
       "5:6 go.gogc: unknown key \`gogc\` (did you mean \`GOGC\`?)
       6:1 GOMAXPROCS: unknown key \`GOMAXPROCS\` (did you mean \`go.GOMAXPROCS\`?)
       7:1 sampl_interval: unknown key \`sampl_interval\` (did you mean \`sample_interval\`?)
-      8:1 zebra: unknown key \`zebra\` (the keys here are \`name\`, \`description\`, \`duration\`, \`seed\`, \`sample_interval\`, \`go\`, \`machine\`, \`workload\`, \`phases\`, \`interventions\` and \`variants\`)"
+      8:1 zebra: unknown key \`zebra\` (the keys here are \`name\`, \`description\`, \`duration\`, \`seed\`, \`sample_interval\`, \`go\`, \`machine\`, \`container\`, \`workload\`, \`phases\`, \`interventions\`, \`policies\` and \`variants\`)"
     `);
     expect(stream("rate: 1, size: 8, lifetime: 1s, byterate: 1, bursts: 2")).toMatchInlineSnapshot(`
       "4:61 workload.a.byterate: unknown key \`byterate\` (did you mean \`byte_rate\`?)
@@ -270,6 +270,12 @@ describe("quantities", () => {
         'GOGC: "100"',
         "GOGC: of",
         "GOGC: 100%",
+        "GOMEMLIMIT: 512MB",
+        "GOMEMLIMIT: -1",
+        "GOMEMLIMIT: none",
+        "GOMEMLIMIT: of",
+        "GOMEMLIMIT: 100%",
+        "GOMEMLIMIT: 10s",
         "version: 1.27",
         "version: go1.26.1",
         "GOMAXPROCS: 0",
@@ -285,6 +291,12 @@ describe("quantities", () => {
       5:12 go.GOGC: expected a whole number from 0 to 1000000 or \`off\`, got "100" (did you mean 100, a plain number?)
       5:12 go.GOGC: expected a whole number from 0 to 1000000 or \`off\`, got "of" (did you mean \`off\`?)
       5:12 go.GOGC: expected a whole number from 0 to 1000000 or \`off\`, got "100%" (did you mean 100, a plain number?)
+      5:18 go.GOMEMLIMIT: expected a size such as "64KiB" or 4096, got "512MB" (did you mean "512MiB"?)
+      5:18 go.GOMEMLIMIT: -1 is negative (expected a size such as "64KiB" or 4096)
+      5:18 go.GOMEMLIMIT: expected a size such as "512MiB" or \`off\`, got "none"
+      5:18 go.GOMEMLIMIT: expected a size such as "512MiB" or \`off\`, got "of" (did you mean \`off\`?)
+      5:18 go.GOMEMLIMIT: expected a size such as "64KiB" or 4096, got "100%"
+      5:18 go.GOMEMLIMIT: expected a size such as "64KiB" or 4096, got "10s", which is a duration
       5:15 go.version: expected a Go release from 1.19 to 1.26, got 1.27
       5:15 go.version: expected a Go release from 1.19 to 1.26, got "go1.26.1" (did you mean "1.26"? the model knows minor releases only)
       5:18 go.GOMAXPROCS: must be at least 1, got 0 (leave it out to use machine.cpus)
@@ -292,9 +304,9 @@ describe("quantities", () => {
       5:18 go.GOMAXPROCS: expected a whole number, got 1.5
       5:18 go.GOMAXPROCS: must be at most 1024, got 5000"
     `);
-    expect(["GOGC: off", "GOGC: false", "version: 1.26", "version: 1.20", 'version: "1.20"'].map(go)).toEqual(
-      Array.from({ length: 5 }, () => "valid"),
-    );
+    const valid = ["GOGC: off", "GOGC: false", "version: 1.26", "version: 1.20", 'version: "1.20"'];
+    valid.push("GOMEMLIMIT: off", "GOMEMLIMIT: false", "GOMEMLIMIT: 0", "GOMEMLIMIT: 1.5GiB");
+    expect(valid.map(go)).toEqual(valid.map(() => "valid"));
   });
 });
 
@@ -426,7 +438,7 @@ describe("settings that contradict each other", () => {
     );
     expect(rest("interventions: [{at: 10s, do: gc}, {at: 1s, do: gcc, every: 0}]\n")).toMatchInlineSnapshot(`
       "5:22 interventions.0.at: is not before the end of the run (10s)
-      5:49 interventions.1.do: expected \`gc\` or \`read_mem_stats\`, got "gcc" (did you mean \`gc\`?)
+      5:49 interventions.1.do: expected \`gc\`, \`read_mem_stats\`, \`free_os_memory\`, \`set_gc_percent\` or \`set_memory_limit\`, got "gcc" (did you mean \`gc\`?)
       5:61 interventions.1.every: must be longer than 0"
     `);
   });
@@ -629,8 +641,8 @@ describe("phases and variants", () => {
       ),
     );
     expect([base.variant, low.variant, short.variant]).toEqual(["base", "low", "short"]);
-    expect(base.go).toEqual({ version: "1.26", GOGC: 100, GOMAXPROCS: 3 });
-    expect(low.go).toEqual({ version: "1.26", GOGC: "off", GOMAXPROCS: 1 });
+    expect(base.go).toEqual({ version: "1.26", GOGC: 100, GOMEMLIMIT: "off", GOMAXPROCS: 3 });
+    expect(low.go).toEqual({ version: "1.26", GOGC: "off", GOMEMLIMIT: "off", GOMAXPROCS: 1 });
     expect(base.phases.map((p) => [p.at, p.name, p.changes.map((c) => c.index)])).toEqual([
       [2e9, "more", [0, 1]],
       [4e9, "phase 2", [0, 1]],

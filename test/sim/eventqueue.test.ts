@@ -141,3 +141,21 @@ test("a timer set and cancelled a million times keeps the queue small", () => {
   expect(queue.peekTime()).toBe(1e6 + 999_999);
   expect(queue.pop() && queue.timeNs).toBe(1e6 + 999_999);
 });
+
+test("an event put off comes by its new time, after those pushed for it before, and can be cancelled by its new handle", () => {
+  const queue = new EventQueue();
+  const first = queue.push(10, 1, 7, 1);
+  queue.push(30, 1, 7, 2);
+  queue.push(30, 0, 7, 3);
+  const moved = queue.postpone(first, 20);
+  expect(queue.size).toBe(3);
+  expect(queue.cancel(first)).toBe(false);
+  const order: number[][] = [];
+  while (queue.pop()) order.push([queue.timeNs, queue.arg]);
+  expect(order).toEqual([
+    [30, 3],
+    [30, 2],
+    [30, 1],
+  ]);
+  expect(() => queue.postpone(moved, 1)).toThrow("only a pending event can be put off");
+});

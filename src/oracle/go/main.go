@@ -1,7 +1,7 @@
 // The oracle: plays a resolved gomemsim scenario on the real Go runtime and reports what the runtime's own statistics say.
 //
 // Input, on stdin: {"mode": "run", "seed": 1, "scenario": {...}}, the scenario resolved by `gomemsim check` (numbers are
-// bytes, nanoseconds and per second), or {"mode": "calibrate"}; "real_time" asks for real-time scheduling. GOGC, GOMAXPROCS and GODEBUG=gctrace=1 come from the
+// bytes, nanoseconds and per second), or {"mode": "calibrate"}; "real_time" asks for real-time scheduling, "stream" for each sample as it is taken. GOGC, GOMEMLIMIT, GOMAXPROCS and GODEBUG=gctrace=1 come from the
 // environment. Output, on stdout: one JSON object. Linux, 64-bit.
 //
 // The heap under test should hold the scenario's objects and as little else as possible, so this program imports neither
@@ -11,7 +11,9 @@
 package main
 
 import (
+	"math"
 	"runtime"
+	"runtime/metrics"
 	"syscall"
 	"unsafe"
 )
@@ -19,6 +21,7 @@ import (
 func main() {
 	input := readInput()
 	realTime = input.get("real_time").bool() && beRealTime()
+	streaming = input.get("stream").bool()
 	initTypes()
 	starts.init(1024)
 	calibrateSpin()
@@ -47,6 +50,9 @@ func main() {
 		}
 	}
 
+	if streaming {
+		initStream()
+	}
 	t0 = nanotime()
 	watching = 1
 	takeSample()
@@ -68,13 +74,36 @@ func main() {
 	}
 	interventions := scenario.get("interventions").items()
 	for v, ok := interventions.next(); ok; v, ok = interventions.next() {
-		at, every := int64(v.get("at").number(0)), int64(v.get("every").number(0))
-		packed := (*[3]int64)(offheapAlloc(24))
-		packed[0], packed[1] = at, every
-		if v.get("do").is("read_mem_stats") {
-			packed[2] = 1
+		plan := (*intervention)(unsafe.Pointer(offheapAlloc(unsafe.Sizeof(intervention{}))))
+		plan.at, plan.every = int64(v.get("at").number(0)), int64(v.get("every").number(0))
+		switch do := v.get("do"); {
+		case do.is("gc"):
+			plan.call = callGC
+		case do.is("read_mem_stats"):
+			plan.call = callReadMemStats
+		case do.is("free_os_memory"):
+			plan.call = callFreeOSMemory
+		case do.is("set_gc_percent"):
+			plan.call, plan.to = callSetGCPercent, settingOf(v.get("to"), -1)
+		case do.is("set_memory_limit"):
+			plan.call, plan.to = callSetMemoryLimit, settingOf(v.get("to"), math.MaxInt64)
+		default:
+			fail("an intervention this program does not know")
 		}
-		start(roleIntervention, nil, uint64(uintptr(unsafe.Pointer(packed))))
+		start(roleIntervention, nil, uint64(uintptr(unsafe.Pointer(plan))))
+	}
+	policies := scenario.get("policies").items()
+	for v, ok := policies.next(); ok; v, ok = policies.next() {
+		switch kind := v.get("kind"); {
+		case kind.is("ballast"):
+			ballast = make([]byte, int(v.get("size").number(0)))
+		case kind.is("threshold_tuner"):
+			tuner.target = v.get("target").number(0)
+			tuner.min, tuner.max = v.get("min").number(0), v.get("max").number(0)
+			start(roleTuner, nil, 0)
+		default:
+			fail("a policy this program does not know")
+		}
 	}
 	for k := int64(1); k*interval <= durationNs; k++ {
 		sleepUntil(k * interval)
@@ -85,20 +114,91 @@ func main() {
 	syscall.Exit(0)
 }
 
-// intervene makes the runtime collect, or tell its statistics, at a time, once or periodically.
+type call int64
+
+const (
+	callGC call = iota
+	callReadMemStats
+	callFreeOSMemory
+	callSetGCPercent
+	callSetMemoryLimit
+)
+
+// intervention is a call into the runtime at a time, once or periodically.
+type intervention struct {
+	at, every int64
+	call      call
+	to        int64
+}
+
+// settingOf reads a setting that may be off.
+func settingOf(v value, off int64) int64 {
+	if v.is("off") {
+		return off
+	}
+	return int64(v.number(0))
+}
+
 func intervene(packed uint64) {
-	plan := (*[3]int64)(unsafe.Pointer(uintptr(packed)))
-	for at := plan[0]; at < durationNs; at += plan[1] {
+	plan := (*intervention)(unsafe.Pointer(uintptr(packed)))
+	for at := plan.at; at < durationNs; at += plan.every {
 		sleepUntil(at)
-		if plan[2] == 1 {
+		switch plan.call {
+		case callGC:
+			runtime.GC()
+		case callReadMemStats:
 			start := nanotime()
 			runtime.ReadMemStats(&atEnd)
 			readLatency.record(nanotime() - start)
-		} else {
-			runtime.GC()
+		case callFreeOSMemory:
+			freeOSMemory()
+		case callSetGCPercent:
+			setGCPercent(int32(plan.to))
+		case callSetMemoryLimit:
+			setMemoryLimit(plan.to)
 		}
-		if plan[1] == 0 {
+		if plan.every == 0 {
 			return
+		}
+	}
+}
+
+// What debug.SetGCPercent, debug.SetMemoryLimit and debug.FreeOSMemory call: importing runtime/debug would bring fmt and os along.
+//
+//go:linkname setGCPercent runtime/debug.setGCPercent
+func setGCPercent(percent int32) int32
+
+//go:linkname setMemoryLimit runtime/debug.setMemoryLimit
+func setMemoryLimit(limit int64) int64
+
+//go:linkname freeOSMemory runtime/debug.freeOSMemory
+func freeOSMemory()
+
+// ballast is never written.
+var ballast []byte
+
+// tuner sets GOGC after each cycle so that the next goal is target.
+var tuner struct{ target, min, max float64 }
+
+func tune() {
+	samples := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/live:bytes"}}
+	cycles, percent := uint64(0), int64(-1)
+	for at := int64(1e6); ; at += 1e6 {
+		sleepUntil(at)
+		metrics.Read(samples)
+		if samples[0].Value.Uint64() == cycles {
+			continue
+		}
+		cycles = samples[0].Value.Uint64()
+		live := float64(samples[1].Value.Uint64())
+		if live <= 0 {
+			continue
+		}
+		// As the simulator rounds.
+		wanted := int64(math.Floor(math.Min(tuner.max, math.Max(tuner.min, 100*(tuner.target-live)/live)) + 0.5))
+		if wanted != percent {
+			percent = wanted
+			setGCPercent(int32(percent))
 		}
 	}
 }

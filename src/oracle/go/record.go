@@ -44,6 +44,10 @@ var sampled = [...]metrics.Sample{
 	{Name: "/cpu/classes/gc/mark/dedicated:cpu-seconds"},
 	{Name: "/cpu/classes/gc/mark/idle:cpu-seconds"},
 	{Name: "/cpu/classes/gc/pause:cpu-seconds"},
+	{Name: "/cpu/classes/scavenge/assist:cpu-seconds"},
+	{Name: "/cpu/classes/scavenge/background:cpu-seconds"},
+	{Name: "/gc/limiter/last-enabled:gc-cycle"},
+	{Name: "/gc/gomemlimit:bytes"},
 }
 
 // perCycle are the metrics read after each collection, after t_ns.
@@ -144,6 +148,49 @@ func takeSample() {
 	for i := range sampled {
 		row[3+i] = number(sampled[i].Value)
 	}
+	if streaming {
+		streamRow(row)
+	}
+}
+
+// streaming sends each row at once, as a line of numbers, because the process may be killed before it can report: inside a
+// control group with a memory limit. The last number is the oracle's own memory outside the heap, by which the limit is to be raised.
+var (
+	streaming    bool
+	streamBuffer []byte
+)
+
+const streamBytes = 16 << 10
+
+func initStream() {
+	streamBuffer = unsafe.Slice((*byte)(offheapAlloc(streamBytes)), streamBytes)
+	w := writer{b: streamBuffer[:0]}
+	w.raw(`{"columns":[`)
+	for _, name := range sampleNames() {
+		w.comma()
+		w.text(name)
+	}
+	w.raw("]")
+	w.key("go_version")
+	w.text(runtime.Version())
+	w.flag("real_time", realTime)
+	w.raw("}\n")
+	w.flush()
+}
+
+func streamRow(row []float64) {
+	w := writer{b: streamBuffer[:0]}
+	w.raw("[")
+	for _, x := range row {
+		w.item(x)
+	}
+	w.item(float64(atomic.LoadInt64(&offheapBytes)))
+	w.raw("]\n")
+	w.flush()
+}
+
+func sampleNames() []string {
+	return names([]string{"t_ns", "rss_bytes", "page_faults"}, sampled[:])
 }
 
 // A sentinel is garbage at every collection: its finalizer runs shortly after one has marked, notes what it found and
@@ -344,7 +391,7 @@ func report() {
 	}
 	w.raw("]")
 	w.latency("read_mem_stats_ns", &readLatency)
-	w.table("samples", &samples, names([]string{"t_ns", "rss_bytes", "page_faults"}, sampled[:]))
+	w.table("samples", &samples, sampleNames())
 	w.table("cycles", &cycles, names([]string{"t_ns"}, perCycle[:]))
 	w.raw("}\n")
 	w.flush()

@@ -185,6 +185,7 @@ const (
 	roleManager
 	roleMember
 	roleIntervention
+	roleTuner
 	// calibration only
 	rolePark
 	roleFinish
@@ -225,6 +226,8 @@ func run() {
 		s.manage()
 	case roleIntervention:
 		intervene(arg)
+	case roleTuner:
+		tune()
 	case rolePark:
 		withStack(float64(arg), job, nil, 0)
 	case roleFinish:

@@ -1,0 +1,324 @@
+/**
+ * The container's part of a run: the control group's controllers for each life of the process, their columns and figures, and
+ * what is kept of an OOM kill.
+ *
+ * A killed process is started again (container.restart) as the kubelet does: the first time at once, then after a back-off that
+ * doubles with each kill up to a bound, and begins anew after a life long enough (kubelet's doBackOff and client-go's
+ * flowcontrol.Backoff). Each life has a new control group, with an empty page cache and counters at zero; the run's own counts
+ * go on. Not modelled: the second or so that the kubelet takes to notice and the container runtime to start.
+ */
+
+import { CfsBandwidth } from "./os/cfs.ts";
+import { MemoryCgroup, type MemoryEvents, type MemoryStat } from "./os/cgroup.ts";
+import { kernelStamp, oomBadness, oomLog } from "./os/oom.ts";
+import { PageCache } from "./os/pagecache.ts";
+import type { CycleRecord } from "./runtime/mgc.ts";
+import type { MemStats } from "./runtime/mstats.ts";
+import { cpuLimit } from "./scenario/container.ts";
+import type { ContainerSettings, Scenario } from "./scenario/schema.ts";
+
+interface Column {
+  readonly name: string;
+  readonly unit: "seconds" | "bytes" | "count";
+  readonly description: string;
+}
+
+/** Columns that a sample has in a container, after the process's own. */
+export const CONTAINER_COLUMNS = [
+  { name: "memory_current_bytes", unit: "bytes", description: "memory.current: everything charged." },
+  {
+    name: "memory_working_set_bytes",
+    unit: "bytes",
+    description: "memory.current - inactive_file, the figure of cAdvisor and kubectl top.",
+  },
+  {
+    name: "memory_corrected_bytes",
+    unit: "bytes",
+    description:
+      "max(0, current - shared - active_file) with shared = max(0, inactive_file - 0.3 * pages charged): current corrected for page cache.",
+  },
+  { name: "memory_anon_bytes", unit: "bytes", description: "memory.stat anon." },
+  { name: "memory_file_bytes", unit: "bytes", description: "memory.stat file: page cache." },
+  { name: "memory_inactive_file_bytes", unit: "bytes", description: "memory.stat inactive_file." },
+  { name: "memory_active_file_bytes", unit: "bytes", description: "memory.stat active_file." },
+  {
+    name: "memory_kernel_bytes",
+    unit: "bytes",
+    description: "memory.stat kernel: the next two, and stacks.",
+  },
+  { name: "memory_pagetables_bytes", unit: "bytes", description: "memory.stat pagetables." },
+  { name: "memory_slab_bytes", unit: "bytes", description: "memory.stat slab." },
+  {
+    name: "memory_events_high",
+    unit: "count",
+    description: "memory.events high, since the container's start.",
+  },
+  {
+    name: "memory_events_max",
+    unit: "count",
+    description: "memory.events max, since the container's start.",
+  },
+  {
+    name: "memory_failcnt",
+    unit: "count",
+    description: "memory.failcnt of cgroup v1, since the container's start.",
+  },
+  {
+    name: "memory_pressure_some_seconds",
+    unit: "seconds",
+    description:
+      "Like memory.pressure's total (PSI), simplified: time threads slept for memory.high or reclaimed, summed over them.",
+  },
+  { name: "oom_kills", unit: "count", description: "OOM kills since the start of the run." },
+  { name: "restarts", unit: "count", description: "Restarts since the start of the run." },
+] as const satisfies readonly Column[];
+
+/** Columns with a CPU quota. */
+export const CPU_QUOTA_COLUMNS = [
+  { name: "cpu_usage_seconds", unit: "seconds", description: "cpu.stat usage, since the container's start." },
+  { name: "cpu_nr_periods", unit: "count", description: "cpu.stat nr_periods: periods in which it ran." },
+  {
+    name: "cpu_nr_throttled",
+    unit: "count",
+    description: "cpu.stat nr_throttled: periods it ran out of quota.",
+  },
+  {
+    name: "cpu_throttled_seconds",
+    unit: "seconds",
+    description: "cpu.stat throttled_usec: time lost, summed over CPUs.",
+  },
+] as const satisfies readonly Column[];
+
+/** An OOM kill with the three clocks of an incident: the kernel's log, the collector's, and the last statistics. */
+export interface OomIncident {
+  readonly t_seconds: number;
+  readonly process_start_seconds: number;
+  /** Absent when the process is not started again within the run. */
+  readonly restart_at_seconds?: number;
+  /** What the OOM killer goes by. */
+  readonly oom_badness_pages: number;
+  readonly memory: {
+    readonly current_bytes: number;
+    readonly stat: MemoryStat;
+    readonly events: MemoryEvents;
+  };
+  readonly kernel_log: readonly string[];
+  /** The last collection that ended before the kill. */
+  readonly last_cycle?: CycleRecord;
+  readonly last_cycle_end_seconds?: number;
+  /** The last sample before the kill. */
+  readonly last_mem_stats?: Readonly<MemStats>;
+  readonly last_mem_stats_seconds?: number;
+}
+
+/** How often page-cache loads are played. */
+export const FILE_TICK_NS = 10e6;
+/** Process numbers of the kernel's log: one per life. */
+const FIRST_PID = 4242;
+
+export class ContainerRun {
+  readonly settings: ContainerSettings;
+  readonly incidents: OomIncident[] = [];
+  cgroup!: MemoryCgroup;
+  pageCache!: PageCache;
+  bandwidth: CfsBandwidth | null = null;
+  restarts = 0;
+
+  readonly #scenario: Scenario;
+  readonly #binaryBytes: number;
+  /** The next wait before a restart; 0 for none yet. */
+  #backoffNs = 0;
+  #startNs = 0;
+  #lastCycle: { readonly cycle: CycleRecord; readonly endNs: number } | null = null;
+  #lastStats: { readonly stats: MemStats; readonly atNs: number } | null = null;
+  /** Of the lives before this one. */
+  #past: Record<string, number> = {};
+  #currentSum = 0;
+  #workingSetSum = 0;
+  #samples = 0;
+  #currentPeak = 0;
+  #workingSetPeak = 0;
+
+  constructor(scenario: Scenario, settings: ContainerSettings, fileRssBytes: number) {
+    this.#scenario = scenario;
+    this.settings = settings;
+    this.#binaryBytes = settings.memory.binary === "charged" ? fileRssBytes : 0;
+  }
+
+  /** The container starts: a new group, and a process with so many threads in it. */
+  start(nowNs: number, threads: number): void {
+    const { settings } = this;
+    this.#startNs = nowNs;
+    this.#lastCycle = null;
+    this.#lastStats = null;
+    this.pageCache = new PageCache(
+      settings.page_cache.map((load) => ({
+        bytesPerSecond: load.rate,
+        fileBytes: load.file ?? Number.POSITIVE_INFINITY,
+        startNs: load.start,
+        stopNs: load.stop ?? Number.POSITIVE_INFINITY,
+      })),
+      nowNs,
+    );
+    this.cgroup = new MemoryCgroup({
+      maxBytes: settings.memory.max ?? Number.POSITIVE_INFINITY,
+      highBytes: settings.memory.high ?? Number.POSITIVE_INFINITY,
+      binaryBytes: this.#binaryBytes,
+      pageCache: this.pageCache,
+    });
+    const { cpu } = settings;
+    this.bandwidth =
+      cpu === undefined
+        ? null
+        : new CfsBandwidth(cpuLimit(settings) * cpu.period, cpu.period, nowNs, this.#scenario.machine.cpus);
+    this.cgroup.processStarted(threads);
+  }
+
+  cycle(cycle: CycleRecord, nowNs: number): void {
+    this.#lastCycle = { cycle, endNs: nowNs };
+  }
+
+  /** Appends this group's columns to a row, from `at` on. */
+  sample(row: Float64Array, at: number, stats: MemStats, nowNs: number): void {
+    const { cgroup, bandwidth } = this;
+    const stat = cgroup.stat();
+    const current = cgroup.currentBytes;
+    const shared = Math.max(0, stat.inactive_file - 0.3 * (stat.anon + stat.file));
+    let i = at;
+    row[i++] = current;
+    row[i++] = cgroup.workingSetBytes;
+    row[i++] = Math.max(0, current - shared - stat.active_file);
+    row[i++] = stat.anon;
+    row[i++] = stat.file;
+    row[i++] = stat.inactive_file;
+    row[i++] = stat.active_file;
+    row[i++] = stat.kernel;
+    row[i++] = stat.pagetables;
+    row[i++] = stat.slab;
+    row[i++] = cgroup.events.high;
+    row[i++] = cgroup.events.max;
+    row[i++] = cgroup.events.failcnt;
+    row[i++] = (cgroup.throttledNs + cgroup.reclaimNs) / 1e9;
+    i = this.#counts(row, i);
+    if (bandwidth !== null) {
+      row[i++] = bandwidth.usageNs / 1e9;
+      row[i++] = bandwidth.nrPeriods;
+      row[i++] = bandwidth.nrThrottled;
+      row[i++] = bandwidth.throttledNs / 1e9;
+    }
+    this.#lastStats = { stats: { ...stats }, atNs: nowNs };
+    this.#samples++;
+    this.#currentSum += current;
+    this.#workingSetSum += cgroup.workingSetBytes;
+    this.#currentPeak = Math.max(this.#currentPeak, current);
+    this.#workingSetPeak = Math.max(this.#workingSetPeak, cgroup.workingSetBytes);
+  }
+
+  /** A row while no process runs: everything of its is without a value. */
+  sampleDown(row: Float64Array, nowNs: number): void {
+    row.fill(Number.NaN);
+    row[0] = nowNs / 1e9;
+    this.#counts(row, row.length - CPU_QUOTA_COLUMNS.length * Number(this.bandwidth !== null) - 2);
+  }
+
+  #counts(row: Float64Array, at: number): number {
+    row[at] = this.incidents.length;
+    row[at + 1] = this.restarts;
+    return at + 2;
+  }
+
+  /** The process has been killed. Returns when it starts again; Infinity for never. */
+  killed(nowNs: number, virtualBytes: number, fileRssBytes: number): number {
+    const { cgroup, settings } = this;
+    const oom = cgroup.oom!;
+    const limitBytes = settings.memory.max ?? 0;
+    const victim = {
+      pid: FIRST_PID + this.restarts,
+      comm: this.#scenario.name,
+      totalVmBytes: virtualBytes,
+      fileRssBytes,
+      oomScoreAdj: settings.oom_score_adj,
+    };
+    const path = `/gomemsim/${this.#scenario.name}${this.restarts === 0 ? "" : `-${this.restarts}`}`;
+    const group = {
+      version: settings.cgroup === "v1" ? 1 : 2,
+      path,
+      limitBytes,
+      events: cgroup.events,
+    } as const;
+    const badness = oomBadness(
+      oom.stat.anon + fileRssBytes,
+      oom.stat.pagetables,
+      settings.oom_score_adj,
+      limitBytes,
+    );
+    const restartNs = this.#nextStart(nowNs);
+    const cycle = this.#lastCycle;
+    const stats = this.#lastStats;
+    this.incidents.push({
+      t_seconds: nowNs / 1e9,
+      process_start_seconds: this.#startNs / 1e9,
+      ...(restartNs < this.#scenario.duration ? { restart_at_seconds: restartNs / 1e9 } : {}),
+      oom_badness_pages: badness,
+      memory: { current_bytes: oom.usageBytes, stat: oom.stat, events: { ...cgroup.events } },
+      kernel_log: oomLog(oom, group, victim).map((line) => `${kernelStamp(nowNs / 1e9)} ${line}`),
+      ...(cycle === null ? {} : { last_cycle: cycle.cycle, last_cycle_end_seconds: cycle.endNs / 1e9 }),
+      ...(stats === null ? {} : { last_mem_stats: stats.stats, last_mem_stats_seconds: stats.atNs / 1e9 }),
+    });
+    this.#past = this.#counters();
+    return restartNs;
+  }
+
+  #nextStart(nowNs: number): number {
+    const { policy, backoff, max_backoff, reset_after } = this.settings.restart;
+    if (policy === "never") return Number.POSITIVE_INFINITY;
+    if (nowNs - this.#startNs >= reset_after) this.#backoffNs = 0;
+    const wait = this.#backoffNs;
+    this.#backoffNs = wait === 0 ? backoff : Math.min(2 * wait, max_backoff);
+    return nowNs + wait;
+  }
+
+  /** Counters over all lives. */
+  #counters(): Record<string, number> {
+    const { cgroup, bandwidth } = this;
+    const past = (name: string): number => this.#past[name] ?? 0;
+    this.#currentPeak = Math.max(this.#currentPeak, cgroup.peakPages * 4096);
+    const counters: Record<string, number> = {
+      memory_events_high: past("memory_events_high") + cgroup.events.high,
+      memory_events_max: past("memory_events_max") + cgroup.events.max,
+      memory_high_throttled_seconds: past("memory_high_throttled_seconds") + cgroup.throttledNs / 1e9,
+      memory_reclaim_cpu_seconds: past("memory_reclaim_cpu_seconds") + cgroup.reclaimNs / 1e9,
+    };
+    if (this.settings.page_cache.length > 0) {
+      counters["page_cache_hit_pages"] = past("page_cache_hit_pages") + this.pageCache.hitPages;
+      counters["page_cache_missed_pages"] = past("page_cache_missed_pages") + this.pageCache.missedPages;
+      counters["page_cache_reclaimed_pages"] =
+        past("page_cache_reclaimed_pages") + this.pageCache.reclaimedPages;
+    }
+    if (bandwidth !== null) {
+      counters["cpu_usage_seconds"] = past("cpu_usage_seconds") + bandwidth.usageNs / 1e9;
+      counters["cpu_nr_periods"] = past("cpu_nr_periods") + bandwidth.nrPeriods;
+      counters["cpu_nr_throttled"] = past("cpu_nr_throttled") + bandwidth.nrThrottled;
+      counters["cpu_throttled_seconds"] = past("cpu_throttled_seconds") + bandwidth.throttledNs / 1e9;
+    }
+    return counters;
+  }
+
+  /** The run's figures. */
+  figures(endNs: number): Record<string, number> {
+    const n = Math.max(1, this.#samples);
+    const counters = this.cgroup.killed ? this.#past : this.#counters();
+    const first = this.incidents[0];
+    return {
+      ran_seconds: endNs / 1e9,
+      memory_current_mean_bytes: this.#currentSum / n,
+      memory_current_peak_bytes: this.#currentPeak,
+      memory_working_set_mean_bytes: this.#workingSetSum / n,
+      memory_working_set_peak_bytes: this.#workingSetPeak,
+      ...counters,
+      oom_kills: this.incidents.length,
+      restarts: this.restarts,
+      ...(first === undefined ? {} : { first_oom_kill_seconds: first.t_seconds }),
+    };
+  }
+}

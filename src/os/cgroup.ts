@@ -1,0 +1,308 @@
+/**
+ * The memory controller of a control group: what the container's memory is charged with, and what happens at its limits.
+ *
+ * Follows mm/memcontrol.c and mm/page_counter.c of Linux 6.x (try_charge_memcg, mem_cgroup_handle_over_high,
+ * calculate_high_delay), which is the same for cgroup v1 and v2; v1 has no memory.high. Every page a fault makes resident is
+ * charged here, and so are the page cache and what the kernel keeps for the process:
+ *
+ *     memory.current = anon + file + kernel + stock,   kernel = page tables + kernel stacks + slab
+ *
+ * - anon: resident anonymous pages (memory.ts counts them);
+ * - file: the container's page cache (pagecache.ts);
+ * - page tables: one 4 KiB table per 2 MiB of address space with a page in it, and what a process has before its heap;
+ * - kernel stacks: 16 KiB per thread; slab: task_struct and the like, per thread and per process;
+ * - stock: pages are taken from the counter in batches of 64, and a CPU keeps the rest for its next faults.
+ *
+ * At memory.max a charge reclaims page cache, 32 pages at a time; if there is none, the OOM killer ends the process. Above
+ * memory.high the faulting thread reclaims too and, as long as that does not help, sleeps before it goes on: the square of
+ * the overage, at most two seconds per batch.
+ *
+ * Simplified: no swap, so anonymous memory cannot be reclaimed; one stock, where the kernel has one per CPU (memory.current is low by some
+ * 128 KiB for each further CPU; it makes no difference at the limit, where stocks are drained); one process in the
+ * group; memory of user pages freed goes back at once. A page table outlives its pages, as before CONFIG_PT_RECLAIM (6.14).
+ * Where it stops being true: swap, parent groups with limits of their own (memory.low matters only among siblings, so it is not offered).
+ */
+import { OS_PAGE_BYTES } from "./os.ts";
+import { type PageCache, RECLAIM_NS_PER_PAGE } from "./pagecache.ts";
+
+/** Pages taken from the counter at once (MEMCG_CHARGE_BATCH). */
+export const MEMCG_CHARGE_BATCH = 64;
+/** Pages a reclaim tries to free at least (SWAP_CLUSTER_MAX). */
+export const SWAP_CLUSTER_MAX = 32;
+/** Fruitless attempts before the OOM killer is called (MAX_RECLAIM_RETRIES). */
+const MAX_RECLAIM_RETRIES = 16;
+const MEMCG_DELAY_PRECISION_SHIFT = 20;
+const MEMCG_DELAY_SCALING_SHIFT = 14;
+/** Timer ticks per second (CONFIG_HZ) of the distributions' kernels that were looked at; delays are whole ticks. */
+const HZ = 250;
+
+/** A thread's kernel stack (THREAD_SIZE of amd64). */
+const KERNEL_STACK_BYTES = 16 << 10;
+/**
+ * What else a thread and a process cost in slab caches. Measured in a cgroup of its own on Linux 6.18: memory.kmem.usage less
+ * page tables of a Go program with 4, 14, 24, 44 and 84 threads is 20 KiB + 22 KiB per thread.
+ */
+const SLAB_BYTES_PER_THREAD = 6 << 10;
+const SLAB_BYTES_PER_PROCESS = 20 << 10;
+/** Page tables of a Go 1.26 process without its heap: VmPTE of the same program, less one for its one arena. */
+const PAGE_TABLES_AT_START = 20;
+/** Pages that one page table maps. */
+export const PAGES_PER_TABLE = 512;
+
+/** What the kernel keeps for a process of so many threads when it starts, in bytes; the checks of a scenario show it, too. */
+export function kernelBytesAtStart(threads: number): {
+  readonly pageTables: number;
+  readonly kernelStack: number;
+  readonly slab: number;
+} {
+  return {
+    pageTables: PAGE_TABLES_AT_START * OS_PAGE_BYTES,
+    kernelStack: threads * KERNEL_STACK_BYTES,
+    slab: SLAB_BYTES_PER_PROCESS + threads * SLAB_BYTES_PER_THREAD,
+  };
+}
+
+/**
+ * calculate_high_delay: ticks that a thread which has just charged `nrPages` sleeps for, while `usage` pages are charged and
+ * `high` are wished for. With the overage as a share o = (usage - high) / high, kept in 20 fractional bits, that is
+ * o^2 * 2^6 seconds for a batch of 64 pages: 6 ms at 1 %, 160 ms at 5 %, 640 ms at 10 %.
+ */
+export function calculateHighDelay(usage: number, high: number, nrPages: number, hz = HZ): number {
+  if (usage <= high) return 0;
+  const overage = Math.floor(((usage - high) * 2 ** MEMCG_DELAY_PRECISION_SHIFT) / Math.max(1, high));
+  // Above 100 % of overage the delay is 64 s and more, and the squares below leave the safe integers.
+  if (overage >= 2 ** MEMCG_DELAY_PRECISION_SHIFT) return 2 * hz;
+  const perBatch = Math.floor(
+    (overage * overage * hz) / 2 ** (MEMCG_DELAY_PRECISION_SHIFT + MEMCG_DELAY_SCALING_SHIFT),
+  );
+  // MEMCG_MAX_HIGH_DELAY_JIFFIES: two seconds per return to the program.
+  return Math.min(Math.floor((perBatch * nrPages) / MEMCG_CHARGE_BATCH), 2 * hz);
+}
+
+/** memory.events, counted since the group was made. */
+export interface MemoryEvents {
+  /** Reclaims because of memory.high. */
+  high: number;
+  /** Charges that memory.max refused until something was reclaimed. */
+  max: number;
+  oom: number;
+  oom_kill: number;
+  /** v1's memory.failcnt: refusals of the counter, those of whole batches included. */
+  failcnt: number;
+}
+
+/** memory.stat, in bytes. */
+export interface MemoryStat {
+  readonly anon: number;
+  readonly file: number;
+  readonly kernel: number;
+  readonly kernel_stack: number;
+  readonly pagetables: number;
+  readonly slab: number;
+  readonly inactive_file: number;
+  readonly active_file: number;
+}
+
+/** The state at the moment the limit could not be kept, which the kernel's log tells. */
+export interface OomState {
+  readonly usageBytes: number;
+  readonly stat: MemoryStat;
+}
+
+export interface MemoryCgroupOptions {
+  /** memory.max; Infinity for none. */
+  readonly maxBytes: number;
+  /** memory.high; Infinity for none. */
+  readonly highBytes: number;
+  /** Bytes of the program's file that are charged here, in memory all the time: 0 where another group read them first. */
+  readonly binaryBytes: number;
+  readonly pageCache: PageCache;
+}
+
+export class MemoryCgroup {
+  readonly events: MemoryEvents = { high: 0, max: 0, oom: 0, oom_kill: 0, failcnt: 0 };
+  readonly maxPages: number;
+  readonly highPages: number;
+  readonly pageCache: PageCache;
+  /** Set once the OOM killer has chosen the process: what it still does is not charged. */
+  oom: OomState | null = null;
+  /** Time threads have slept for memory.high, in ns, and CPU spent on reclaim: both are pressure (PSI). Since the group was made. */
+  throttledNs = 0;
+  reclaimNs = 0;
+  /** The highest memory.current (memory.peak). */
+  peakPages = 0;
+
+  readonly #binaryPages: number;
+  #anonPages = 0;
+  #tablePages = 0;
+  #stackBytes = 0;
+  #slabBytes = 0;
+  /** The page counter, stock included. */
+  #usage = 0;
+  #stock = 0;
+  /** Not yet fetched by the scheduler: sleep, and CPU, of the running thread. */
+  #stallNs = 0;
+  #cpuNs = 0;
+
+  constructor(options: MemoryCgroupOptions) {
+    this.maxPages = Math.floor(options.maxBytes / OS_PAGE_BYTES);
+    this.highPages = Math.floor(options.highBytes / OS_PAGE_BYTES);
+    this.pageCache = options.pageCache;
+    this.#binaryPages = Math.ceil(options.binaryBytes / OS_PAGE_BYTES);
+  }
+
+  /** A process starts in the group: its binary, and what the kernel needs for it. */
+  processStarted(threads: number): void {
+    const kernel = kernelBytesAtStart(threads);
+    this.#stackBytes = kernel.kernelStack;
+    this.#slabBytes = kernel.slab;
+    this.chargeTables(kernel.pageTables / OS_PAGE_BYTES);
+    this.#charge(Math.ceil((kernel.kernelStack + kernel.slab) / OS_PAGE_BYTES) + this.#binaryPages);
+  }
+
+  /** `pages` of anonymous memory become resident. */
+  chargeAnon(pages: number): void {
+    this.#anonPages += pages;
+    this.#charge(pages);
+  }
+
+  unchargeAnon(pages: number): void {
+    if (this.oom !== null) return;
+    this.#anonPages -= pages;
+    this.#usage -= pages;
+  }
+
+  chargeTables(pages: number): void {
+    this.#tablePages += pages;
+    this.#charge(pages);
+  }
+
+  /** File pages are read in; the page cache holds them already. */
+  chargeFile(pages: number): void {
+    this.#charge(pages);
+  }
+
+  get currentBytes(): number {
+    return this.#usage * OS_PAGE_BYTES;
+  }
+
+  /** What the kubelet and `kubectl top` show, cAdvisor's figure: usage without what reclaim would take first. */
+  get workingSetBytes(): number {
+    return Math.max(0, this.currentBytes - this.pageCache.inactivePages * OS_PAGE_BYTES);
+  }
+
+  stat(): MemoryStat {
+    const { inactivePages, activePages } = this.pageCache;
+    const pagetables = this.#tablePages * OS_PAGE_BYTES;
+    return {
+      anon: this.#anonPages * OS_PAGE_BYTES,
+      file: (inactivePages + activePages + this.#binaryPages) * OS_PAGE_BYTES,
+      kernel: pagetables + this.#stackBytes + this.#slabBytes,
+      kernel_stack: this.#stackBytes,
+      pagetables,
+      slab: this.#slabBytes,
+      inactive_file: inactivePages * OS_PAGE_BYTES,
+      active_file: (activePages + this.#binaryPages) * OS_PAGE_BYTES,
+    };
+  }
+
+  get killed(): boolean {
+    return this.oom !== null;
+  }
+
+  takeStallNs(): number {
+    const ns = this.#stallNs;
+    this.#stallNs = 0;
+    return ns;
+  }
+
+  takeCpuNs(): number {
+    const ns = this.#cpuNs;
+    this.#cpuNs = 0;
+    return ns;
+  }
+
+  /** Recounts the counter from its parts; throws with the numbers. */
+  checkInvariants(): void {
+    if (this.oom !== null) return;
+    const parts =
+      this.#anonPages +
+      this.#tablePages +
+      Math.ceil((this.#stackBytes + this.#slabBytes) / OS_PAGE_BYTES) +
+      this.#binaryPages +
+      this.pageCache.inactivePages +
+      this.pageCache.activePages +
+      this.#stock;
+    if (parts !== this.#usage) throw new Error(`cgroup: ${this.#usage} pages charged, ${parts} counted`);
+    if (this.#usage > this.maxPages)
+      throw new Error(`cgroup: ${this.#usage} pages charged, ${this.maxPages} are the limit`);
+  }
+
+  /** try_charge_memcg, for `pages` faults of one page each. */
+  #charge(pages: number): void {
+    let left = pages;
+    while (left > 0 && this.oom === null) {
+      const stocked = Math.min(left, this.#stock);
+      this.#stock -= stocked;
+      left -= stocked;
+      if (left === 0) break;
+      if (this.#usage + MEMCG_CHARGE_BATCH <= this.maxPages) {
+        this.#usage += MEMCG_CHARGE_BATCH;
+        this.#stock = MEMCG_CHARGE_BATCH;
+        if (this.#usage > this.highPages) this.#overHigh(MEMCG_CHARGE_BATCH);
+        continue;
+      }
+      // Near the limit the page alone is tried.
+      this.events.failcnt++;
+      if (this.#usage < this.maxPages) {
+        this.#usage++;
+        left--;
+        if (this.#usage > this.highPages) this.#overHigh(1);
+        continue;
+      }
+      this.#atMax();
+    }
+    if (this.#usage > this.peakPages) this.peakPages = this.#usage;
+  }
+
+  /** The counter is at memory.max: makes room for a page, or calls the OOM killer. */
+  #atMax(): void {
+    this.events.failcnt++;
+    this.events.max++;
+    if (this.#reclaim(SWAP_CLUSTER_MAX) > 0) return;
+    // With nothing to reclaim each further attempt fails alike: one after draining the stocks, then sixteen.
+    this.events.max += 1 + MAX_RECLAIM_RETRIES;
+    this.events.failcnt += 1 + MAX_RECLAIM_RETRIES;
+    this.events.oom++;
+    this.events.oom_kill++;
+    this.oom = { usageBytes: this.currentBytes, stat: this.stat() };
+  }
+
+  /** mem_cgroup_handle_over_high, after a charge of `nrPages` that left the counter above memory.high. */
+  #overHigh(nrPages: number): void {
+    for (let attempt = 0; ; attempt++) {
+      let reclaimed = 0;
+      if (this.#usage > this.highPages) {
+        this.events.high++;
+        reclaimed = this.#reclaim(attempt === 0 ? nrPages : SWAP_CLUSTER_MAX);
+      }
+      const delay = calculateHighDelay(this.#usage, this.highPages, nrPages);
+      // Not worth a sleep.
+      if (delay <= HZ / 100) return;
+      if (reclaimed > 0 || attempt < MAX_RECLAIM_RETRIES) continue;
+      const ns = (delay * 1e9) / HZ;
+      this.#stallNs += ns;
+      this.throttledNs += ns;
+      return;
+    }
+  }
+
+  #reclaim(pages: number): number {
+    const freed = this.pageCache.reclaim(pages);
+    this.#usage -= freed;
+    const ns = freed * RECLAIM_NS_PER_PAGE;
+    this.#cpuNs += ns;
+    this.reclaimNs += ns;
+    return freed;
+  }
+}

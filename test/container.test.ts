@@ -1,0 +1,263 @@
+/** A whole run in a container: the kill, restarts, throttling and quota, as a scenario's user meets them. */
+import { describe, expect, test } from "vitest";
+import { oomText } from "../src/report/oom.ts";
+import { type CycleRecord, defaultProfile, sampleColumns, simulate } from "../src/simulate.ts";
+import { scenarioOf, scenariosOf } from "./scenarios.ts";
+
+const MiB = 2 ** 20;
+
+function collect(text: string) {
+  const scenario = scenarioOf(text);
+  const names = sampleColumns(scenario).map((column) => column.name);
+  const rows: Record<string, number>[] = [];
+  const cycles: CycleRecord[] = [];
+  const restarts: number[] = [];
+  const summary = simulate(scenario, {
+    checked: true,
+    sink: {
+      sample: (row) => rows.push(Object.fromEntries(names.map((name, i) => [name, row[i]]))),
+      cycle: (cycle) => cycles.push(cycle),
+      restart: (nowNs) => restarts.push(nowNs / 1e9),
+    },
+  });
+  return { scenario, rows, cycles, restarts, summary, figures: summary.figures };
+}
+
+const leak = (settings: string, duration = "20s") => `
+name: leaky
+duration: ${duration}
+${settings}
+workload:
+  - {kind: leak, name: forgotten, byte_rate: 8MiB/s, size: 1KiB}
+`;
+
+describe("an OOM kill", () => {
+  const { rows, summary, figures } = collect(leak("container: {memory: {max: 64MiB}}"));
+
+  test("comes when what leaks fills what the limit leaves", () => {
+    // 64 MiB less what the process has before: anonymous memory and kernel. The leak is in whole spans, and nothing is garbage.
+    const start = rows[0];
+    const before = start["memory_anon_bytes"] + start["memory_kernel_bytes"] - 0.1 * 8 * MiB;
+    const expected = (64 * MiB - before) / (8 * MiB);
+    // Of each 8 KiB span 128 bytes are a bitmap (1.6 %), the span's record is 160 bytes (2 %), and 2 MiB need a page table (0.2 %).
+    expect(figures["first_oom_kill_seconds"]).toBeGreaterThan(expected * (1 - 0.042));
+    expect(figures["first_oom_kill_seconds"]).toBeLessThan(expected * 1.001);
+  });
+
+  test("ends the run: no samples after it, and the figures of what was", () => {
+    const killed = figures["first_oom_kill_seconds"];
+    expect(figures["ran_seconds"]).toBe(killed);
+    expect(rows.length).toBe(Math.floor(killed * 10));
+    expect(figures["oom_kills"]).toBe(1);
+    expect(figures["restarts"]).toBe(0);
+    expect(figures["memory_current_peak_bytes"]).toBe(64 * MiB);
+  });
+
+  test("is told as an incident on three clocks", () => {
+    const incident = summary.oom_kills![0];
+    expect(incident.t_seconds).toBe(figures["first_oom_kill_seconds"]);
+    expect(incident.memory.current_bytes).toBe(64 * MiB);
+    expect(incident.t_seconds - incident.last_mem_stats_seconds!).toBeLessThanOrEqual(0.1);
+    expect(incident.last_cycle_end_seconds).toBeLessThan(incident.t_seconds);
+    const text = oomText(summary.oom_kills!, 2);
+    expect(text).toMatch(/^OOM kill 1 at \d+\.\d+ s, .*; not started again within the run$/m);
+    expect(text).toMatch(
+      /^\[ +\d+\.\d{6}\] Memory cgroup out of memory: Killed process 4242 \(leaky\) total-vm:/m,
+    );
+    expect(text).toMatch(/ms {2}last gctrace {3}gc \d+ @\d+\.\d+s \d+%: /);
+    expect(text).toContain(" of 3 clocks within 100 ms of the kill)");
+    expect(oomText([], 2)).toBe("no OOM kill\n");
+  });
+});
+
+describe("restarts", () => {
+  const settings =
+    "container: {memory: {max: 64MiB}, restart: {policy: always, backoff: 2s, max_backoff: 4s}}";
+  const { rows, restarts, summary, figures, cycles } = collect(leak(settings, "60s"));
+  const kills = summary.oom_kills!;
+
+  test("come at once, then after a back-off that doubles to its bound", () => {
+    const waits = kills.slice(0, -1).map((kill, i) => (kill.restart_at_seconds ?? 0) - kills[i].t_seconds);
+    expect(waits.map((wait) => Math.round(wait * 1e6) / 1e6)).toEqual([0, 2, 4, 4, 4]);
+    expect(restarts).toEqual(kills.map((kill) => kill.restart_at_seconds).filter((at) => at !== undefined));
+    expect(figures["restarts"]).toBe(restarts.length);
+    expect(figures["oom_kills"]).toBe(kills.length);
+  });
+
+  test("a back-off begins anew after a life of reset_after", () => {
+    const again = collect(leak(settings.replace("}}", ", reset_after: 1s}}"), "30s"));
+    for (const kill of again.summary.oom_kills!)
+      if (kill.restart_at_seconds !== undefined) expect(kill.restart_at_seconds).toBe(kill.t_seconds);
+    expect(again.figures["restarts"]).toBeGreaterThan(2);
+  });
+
+  test("leave no gap in the series: no values while the process is down, counts that go on", () => {
+    expect(rows.length).toBe(600);
+    for (const [i, row] of rows.entries()) expect(row["t_seconds"]).toBeCloseTo((i + 1) / 10, 9);
+    const second = kills[1];
+    const down = rows.filter(
+      (row) => row["t_seconds"] > second.t_seconds && row["t_seconds"] < second.restart_at_seconds!,
+    );
+    expect(down.length).toBeGreaterThan(15);
+    for (const row of down) {
+      expect(row["rss_bytes"]).toBeNaN();
+      expect(row["memory_current_bytes"]).toBeNaN();
+      expect(row["oom_kills"]).toBe(2);
+      expect(row["restarts"]).toBe(1);
+    }
+  });
+
+  test("start cold: small again, with collections counted from 1 and totals over all lives", () => {
+    const first = rows.find((row) => row["t_seconds"] > kills[1].restart_at_seconds!)!;
+    expect(first["rss_bytes"]).toBeLessThan(8 * MiB);
+    expect(cycles.filter((cycle) => cycle.gc === 1).length).toBe(restarts.length + 1);
+    expect(figures["gc_count"]).toBe(cycles.length);
+    const lived = kills.reduce((sum, kill) => sum + kill.t_seconds - kill.process_start_seconds, 0);
+    expect(figures["total_alloc_bytes"] / (lived * 8 * MiB)).toBeGreaterThan(0.99);
+  });
+});
+
+const SERVICE = `
+workload:
+  - name: api
+    kind: service
+    arrivals: {rate: 400/s}
+    cpu: 500us
+    objects: [{size: 32KiB}]
+`;
+
+describe("memory.high", () => {
+  test("slows a leak down instead of killing it, and stops of the world wait for sleeping threads", () => {
+    const text = (memory: string) => `
+name: high
+duration: 40s
+go: {GOGC: 25}
+container: {memory: ${memory}}
+workload:
+  - {kind: leak, name: forgotten, byte_rate: 4MiB/s, size: 1KiB}
+interventions:
+  - {at: 1s, do: gc, every: 1s}
+`;
+    const high = collect(text("{max: 128MiB, high: 64MiB}"));
+    const free = collect(text("{max: 128MiB}"));
+    expect(free.figures["oom_kills"]).toBe(1);
+    expect(high.figures["oom_kills"]).toBe(0);
+    expect(high.figures["memory_high_throttled_seconds"]).toBeGreaterThan(5);
+    expect(high.figures["memory_events_high"]).toBeGreaterThan(100);
+    const last = high.rows[high.rows.length - 1];
+    expect(last["memory_current_bytes"]).toBeGreaterThan(64 * MiB);
+    // At 18 % of overage a batch costs the full 2 s.
+    expect(last["memory_current_bytes"]).toBeLessThan(64 * MiB * 1.2);
+    const longest = (run: typeof high) => Math.max(...run.cycles.map((c) => Math.max(c.stw1_ns, c.stw2_ns)));
+    expect(longest(high)).toBeGreaterThan(10e6);
+    expect(longest(free)).toBeLessThan(5e6);
+  });
+});
+
+describe("a CPU quota", () => {
+  test("bounds CPU time, and says so in cpu.stat", () => {
+    const { figures, rows } = collect(
+      `name: q\nduration: 10s\nmachine: {cpus: 2}\ncontainer: {cpu: {limit: 0.15}}\n${SERVICE}`,
+    );
+    // 400/s of 0.5 ms want 0.2 CPUs. Each of two CPUs may keep 1 ms from one period to the next.
+    expect(figures["cpu_usage_seconds"]).toBeGreaterThan(1.45);
+    expect(figures["cpu_usage_seconds"]).toBeLessThanOrEqual(1.5 + 0.002);
+    expect(figures["mutator_cpu_seconds"]).toBeLessThanOrEqual(1.6);
+    expect(figures["cpu_nr_throttled"]).toBeGreaterThan(90);
+    expect(figures["cpu_nr_throttled"]).toBeLessThanOrEqual(figures["cpu_nr_periods"]);
+    // What does not get done queues up.
+    expect(rows[99]["requests_in_flight"]).toBeGreaterThan(400);
+  });
+
+  test("that is not reached changes nothing", () => {
+    const base = `name: q\nduration: 5s\nmachine: {cpus: 2}\n${SERVICE}`;
+    const without = collect(base).figures;
+    const within = collect(`${base}container: {cpu: {limit: 2}}\n`).figures;
+    for (const [name, value] of Object.entries(without)) expect([name, within[name]]).toEqual([name, value]);
+    expect(within["cpu_nr_throttled"]).toBe(0);
+  });
+
+  test("with many more Ps makes pauses as long as periods", () => {
+    const text = (procs: number) => `
+name: q
+duration: 10s
+go: {GOMAXPROCS: ${procs}}
+machine: {cpus: 32}
+container: {cpu: {limit: 1}}
+workload:
+  - {name: api, kind: service, arrivals: {rate: 500/s}, cpu: 1200us, objects: [{size: 32KiB}]}
+  - {name: held, kind: cache, requests: 100/s, keys: 300000, max_entries: 200000, prefill: true, objects: [{size: 256, pointers: 50%}]}
+`;
+    const longest = (procs: number) =>
+      Math.max(...collect(text(procs)).cycles.map((c) => Math.max(c.stw1_ns, c.stw2_ns)));
+    expect(longest(32)).toBeGreaterThan(50e6);
+    expect(longest(2)).toBeLessThan(longest(32) / 10);
+  });
+});
+
+describe("GOMAXPROCS", () => {
+  const procs = (settings: string) =>
+    scenarioOf(`name: p\nduration: 1s\n${settings}\n${SERVICE}`).go.GOMAXPROCS;
+  test("follows the quota from Go 1.25 on: rounded up, 2 at least, never above the CPUs or what is set", () => {
+    const on16 = "machine: {cpus: 16}\ncontainer: {cpu:";
+    expect(procs(`${on16} {limit: 3.2}}`)).toBe(4);
+    expect(procs(`${on16} {limit: 0.5}}`)).toBe(2);
+    expect(procs(`${on16} {quota: 500ms, period: 100ms}}`)).toBe(5);
+    expect(procs(`${on16} {limit: 64}}`)).toBe(16);
+    expect(procs(`${on16} {limit: 3.2}}\ngo: {GOMAXPROCS: 12}`)).toBe(12);
+    expect(procs(`${on16} {limit: 3.2}}\ngo: {version: "1.24"}`)).toBe(16);
+    expect(procs("machine: {cpus: 1}\ncontainer: {cpu: {limit: 0.5}}")).toBe(1);
+  });
+});
+
+describe("page cache", () => {
+  test("fills the container to its limit and kills nobody", () => {
+    const { figures, rows } = collect(`
+name: files
+duration: 20s
+container: {memory: {max: 64MiB}, page_cache: [{name: log, rate: 16MiB/s}]}
+${SERVICE}`);
+    const last = rows[rows.length - 1];
+    expect(figures["oom_kills"]).toBe(0);
+    expect(last["memory_current_bytes"]).toBeGreaterThan(63 * MiB);
+    expect(last["memory_working_set_bytes"]).toBeLessThan(last["rss_bytes"] + MiB);
+    expect(last["memory_events_max"]).toBeGreaterThan(1000);
+  });
+});
+
+test("a container without limits changes no figure of the process", () => {
+  const base = `name: c\nduration: 5s\n${SERVICE}`;
+  const without = collect(base).figures;
+  const within = collect(`${base}container: {}\n`).figures;
+  for (const [name, value] of Object.entries(without)) expect([name, within[name]]).toEqual([name, value]);
+});
+
+test("the process starts with what the check of impossible containers counts", () => {
+  const { rows } = collect(
+    "name: i\nduration: 1s\ncontainer: {}\nworkload:\n  - {name: s, kind: stream, rate: 1/s, size: 16, lifetime: 10ms}\n",
+  );
+  const runtime = rows[0]["memory_anon_bytes"] - defaultProfile.baseline.other_rss_bytes;
+  // What it refuses must be impossible: it counts no more than there is.
+  expect(runtime).toBeGreaterThanOrEqual(528 << 10);
+  expect(runtime).toBeLessThan(640 << 10);
+});
+
+test("variants may take the container's settings away", () => {
+  const [base, variant] = scenariosOf(
+    `${leak("container: {memory: {max: 64MiB, high: 32MiB}}")}variants: [{name: free, set: {container.memory.high: null}}]`,
+  );
+  expect(base.container?.memory.high).toBe(32 * MiB);
+  expect(variant.container?.memory.high).toBeUndefined();
+});
+
+test("off-heap memory is resident and charged, and in none of Go's statistics", () => {
+  const base = `name: o\nduration: 2s\n${SERVICE}`;
+  const plain = collect(`${base}container: {}\n`);
+  const more = collect(`${base}container: {off_heap: 16MiB}\n`);
+  const last = (run: typeof plain) => run.rows[run.rows.length - 1];
+  const added = (name: string): number => last(more)[name] - last(plain)[name];
+  expect(added("rss_bytes")).toBe(16 * MiB);
+  expect(added("memory_anon_bytes")).toBe(16 * MiB);
+  expect(added("memory_pagetables_bytes")).toBe(8 * 4096);
+  expect(added("sys_bytes")).toBe(0);
+});

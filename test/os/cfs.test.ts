@@ -1,0 +1,59 @@
+/** CPU bandwidth: how long a quota lasts, who is throttled, and until when. */
+import { describe, expect, test } from "vitest";
+import { CfsBandwidth } from "../../src/os/cfs.ts";
+
+const ms = 1e6;
+
+/** Keeps `cpus` CPUs busy until `untilNs` and returns what was throttled when, as [CPU, ms]. */
+function run(bandwidth: CfsBandwidth, cpus: number, busyCpus: number, untilNs: number): [number, number][] {
+  const busy = new Float64Array(cpus).fill(1, 0, busyCpus);
+  const throttled: [number, number][] = [];
+  for (let from = 0; ; ) {
+    const at = bandwidth.advance(from, untilNs, busy);
+    if (at < 0) return throttled;
+    throttled.push([bandwidth.throttledCpu, at / ms]);
+    from = at;
+  }
+}
+
+describe("a quota", () => {
+  test("of 30 ms per 100 ms on one CPU lasts 30 ms, then the CPU stands still for 70 ms", () => {
+    const bandwidth = new CfsBandwidth(30 * ms, 100 * ms, 0, 1);
+    expect(run(bandwidth, 1, 1, 250 * ms)).toEqual([
+      [0, 30],
+      [0, 130],
+      [0, 230],
+    ]);
+    expect(bandwidth.usageNs).toBe(90 * ms);
+    expect(bandwidth.nrPeriods).toBe(2);
+    expect(bandwidth.nrThrottled).toBe(2);
+    expect(bandwidth.throttledNs).toBe(210 * ms);
+  });
+
+  test("of 2 CPUs feeds 64 busy ones for one slice each of 40", () => {
+    const bandwidth = new CfsBandwidth(200 * ms, 100 * ms, 0, 64);
+    const throttled = run(bandwidth, 64, 64, 99 * ms);
+    // 200 ms are 40 slices of 5 ms: 24 CPUs find the pool empty at once, the others when their slice is used.
+    expect(throttled.filter(([, at]) => at === 0).length).toBe(24);
+    expect(throttled.filter(([, at]) => at === 5).length).toBe(40);
+    expect(throttled.length).toBe(64);
+    expect(bandwidth.usageNs).toBe(200 * ms);
+  });
+
+  test("that suffices throttles nobody", () => {
+    const bandwidth = new CfsBandwidth(200 * ms, 100 * ms, 0, 4);
+    expect(run(bandwidth, 4, 2, 1000 * ms)).toEqual([]);
+    expect(bandwidth.usageNs).toBe(2000 * ms);
+    expect(bandwidth.nrThrottled).toBe(0);
+  });
+
+  test("gets a slice back from a CPU that goes idle, but for 1 ms", () => {
+    const bandwidth = new CfsBandwidth(10 * ms, 100 * ms, 0, 2);
+    const first = Float64Array.of(1, 0);
+    const second = Float64Array.of(0, 1);
+    expect(bandwidth.advance(0, 2 * ms, first)).toBe(-1);
+    // 3 ms of the first CPU's slice are left: 2 ms come back to the 5 ms in the pool.
+    expect(bandwidth.advance(2 * ms, 50 * ms, second)).toBe(9 * ms);
+    expect(bandwidth.throttledCpu).toBe(1);
+  });
+});

@@ -1,0 +1,173 @@
+/** The memory controller: its counter, its limits, and the kernel's own numbers for memory.high. */
+import { describe, expect, test } from "vitest";
+import { calculateHighDelay, kernelBytesAtStart, MemoryCgroup } from "../../src/os/cgroup.ts";
+import { Memory } from "../../src/os/memory.ts";
+import { OS_PAGE_BYTES } from "../../src/os/os.ts";
+import { type FileLoad, PageCache } from "../../src/os/pagecache.ts";
+
+const MiB = 2 ** 20;
+const pages = (bytes: number): number => bytes / OS_PAGE_BYTES;
+
+function group(options: { max?: number; high?: number; binary?: number; loads?: readonly FileLoad[] } = {}) {
+  const pageCache = new PageCache(options.loads ?? [], 0);
+  const cgroup = new MemoryCgroup({
+    maxBytes: options.max ?? Infinity,
+    highBytes: options.high ?? Infinity,
+    binaryBytes: options.binary ?? 0,
+    pageCache,
+  });
+  return { cgroup, pageCache };
+}
+
+/** Reads `bytes` of files once, within a second. */
+const once = (bytes: number): FileLoad => ({
+  bytesPerSecond: bytes,
+  fileBytes: Infinity,
+  startNs: 0,
+  stopNs: 1e9,
+});
+
+function readFiles(g: ReturnType<typeof group>): void {
+  g.pageCache.advance(1e9, (n) => g.cgroup.chargeFile(n));
+}
+
+describe("memory.high", () => {
+  test("sleeps as long as the table in mm/memcontrol.c says for a high of 100 MiB", () => {
+    // Usage in MiB against milliseconds for a batch of 64 pages; the table is for 1000 ticks per second.
+    const table = [
+      [100, 0],
+      [101, 6],
+      [102, 25],
+      [103, 57],
+      [104, 102],
+      [105, 159],
+      [106, 230],
+      [107, 313],
+      [108, 409],
+      [109, 518],
+      [110, 639],
+      [111, 774],
+      [112, 921],
+      [113, 1081],
+      [114, 1254],
+      [115, 1439],
+      [116, 1638],
+      [117, 1849],
+      [118, 2000],
+      [119, 2000],
+      [120, 2000],
+      [300, 2000],
+    ];
+    const delays = table.map(([mib]) => [
+      mib,
+      calculateHighDelay(pages(mib * MiB), pages(100 * MiB), 64, 1000),
+    ]);
+    expect(delays).toEqual(table);
+    // A quarter of a batch owes a quarter of the sleep.
+    expect(calculateHighDelay(pages(110 * MiB), pages(100 * MiB), 16, 1000)).toBe(159);
+  });
+
+  test("reclaims instead of sleeping as long as there is page cache", () => {
+    const g = group({ high: 16 * MiB, loads: [once(8 * MiB)] });
+    readFiles(g);
+    g.cgroup.chargeAnon(pages(12 * MiB));
+    expect(g.cgroup.takeStallNs()).toBe(0);
+    expect(g.cgroup.events.high).toBeGreaterThan(0);
+    expect(g.cgroup.currentBytes).toBeLessThanOrEqual(16 * MiB + 64 * OS_PAGE_BYTES);
+    // Without cache left, growth beyond costs sleep.
+    g.cgroup.chargeAnon(pages(8 * MiB));
+    expect(g.pageCache.inactivePages).toBe(0);
+    expect(g.cgroup.takeStallNs()).toBeGreaterThan(1e9);
+    expect(g.cgroup.killed).toBe(false);
+    g.cgroup.checkInvariants();
+  });
+});
+
+describe("memory.max", () => {
+  test("takes pages in batches of 64, and one by one near the limit", () => {
+    const { cgroup } = group({ max: 130 * OS_PAGE_BYTES });
+    cgroup.chargeAnon(1);
+    expect(cgroup.currentBytes).toBe(64 * OS_PAGE_BYTES);
+    cgroup.chargeAnon(64);
+    expect(cgroup.currentBytes).toBe(128 * OS_PAGE_BYTES);
+    cgroup.chargeAnon(63);
+    expect(cgroup.events.failcnt).toBe(0);
+    cgroup.chargeAnon(1);
+    expect(cgroup.currentBytes).toBe(129 * OS_PAGE_BYTES);
+    // The batch was refused, the page was not.
+    expect(cgroup.events).toMatchObject({ failcnt: 1, max: 0 });
+    cgroup.checkInvariants();
+  });
+
+  test("reclaims page cache before it kills, and kills at the limit exactly", () => {
+    const g = group({ max: 16 * MiB, loads: [once(32 * MiB)] });
+    readFiles(g);
+    expect(g.cgroup.killed).toBe(false);
+    expect(g.cgroup.currentBytes).toBeGreaterThan(15.5 * MiB);
+    expect(g.cgroup.workingSetBytes).toBeLessThan(MiB);
+    g.cgroup.chargeAnon(pages(10 * MiB));
+    expect(g.cgroup.stat().anon).toBe(10 * MiB);
+    expect(g.cgroup.stat().file).toBeLessThanOrEqual(6 * MiB);
+    expect(g.cgroup.takeCpuNs()).toBeGreaterThan(0);
+    g.cgroup.checkInvariants();
+    g.cgroup.chargeAnon(pages(7 * MiB));
+    expect(g.cgroup.killed).toBe(true);
+    expect(g.cgroup.oom?.usageBytes).toBe(16 * MiB);
+    expect(g.cgroup.oom?.stat.file).toBe(0);
+    expect(g.cgroup.events).toMatchObject({ oom: 1, oom_kill: 1 });
+  });
+});
+
+test("memory.current is the sum of memory.stat and the stock, page tables by 2 MiB of heap", () => {
+  const { cgroup } = group({ binary: 1.5 * MiB });
+  cgroup.processStarted(4);
+  const start = cgroup.stat();
+  const kernel = kernelBytesAtStart(4);
+  expect(start.kernel).toBe(kernel.pageTables + kernel.kernelStack + kernel.slab);
+  expect(start.file).toBe(1.5 * MiB);
+  const os = new Memory({ fileBytes: 1.5 * MiB, otherBytes: 64 << 10, faults: 0 }, cgroup);
+  os.sysMap(0, 64 * MiB);
+  os.sysUsed(0, 64 * MiB);
+  os.touch(0, 3 * MiB);
+  os.touch(0, 3 * MiB);
+  const stat = cgroup.stat();
+  expect(stat.anon).toBe(3 * MiB + (64 << 10));
+  expect(stat.pagetables - start.pagetables).toBe(2 * OS_PAGE_BYTES);
+  expect(cgroup.currentBytes - (stat.anon + stat.file + stat.kernel)).toBeLessThan(64 * OS_PAGE_BYTES);
+  cgroup.checkInvariants();
+  // Given back, anonymous pages are uncharged; the tables stay.
+  os.sysUnused(0, 2 * MiB);
+  expect(cgroup.stat().anon).toBe(MiB + (64 << 10));
+  expect(cgroup.stat().pagetables).toBe(stat.pagetables);
+  cgroup.checkInvariants();
+  os.checkInvariants();
+});
+
+describe("page cache", () => {
+  test("random reads of a file that fits settle with all of it active", () => {
+    const load = { bytesPerSecond: 64 * MiB, fileBytes: 8 * MiB, startNs: 0, stopNs: Infinity };
+    const g = group({ loads: [load] });
+    for (let t = 10e6; t <= 5e9; t += 10e6) g.pageCache.advance(t, (n) => g.cgroup.chargeFile(n));
+    // 40 reads of each page: of a page missing or inactive after them, e^-40 remain; what is left is rounding, a page or two.
+    expect(g.pageCache.activePages).toBeGreaterThan(pages(8 * MiB) - 3);
+    expect(g.pageCache.activePages + g.pageCache.inactivePages).toBeLessThanOrEqual(pages(8 * MiB));
+  });
+
+  test("reclaim keeps the active list while inactive pages last, then refills from it", () => {
+    const load = { bytesPerSecond: 64 * MiB, fileBytes: 8 * MiB, startNs: 0, stopNs: 5e9 };
+    const log = { bytesPerSecond: 8 * MiB, fileBytes: Infinity, startNs: 5e9, stopNs: 7e9 };
+    const g = group({ loads: [load, log] });
+    for (let t = 10e6; t <= 7e9; t += 10e6) g.pageCache.advance(t, (n) => g.cgroup.chargeFile(n));
+    const active = g.pageCache.activePages;
+    const inactive = g.pageCache.inactivePages;
+    expect(inactive).toBeGreaterThan(active);
+    expect(g.pageCache.reclaim(inactive - active)).toBe(inactive - active);
+    expect(g.pageCache.activePages).toBe(active);
+    // From here on the inactive list is the shorter one.
+    g.pageCache.reclaim(64);
+    g.pageCache.reclaim(64);
+    expect(g.pageCache.activePages).toBeLessThan(active);
+    while (g.pageCache.reclaim(1000) > 0);
+    expect(g.pageCache.activePages + g.pageCache.inactivePages).toBe(0);
+  });
+});

@@ -1,0 +1,49 @@
+/** The OOM killer's log against lines that Linux 6.18 wrote when it killed a Go program. */
+import { expect, test } from "vitest";
+import { kernelStamp, oomBadness, oomLog } from "../../src/os/oom.ts";
+
+test("the lines are the kernel's", () => {
+  const lines = oomLog(
+    {
+      usageBytes: 49152 << 10,
+      stat: {
+        anon: 48640 << 10,
+        file: 0,
+        kernel: 280 << 10,
+        kernel_stack: 80 << 10,
+        pagetables: 188416,
+        slab: 16 << 10,
+        inactive_file: 0,
+        active_file: 0,
+      },
+    },
+    {
+      version: 1,
+      path: "/group",
+      limitBytes: 49152 << 10,
+      events: { high: 0, max: 18, oom: 1, oom_kill: 1, failcnt: 73 },
+    },
+    { pid: 14870, comm: "oomtest", totalVmBytes: 1292856 << 10, fileRssBytes: 1220 << 10, oomScoreAdj: 0 },
+  );
+  const real = [
+    "oomtest invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
+    "memory: usage 49152kB, limit 49152kB, failcnt 73",
+    "memory+swap: usage 49152kB, limit 9007199254740988kB, failcnt 0",
+    "kmem: usage 280kB, limit 9007199254740988kB, failcnt 0",
+    "Memory cgroup stats for /group:",
+    "Tasks state (memory values in pages):",
+    "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents oom_score_adj name",
+    "[  14870]     0 14870   323214    12465    12160      305         0   188416        0             0 oomtest",
+    "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/group,task_memcg=/group,task=oomtest,pid=14870,uid=0",
+    "Memory cgroup out of memory: Killed process 14870 (oomtest) total-vm:1292856kB, anon-rss:48640kB, file-rss:1220kB, shmem-rss:0kB, UID:0 pgtables:184kB oom_score_adj:0",
+  ];
+  for (const line of real) expect(lines).toContain(line);
+  expect(lines).toContain("rss 49807360");
+  expect(kernelStamp(23206.990146)).toBe("[23206.990146]");
+  expect(kernelStamp(9.550689)).toBe("[    9.550689]");
+});
+
+test("badness counts resident pages and page tables, and adj in thousandths of the limit", () => {
+  expect(oomBadness(100 * 4096, 2 * 4096, 0, 4096 * 10_000)).toBe(102);
+  expect(oomBadness(100 * 4096, 2 * 4096, 500, 4096 * 10_000)).toBe(102 + 5000);
+});

@@ -1,0 +1,93 @@
+/** A container's faults: impossible limits with their arithmetic, settings that do nothing, and where they stand. */
+import { expect, test } from "vitest";
+import { loadScenario } from "../../src/scenario/load.ts";
+
+function faults(container: string, duration = "10s"): string {
+  const text = `name: t
+duration: ${duration}
+workload: [{name: a, kind: stream, rate: 5k/s, size: 64, lifetime: 1s}]
+container:
+${container}
+`;
+  const result = loadScenario(text, "t.yaml");
+  if (result.ok) return "valid";
+  return result.errors
+    .map(
+      (e) =>
+        `${e.file}:${e.line}:${e.column} ${e.path}: ${e.message}${e.hint === undefined ? "" : ` (${e.hint})`}`,
+    )
+    .join("\n");
+}
+
+test("a limit below what a Go process is without its heap shows the sum", () => {
+  expect(faults("  memory: {max: 1MiB}")).toBe("valid");
+  expect(faults("  memory: {max: 600KiB}")).toMatchInlineSnapshot(
+    `"t.yaml:5:17 container.memory.max: 600 KiB cannot hold a Go process: before its first allocation it has 832 KiB (Go runtime 528 KiB + thread stacks and loader 116 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
+  );
+  expect(faults("  off_heap: 8MiB\n  memory: {max: 8MiB}")).toMatchInlineSnapshot(
+    `"t.yaml:6:17 container.memory.max: 8192 KiB cannot hold a Go process: before its first allocation it has 9024 KiB (off-heap 8192 KiB + Go runtime 528 KiB + thread stacks and loader 116 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
+  );
+  expect(faults("  memory: {max: 1MiB, binary: charged}")).toMatchInlineSnapshot(
+    `"t.yaml:5:17 container.memory.max: 1024 KiB cannot hold a Go process: before its first allocation it has 2344 KiB (binary 1512 KiB + Go runtime 528 KiB + thread stacks and loader 116 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
+  );
+});
+
+test("memory.high has its place below max, and none in cgroup v1", () => {
+  expect(faults("  memory: {max: 64MiB, high: 48MiB}")).toBe("valid");
+  expect(faults("  memory: {max: 64MiB, high: 65MiB}")).toMatchInlineSnapshot(
+    `"t.yaml:5:30 container.memory.high: is above \`max\`, where the process is killed: it would never slow anything down"`,
+  );
+  expect(faults("  cgroup: v1\n  memory: {high: 48MiB}")).toMatchInlineSnapshot(
+    `"t.yaml:6:18 container.memory.high: cgroup v1 has no memory.high (leave \`high\` out, or write \`cgroup: v2\`)"`,
+  );
+});
+
+test("quotas and periods are the kernel's", () => {
+  expect(faults("  cpu: {limit: 0.5}")).toBe("valid");
+  expect(faults("  cpu: {quota: 250ms, period: 50ms}")).toBe("valid");
+  expect(faults("  cpu: {}")).toMatchInlineSnapshot(
+    `"t.yaml:5:3 container.cpu.limit: give exactly one of \`limit\` and \`quota\`"`,
+  );
+  expect(faults("  cpu: {limit: 1, quota: 100ms}")).toMatchInlineSnapshot(
+    `"t.yaml:5:16 container.cpu.limit: give exactly one of \`limit\` and \`quota\`"`,
+  );
+  expect(faults("  cpu: {limit: 0.05, period: 10ms}")).toMatchInlineSnapshot(
+    `"t.yaml:5:16 container.cpu.limit: is a quota of 0.0005s per 0.01s; the kernel takes 1ms at least"`,
+  );
+  expect(faults("  cpu: {quota: 1s, period: 2s}")).toMatchInlineSnapshot(
+    `"t.yaml:5:28 container.cpu.period: the kernel takes periods from 1ms to 1s"`,
+  );
+});
+
+test("restarts need something that kills", () => {
+  expect(faults("  restart: {policy: always}")).toMatchInlineSnapshot(
+    `"t.yaml:5:21 container.restart.policy: nothing ends the process: there is no \`memory.max\`"`,
+  );
+  expect(faults("  memory: {max: 64MiB}\n  restart: {policy: always, backoff: 10m}")).toMatchInlineSnapshot(
+    `"t.yaml:6:3 container.restart.max_backoff: is shorter than the first back-off (600s)"`,
+  );
+});
+
+test("waits of nothing would start a process for ever at one moment", () => {
+  expect(
+    faults("  memory: {max: 64MiB}\n  restart: {policy: always, backoff: 0s, reset_after: 0s}"),
+  ).toMatchInlineSnapshot(`
+    "t.yaml:6:38 container.restart.backoff: must be longer than 0
+    t.yaml:6:55 container.restart.reset_after: must be longer than 0"
+  `);
+});
+
+test("page-cache loads", () => {
+  expect(
+    faults(
+      "  page_cache:\n    - {name: a, rate: 1MiB/s, start: 20s}\n    - {name: a, rate: 1MiB/s, file: 0}",
+    ),
+  ).toMatchInlineSnapshot(`
+    "t.yaml:6:38 container.page_cache.0.start: is not before the end of the run (10s)
+    t.yaml:7:14 container.page_cache.1.name: a second page-cache load called \`a\` (names are unique)
+    t.yaml:7:37 container.page_cache.1.file: must be larger than 0"
+  `);
+  expect(faults("  page_cache: [{name: a, rate: 1MiB/s, start: 2s, stop: 1s}]")).toMatchInlineSnapshot(
+    `"t.yaml:5:57 container.page_cache.a.stop: is not after its start (2s)"`,
+  );
+});
