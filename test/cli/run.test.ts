@@ -116,7 +116,7 @@ describe("gomemsim run", () => {
     ];
     const result = await run(folder, ["run", "s.yaml", "--out", "o", ...options]);
     expect(result.status).toBe(0);
-    expect(result.stdout).toContain("gctrace.txt, events.ndjson, trace.json, summary.json");
+    expect(result.stdout).toContain("scavtrace.txt, events.ndjson, trace.json, summary.json");
     expect(tree(join(folder, "o"))).toEqual([...FILES, "events.ndjson", "trace.json"].sort());
     const lines = readFileSync(join(folder, "o/events.ndjson"), "utf8").trimEnd().split("\n");
     const events = lines.map((line) => JSON.parse(line) as { kind: string; t_ns: number; dur_ns: number });
