@@ -7,10 +7,25 @@
 
 // What the command line writes, as text.
 export { CYCLE_COLUMNS, csvLine, cycleLines, cyclesHeader } from "./report/cycles.ts";
+export { eventLines } from "./report/events.ts";
 export { gctraceLine } from "./report/gctrace.ts";
 export { oomText } from "./report/oom.ts";
+export { type PerfettoOptions, PerfettoTrace } from "./report/perfetto.ts";
 export { SUMMARY_FORMAT, summaryJson } from "./report/summary.ts";
 export { SampleFormatter } from "./report/timeseries.ts";
+// What happens inside a run, event by event.
+export {
+  isTraceKind,
+  TRACE_KINDS,
+  TRACK_GC,
+  TRACK_PROCESS,
+  TRACK_SCENARIO,
+  type TraceDetail,
+  type TraceEvent,
+  type TraceKind,
+  type TraceOptions,
+  type Tracer,
+} from "./runtime/trace.ts";
 // Scenario files and machine profiles.
 export {
   formatErrors,

@@ -41,6 +41,8 @@ import { G, PRIORITY_WORLD, Scheduler } from "./runtime/proc.ts";
 import { GoRuntime } from "./runtime/runtime.ts";
 import { G_PTR_BYTES, Goroutines, nextslicecap } from "./runtime/runtime2.ts";
 import { StackAllocator } from "./runtime/stack.ts";
+import { Trace, type TraceOptions } from "./runtime/trace.ts";
+import { TracedOs } from "./runtime/tracedos.ts";
 import { rulesFor } from "./runtime/version.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
@@ -197,6 +199,8 @@ export interface SimulateOptions {
   readonly profile?: MachineProfile;
   readonly seed?: number | string;
   readonly sink?: RunSink;
+  /** Report what happens inside the run, event by event. Changes no result. */
+  readonly trace?: TraceOptions;
   /** Verify the accounting identities at every sample and around every collection. Slower. */
   readonly checked?: boolean;
   /** Simulate the oracle playing the scenario: its tables, its start-up state, its timer ticks. */
@@ -255,10 +259,11 @@ export function simulate(scenario: Scenario, options: SimulateOptions = {}): Run
     settings === undefined
       ? null
       : new ContainerRun(scenario, settings, (options.profile ?? defaultProfile).baseline.file_rss_bytes);
-  const run = new RunState(scenario, container);
+  const run = new RunState(scenario, container, options.trace);
   for (let startNs = 0; ; ) {
     const process = new Simulation(scenario, options, run, startNs);
     const endNs = process.run();
+    run.trace?.processEnds(endNs, container?.cgroup.killed === true);
     if (container === null || !container.cgroup.killed) return process.summary(endNs);
     startNs = process.killed(endNs);
     // What the samples show until the process is there again, or until the end.
@@ -272,6 +277,7 @@ export function simulate(scenario: Scenario, options: SimulateOptions = {}): Run
 /** What outlives a process that is killed and started again. */
 class RunState {
   readonly container: ContainerRun | null;
+  readonly trace: Trace | undefined;
   readonly figures = new Figures();
   readonly limitFigures = new LimitFigures();
   readonly events: ControlEvent[] = [];
@@ -284,8 +290,9 @@ class RunState {
   samples = 0;
   readonly #interval: number;
 
-  constructor(scenario: Scenario, container: ContainerRun | null) {
+  constructor(scenario: Scenario, container: ContainerRun | null, trace: TraceOptions | undefined) {
     this.container = container;
+    this.trace = trace === undefined ? undefined : new Trace(trace, scenario.go.GOMAXPROCS);
     this.#interval = scenario.sample_interval;
     this.nextSampleNs = scenario.sample_interval;
     this.row = new Float64Array(sampleColumns(scenario).length);
@@ -362,6 +369,10 @@ function drawQuantile(quantiles: readonly number[], rng: Rng): number {
 
 /** Stands for the runtime itself where an allocation needs a goroutine. */
 class RuntimeG extends G {
+  override get label(): string {
+    return "runtime";
+  }
+
   step(): number {
     throw new Error("the runtime's own goroutine is never scheduled");
   }
@@ -416,6 +427,9 @@ class Simulation {
       container?.cgroup,
     );
     this.#memory = memory;
+    const { trace } = run;
+    const heapOs = trace === undefined ? memory : new TracedOs(memory, trace, "heap");
+    const stackOs = trace === undefined ? memory : new TracedOs(memory, trace, "stack");
     const owners = new OwnerTable();
     const kinds = new KindTable(rules);
     // The pacer reads the heap's statistics and the heap reports to the pacer: the inputs look through this binding.
@@ -430,20 +444,21 @@ class Simulation {
       pages: new PageAlloc(rules),
       accounting: pacer,
       procs,
-      os: memory,
+      os: heapOs,
       owners,
       heapBase: { chunk: base.u32() % 16, paddingPages: base.u32() % 512 },
       avx512: profile.avx512,
     });
     inputs.heap = heap;
-    const stacks = new StackAllocator(heap, memory, procs);
+    heap.trace = trace;
+    const stacks = new StackAllocator(heap, stackOs, procs);
     this.#stacks = stacks;
     const sourceOfRuntime = this.#addSource("runtime");
     const gKind = kinds.add(sourceOfRuntime, rules.gStructBytes, G_PTR_BYTES);
     let allgsOwner = -1;
     const goroutines = new Goroutines(
       stacks,
-      memory,
+      stackOs,
       {
         newG: (p) => this.#rt.alloc(this.#system, p, gKind, FOREVER),
         growAllgs: (p, length, oldCap) => {
@@ -470,6 +485,12 @@ class Simulation {
       delays: container?.cgroup ?? null,
       bandwidth: container?.bandwidth ?? null,
     });
+    sched.trace = trace;
+    trace?.attach(sched, () => ({
+      heapLive: pacer.heapLive,
+      heapGoal: pacer.heapGoal(),
+      rss: memory.residentBytes(),
+    }));
     const { pause } = profile;
     const pauseRng = random.stream("pauses");
     this.#pauseRng = pauseRng;
@@ -603,8 +624,10 @@ class Simulation {
     const { sched, gc, heap, pacer } = rt;
     const startNs = this.#startNs;
     const watcher = new Watcher(sched, this.#gauges());
-    const report = (event: string, reason: string): void => {
-      if (this.#run.events.length < MAX_EVENTS)
+    const report = (event: string, reason: string, again = false): void => {
+      this.#run.trace?.intervention(event, { reason });
+      // A call that repeats many times is no news.
+      if (!again && this.#run.events.length < MAX_EVENTS)
         this.#run.events.push({ t_seconds: sched.nowNs / 1e9, event, reason });
     };
     for (const { at, when, name, changes } of scenario.phases) {
@@ -814,6 +837,7 @@ class Simulation {
     if (limit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
     this.#options.sink?.sample?.(row);
+    this.#run.trace?.gauge();
     for (const running of this.#running) running.latency?.rotate();
     this.#run.sampled();
     if (this.#options.checked) this.#check();

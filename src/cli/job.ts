@@ -1,19 +1,23 @@
 /**
- * One variant simulated and written: timeseries.csv, cycles.csv, gctrace.txt and scavtrace.txt while it runs, summary.json at its end.
+ * One variant simulated and written: timeseries.csv, cycles.csv, gctrace.txt, scavtrace.txt and the event trace, where one is
+ * wanted, while it runs, summary.json at its end.
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
+import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
 import { oomText } from "../report/oom.ts";
+import { PerfettoTrace } from "../report/perfetto.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
 import { summaryJson } from "../report/summary.ts";
 import type { FinishedRun, RunDigest } from "../report/terminal.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
+import type { TraceEvent, TraceOptions, Tracer } from "../runtime/trace.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
-import type { Scenario } from "../scenario/schema.ts";
+import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
 import {
   type CycleRecord,
   type RunSink,
@@ -21,6 +25,7 @@ import {
   type ScavTraceRecord,
   sampleColumns,
   simulate,
+  VERSIONS,
 } from "../simulate.ts";
 import { ChunkedWriter, cannotWrite } from "./outputs.ts";
 
@@ -29,6 +34,8 @@ export interface Job {
   readonly scenario: Scenario;
   readonly profile?: MachineProfile;
   readonly checked: boolean;
+  /** Write an event trace, and of what. */
+  readonly trace?: Omit<TraceOptions, "tracer">;
   /** An existing folder to write into, and how messages call the place it will end up in. */
   readonly folder: string;
   readonly label: string;
@@ -40,15 +47,18 @@ type OutputName =
   | "gctrace.txt"
   | "scavtrace.txt"
   | "oom.txt"
+  | "events.ndjson"
+  | "trace.json"
   | "summary.json";
 
-/** What a run writes; a container's also tells of OOM kills. */
-export const outputFiles = (scenario: Scenario): readonly OutputName[] => [
+/** What a run writes; a container's also tells of OOM kills, and an event trace is written when it is wanted. */
+export const outputFiles = ({ scenario, trace }: Job): readonly OutputName[] => [
   "timeseries.csv",
   "cycles.csv",
   "gctrace.txt",
   "scavtrace.txt",
   ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
+  ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
   "summary.json",
 ];
 
@@ -180,16 +190,59 @@ class FileSink implements RunSink {
   }
 }
 
+/** Writes the event trace in both its formats as it comes. */
+class TraceFiles implements Tracer {
+  readonly #events: OutputFile;
+  readonly #timeline: OutputFile;
+  readonly #lines: Tracer;
+  readonly #perfetto: PerfettoTrace;
+
+  constructor(job: Job) {
+    const { scenario } = job;
+    this.#events = new OutputFile(job, "events.ndjson");
+    this.#timeline = new OutputFile(job, "trace.json");
+    this.#lines = eventLines((text) => this.#events.writer.write(text));
+    this.#perfetto = new PerfettoTrace((text) => this.#timeline.writer.write(text), {
+      name: scenario.variant === BASE_VARIANT ? scenario.name : `${scenario.name}/${scenario.variant}`,
+      procs: scenario.go.GOMAXPROCS,
+      about: { ...VERSIONS, scenario: scenario.name, variant: scenario.variant, seed: scenario.seed },
+    });
+  }
+
+  begin(event: TraceEvent): void {
+    this.#perfetto.begin(event);
+  }
+
+  end(event: TraceEvent): void {
+    this.#lines.end?.(event);
+    this.#perfetto.end(event);
+  }
+
+  event(event: TraceEvent): void {
+    this.#lines.event?.(event);
+    this.#perfetto.event(event);
+  }
+
+  close(): void {
+    this.#perfetto.finish();
+    this.#events.close();
+    this.#timeline.close();
+  }
+}
+
 /** Runs the job to its end; throws a CliError when its files cannot be written. */
 export function runJob(job: Job, onProgress: (fractionDone: number) => void): FinishedRun {
   const sink = new FileSink(job);
+  const trace = job.trace === undefined ? undefined : new TraceFiles(job);
   const summary = simulate(job.scenario, {
     ...(job.profile === undefined ? {} : { profile: job.profile }),
     checked: job.checked,
     sink,
+    ...(trace === undefined ? {} : { trace: { ...job.trace, tracer: trace } }),
     onProgress,
   });
   sink.close();
+  trace?.close();
   if (summary.oom_kills !== undefined)
     writeWhole(job, "oom.txt", oomText(summary.oom_kills, stwProcs(job.scenario)));
   writeWhole(job, "summary.json", summaryJson(summary));

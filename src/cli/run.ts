@@ -7,6 +7,8 @@
 import { join } from "node:path";
 import type { CommandModule } from "yargs";
 import { terminalSummary } from "../report/terminal.ts";
+import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
+import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { type Job, outputFiles } from "./job.ts";
@@ -25,6 +27,43 @@ interface RunArguments {
   readonly profile: string | undefined;
   readonly quiet: boolean;
   readonly checked: boolean;
+  readonly trace: boolean;
+  readonly "trace-events": string | undefined;
+  readonly "trace-from": string | undefined;
+  readonly "trace-to": string | undefined;
+}
+
+/** A moment of the run, for the option that gives it. */
+function moment(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ns = parseDurationNs(text);
+  if (ns === undefined)
+    throw new CliError(EXIT.usage, `--${option}: expected a time such as 500ms or 2m, got "${text}"`);
+  return ns;
+}
+
+/** What --trace and its options ask for; undefined: no trace. */
+function traceOf(args: RunArguments): Job["trace"] {
+  const { "trace-events": traceEvents, "trace-from": traceFrom, "trace-to": traceTo } = args;
+  if (!args.trace) {
+    if (traceEvents ?? traceFrom ?? traceTo)
+      throw new CliError(EXIT.usage, "--trace-events, --trace-from and --trace-to need --trace");
+    return undefined;
+  }
+  const fromNs = moment("trace-from", traceFrom);
+  const untilNs = moment("trace-to", traceTo);
+  if (untilNs !== undefined && untilNs <= (fromNs ?? 0))
+    throw new CliError(EXIT.usage, `--trace-to: must be later than --trace-from, got "${traceTo}"`);
+  const kinds = traceEvents?.split(",").map((kind) => {
+    if (isTraceKind(kind)) return kind;
+    const known = Object.keys(TRACE_KINDS).join(", ");
+    throw new CliError(EXIT.usage, `--trace-events: expected kinds out of ${known}, got "${kind}"`);
+  });
+  return {
+    ...(kinds === undefined ? {} : { kinds }),
+    ...(fromNs === undefined ? {} : { fromNs }),
+    ...(untilNs === undefined ? {} : { untilNs }),
+  };
 }
 
 const SIGNALS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hangup } as const;
@@ -54,6 +93,7 @@ function abortOnSignals(): { readonly signal: AbortSignal; release(): void } {
 async function run(args: RunArguments): Promise<void> {
   const scenarios = readScenarios(args.file, args.set, args.seed);
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
+  const trace = traceOf(args);
   const abort = abortOnSignals();
   const folder = new OutputFolder(args.out ?? join("out", scenarios[0].name));
   const progress = progressFor(scenarios.map(runName), args.quiet);
@@ -63,6 +103,7 @@ async function run(args: RunArguments): Promise<void> {
         scenario,
         ...(profile === undefined ? {} : { profile }),
         checked: args.checked,
+        ...(trace === undefined ? {} : { trace }),
         folder: folder.folder(variantFolder(scenario)),
         label: join(folder.target, variantFolder(scenario)),
       }),
@@ -72,7 +113,7 @@ async function run(args: RunArguments): Promise<void> {
     abort.signal.throwIfAborted();
     folder.commit();
     if (args.quiet) return;
-    const written = jobs.map((job) => `wrote ${job.label}: ${outputFiles(job.scenario).join(", ")}`);
+    const written = jobs.map((job) => `wrote ${job.label}: ${outputFiles(job).join(", ")}`);
     const options = { width: widthOf(process.stdout), paint: paintFor(process.stdout), ascii: onlyAscii() };
     try {
       await print(terminalSummary(finished, written, options));
@@ -119,6 +160,29 @@ export const runCommand: CommandModule<object, RunArguments> = {
         type: "boolean",
         default: false,
         describe: "Check the model's accounting identities all along (slow)",
+      })
+      .option("trace", {
+        type: "boolean",
+        default: false,
+        describe: "Write every event, too: events.ndjson, and trace.json for ui.perfetto.dev",
+      })
+      .option("trace-events", {
+        type: "string",
+        nargs: 1,
+        coerce: once("trace-events"),
+        describe: `With --trace: only these kinds, comma separated, out of ${Object.keys(TRACE_KINDS).join(", ")}`,
+      })
+      .option("trace-from", {
+        type: "string",
+        nargs: 1,
+        coerce: once("trace-from"),
+        describe: "With --trace: only from this moment of the run on, e.g. 5s",
+      })
+      .option("trace-to", {
+        type: "string",
+        nargs: 1,
+        coerce: once("trace-to"),
+        describe: "With --trace: only up to this moment",
       }),
   handler: run,
 };

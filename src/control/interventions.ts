@@ -31,7 +31,8 @@ export interface ControlEvent {
   readonly reason: string;
 }
 
-export type Report = (event: string, reason: string) => void;
+/** Told of what is done and why; `again`: as often before. */
+export type Report = (event: string, reason: string, again?: boolean) => void;
 
 /** Plans every intervention from `startNs`, when the process starts, to `durationNs`. */
 export function planInterventions(
@@ -48,9 +49,7 @@ export function planInterventions(
     const reason = at === undefined ? conditionText(when!) : every === undefined ? "at its time" : "periodic";
     const act = (nowNs: number): void => {
       if (every !== undefined && nowNs + every <= durationNs) sched.call(nowNs + every, PRIORITY_WORLD, act);
-      // A call that repeats many times is no news.
-      const told = intervene(intervention, sched, controls);
-      if (every === undefined || nowNs === first) report(told, reason);
+      report(intervene(intervention, sched, controls), reason, every !== undefined && nowNs !== first);
     };
     let first = -1;
     if (at !== undefined) {

@@ -119,6 +119,10 @@ class BgSweep extends G {
     this.#sweepNs = takeWorkNs;
   }
 
+  override get label(): string {
+    return "bgsweep";
+  }
+
   step(p: number): number {
     let swept = 0;
     while (swept < SWEEP_BATCH_SPANS && this.#heap.sweepone(p) >= 0) swept++;
@@ -134,6 +138,10 @@ class ForceGcHelper extends G {
   constructor(want: () => void) {
     super();
     this.#want = want;
+  }
+
+  override get label(): string {
+    return "forcegchelper";
   }
 
   step(): number {
@@ -305,6 +313,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#heap0 = pacer.heapLive;
     this.#stwStartNs = nowNs;
     this.#stw1Ns = this.#o.stwNs(0, sched.othersRun(p)) + sched.arrivalNs();
+    heap.trace?.cycleBegins(this.numGC + 1, reason, this.#heap0, pacer.trigger());
     sched.stopTheWorld(this.#stw1Ns, p, (now) => this.#startMark(now));
     sched.limiter.startGCTransition(true, nowNs);
     return true;
@@ -352,6 +361,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.marking = true;
     pacer.blackenEnabled = true;
     pacer.revise();
+    heap.trace?.markBegins(this.numGC + 1, pacer.heapGoal());
     sched.limiter.finishGCTransition(nowNs);
   }
 
@@ -571,7 +581,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   }
 
   #stopForTermination(nowNs: number, p: number): void {
-    const { sched, pacer, stacks } = this.#o;
+    const { heap, sched, pacer, stacks } = this.#o;
     const heldUntilNs = sched.heldUntilNs(p);
     if (heldUntilNs >= 0) {
       // Out of CPU quota: it ends the mark when it runs again.
@@ -584,6 +594,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.marking = false;
     pacer.blackenEnabled = false;
     stacks.setGCPhase(false);
+    heap.trace?.markEnds(this.numGC + 1);
     sched.stopTheWorld(this.#stw2Ns, p, (now) => this.#markTermination(now));
     sched.limiter.startGCTransition(false, nowNs);
   }
@@ -618,7 +629,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
       if (heap.rules.idlePageCacheFlush && sched.wasIdle(p)) heap.flushPageCache(p);
       stacks.stackcacheClear(p);
     }
-    this.#o.onCycle({
+    const cycle: CycleRecord = {
       gc: this.numGC,
       start_seconds: this.#stwStartNs / 1e9,
       heap_start_bytes: this.#heap0,
@@ -638,7 +649,9 @@ export class Gc implements MarkScheduling, PacingFollowers {
       forced: this.#reason === "explicit",
       reason: this.#reason,
       gc_cpu_percent: this.gcCpuFraction * 100,
-    });
+    };
+    heap.trace?.cycleEnds(cycle, heap.pagesInUse);
+    this.#o.onCycle(cycle);
     this.running = false;
     this.#ending = false;
     sched.ready(this.#bgsweep);
@@ -663,6 +676,10 @@ export class ExplicitGc extends G {
     super();
     this.#gc = gc;
     this.#heap = heap;
+  }
+
+  override get label(): string {
+    return "runtime.GC";
   }
 
   step(p: number): number {
@@ -701,6 +718,10 @@ export class FreeOSMemory extends ExplicitGc {
   constructor(gc: Gc, heap: Heap, scavenger: Scavenger) {
     super(gc, heap);
     this.#scavenger = scavenger;
+  }
+
+  override get label(): string {
+    return "debug.FreeOSMemory";
   }
 
   override step(p: number): number {

@@ -198,6 +198,10 @@ export class BackgroundScavenger extends G {
     return true;
   }
 
+  override get label(): string {
+    return "bgscavenge";
+  }
+
   step(_p: number, nowNs: number): number {
     if (this.#stage === STAGE_WORKING) {
       this.#quantumDone(nowNs);
@@ -329,7 +333,7 @@ export class Scavenger implements HeapScavenger {
       heap.noteScavenged(npages * pageSize);
     };
     this.background = new BackgroundScavenger(sched, {
-      scavenge: (nbytes) => scavenge(heap.pages, nbytes, false, this.#release),
+      scavenge: (nbytes) => this.#scavenge(nbytes, false, "background"),
       costNs: (released) => {
         const ns = (released / OS_PAGE_BYTES) * nsPerPage;
         this.backgroundNs += ns;
@@ -339,6 +343,21 @@ export class Scavenger implements HeapScavenger {
     });
     this.#sysmonCallback = sched.register(() => this.#sysmon());
     heap.scavenger = this;
+  }
+
+  /** `scavenge`, for `reason`. */
+  #scavenge(nbytes: number, force: boolean, reason: string, once = false): number {
+    const { pages, trace, retained } = this.#heap;
+    if (trace !== undefined) trace.releaseReason = `scavenge: ${reason}`;
+    const released = scavenge(pages, nbytes, force, this.#release, once);
+    if (released > 0)
+      trace?.instant("scavenge", "scavenge", {
+        reason,
+        size_bytes: nbytes,
+        released_bytes: released,
+        retained_bytes: retained - released,
+      });
+    return released;
   }
 
   /** gcPaceScavenger: the goals, each time the pacer has new ones. */
@@ -381,7 +400,12 @@ export class Scavenger implements HeapScavenger {
       bytesToScavenge = Math.max(bytesToScavenge, Math.min(growthBytes, overage));
     }
     if (bytesToScavenge <= 0) return;
-    const released = scavenge(this.#heap.pages, bytesToScavenge, force, this.#release, limiter.limiting);
+    const released = this.#scavenge(
+      bytesToScavenge,
+      force,
+      force ? "memory limit" : "heap growth",
+      limiter.limiting,
+    );
     this.releasedEager += released;
     this.#heap.work.pagesScavenged += released / OS_PAGE_BYTES;
     const ns = (released / OS_PAGE_BYTES) * this.#nsPerPage;
@@ -391,7 +415,7 @@ export class Scavenger implements HeapScavenger {
 
   /** mheap.scavengeAll: every free page, dense chunks included. Returns the CPU nanoseconds that takes. */
   scavengeAll(): number {
-    const released = scavenge(this.#heap.pages, Infinity, true, this.#release);
+    const released = this.#scavenge(Infinity, true, "FreeOSMemory");
     this.releasedForced += released;
     this.#trace(released, 0, true);
     return (released / OS_PAGE_BYTES) * this.#nsPerPage;

@@ -113,6 +113,7 @@ export function sweepone(h: Heap, p: number): number {
     if (s < 0) {
       h.sweepDrained = true;
       h.scavenger?.sweepDone();
+      h.trace?.sweepDone();
       return -1;
     }
     if (!tryAcquire(h, s)) continue;

@@ -57,6 +57,7 @@ import { kindNone, offsetOf, SlotStore, SpanTable, segmentOf, spanInUse, spanMan
 import { SpanSetBlockPool } from "./mspanset.ts";
 import { OwnerTable } from "./owners.ts";
 import { numSpanClasses, pageSize } from "./sizeclasses.ts";
+import type { Trace } from "./trace.ts";
 import type { VersionRules } from "./version.ts";
 
 /** Pages of an arena (64 MiB) and of a chunk of the page allocator (4 MiB). */
@@ -139,6 +140,8 @@ export class Heap {
   #mspanCache = new Int32Array(0);
   /** May be set by whoever models the scavenger. */
   scavenger: HeapScavenger | undefined;
+  /** Told of spans and growth, if anybody watches. */
+  trace: Trace | undefined;
 
   readonly stats = new HeapStats();
   readonly work = new HeapWork();
@@ -695,6 +698,12 @@ export class Heap {
       this.stats.heapReleased -= scav;
     }
     this.stats.heapFree -= nbytes - scav;
+    this.trace?.instant("span", "span allocated", {
+      reason: growth > 0 ? "from growth" : scav > 0 ? "from scavenged pages" : "from free pages",
+      size_bytes: nbytes,
+      pages: npages,
+      scavenged_bytes: scav,
+    });
     return s;
   }
 
@@ -722,6 +731,7 @@ export class Heap {
   #freePages(s: number, p: number): void {
     const spans = this.spans;
     this.stats.heapFree += spans.npages[s] * pageSize;
+    this.trace?.spanFreed(spans.npages[s]);
     this.pages.free(spans.base[s], spans.npages[s]);
     if (this.#mspanCache[p] < mspanCacheLen) this.#mspanCache[p]++;
     else this.spanalloc.free();
@@ -801,6 +811,11 @@ export class Heap {
     }
     this.work.heapGrowths++;
     this.work.growthBytes += growth;
+    this.trace?.instant("span", "heap grows", {
+      reason: `no free run of ${npages} pages`,
+      grown_bytes: growth,
+      heap_sys_bytes: this.stats.heapSys,
+    });
     return growth;
   }
 

@@ -108,6 +108,10 @@ export class ReadMemStats extends G {
     this.#o = options;
   }
 
+  override get label(): string {
+    return "runtime.ReadMemStats";
+  }
+
   step(p: number, nowNs: number): number {
     const { gc, sched } = this.#o;
     if (this.#startNs < 0) this.#startNs = nowNs;

@@ -26,6 +26,7 @@ import type { CfsBandwidth } from "../os/cfs.ts";
 import type { ThreadDelays } from "../os/os.ts";
 import { EventQueue } from "../sim/eventqueue.ts";
 import { GcCPULimiter, limiterEventIdle } from "./mgclimit.ts";
+import type { Occupation, Trace } from "./trace.ts";
 
 /** What a goroutine does once the CPU time of its last step is spent. */
 export const AFTER_RUN = 0;
@@ -49,6 +50,12 @@ const P_MARK_DONE = 8;
 const P_STALLED = 9;
 /** Its thread has nothing to do but cannot look for more before its CPU has quota again. */
 const P_THROTTLED = 10;
+
+const OCCUPATIONS: Readonly<Record<number, Occupation>> = {
+  [P_DEDICATED]: "dedicated",
+  [P_FRACTIONAL]: "fractional",
+  [P_IDLE_WORKER]: "idle worker",
+};
 
 /** sysmon asks a goroutine that has run this long to yield (proc.go forcePreemptNS). */
 export const FORCE_PREEMPT_NS = 10e6;
@@ -104,6 +111,11 @@ export abstract class G {
   parked = true;
   /** Made runnable before it got to park. */
   #woken = false;
+
+  /** What it is called in a trace. */
+  get label(): string {
+    return "goroutine";
+  }
 
   /** @internal Scheduler only: records a wake-up of a goroutine that has not parked yet. */
   markWoken(): void {
@@ -192,6 +204,8 @@ export class Scheduler {
   stoppedUntilNs = -1;
   /** Set by a step that wants a collection; consumed as soon as that step returns. */
   gcWanted = false;
+  /** Told what each P does, if anybody watches. */
+  trace: Trace | undefined;
   /** The process is no more: `run` does nothing. */
   halted = false;
   /** What throttling has added to the stop of the world under way, or to the last one. */
@@ -448,6 +462,7 @@ export class Scheduler {
       this.#startTheWorldEvent = this.queue.postpone(this.#startTheWorldEvent, ns);
       return true;
     }
+    this.trace?.throttled(cpu, at, ns);
     for (let p = cpu; p < this.nprocs; p += busy.length) this.#hold(p, at, ns);
     return true;
   }
@@ -461,6 +476,7 @@ export class Scheduler {
       this.#pEvent[p] = this.queue.postpone(this.#pEvent[p], ns);
       // Of a worker it says when it began.
       if (!worker) this.#pEndNs[p] += ns;
+      this.trace?.held(p, ns);
     }
     if (worker || state === P_ASSIST) {
       this.#held[p] = 1;
@@ -496,6 +512,7 @@ export class Scheduler {
     this.stopThrottledNs = 0;
     this.#stwOwner = ownerP;
     this.#afterStart = then;
+    this.trace?.worldStops(ownerP < 0 ? null : this.#pG[ownerP]);
     for (let p = 0; p < this.nprocs; p++) {
       const state = this.pState[p];
       // Stopped already: the owner of the last stop starts the next before the others have gone on.
@@ -509,6 +526,7 @@ export class Scheduler {
           g.pendingNs += left;
           this.mutatorNs -= left;
         }
+        if (this.#pEvent[p] >= 0) this.trace?.sliceEnds(p, g, false);
         this.#cancelP(p);
         if (p !== ownerP) {
           this.#pG[p] = null;
@@ -534,6 +552,7 @@ export class Scheduler {
       this.#idleBeforeStop[p] = state === P_IDLE || state === P_WAKING ? 1 : 0;
       this.#ranBeforeStop[p] = 1 - this.#idleBeforeStop[p];
       this.pState[p] = P_STOPPED;
+      this.trace?.onP(p, "stopped");
     }
     while (this.#pidleget() !== undefined);
     this.#waking = 0;
@@ -582,10 +601,12 @@ export class Scheduler {
         this.#stopWorker(p);
         this.#running--;
         this.pState[p] = P_THROTTLED;
+        this.trace?.onP(p, "idle");
       } else if (last < 0) {
         last = p;
         this.#stopWorker(p);
         this.pState[p] = P_MARK_DONE;
+        this.trace?.onP(p, "done");
       } else this.#workerYields(p);
     }
     for (let p = 0; p < this.nprocs && last < 0; p++) {
@@ -593,6 +614,7 @@ export class Scheduler {
       last = p;
       this.#stopWorker(p);
       this.pState[p] = P_MARK_DONE;
+      this.trace?.onP(p, "done");
     }
     return last;
   }
@@ -625,6 +647,7 @@ export class Scheduler {
       this.pState[owner] = P_RUNNING;
       this.#running++;
       const g = this.#pG[owner]!;
+      this.trace?.onP(owner, "run", g);
       // A step without cost that stopped the world is over already.
       if (g.pendingNs <= 0 && g.after !== AFTER_RUN) this.#sliceEnded(owner);
       else this.#slice(owner);
@@ -667,6 +690,7 @@ export class Scheduler {
     this.#overheadNs[p] = 0;
     this.#pidleput(p);
     this.#idleSinceNs = this.nowNs;
+    this.trace?.onP(p, "idle");
   }
 
   #pidleput(p: number): void {
@@ -716,6 +740,7 @@ export class Scheduler {
     this.#pG[p] = g;
     this.#running++;
     g.runStartNs = this.nowNs;
+    this.trace?.onP(p, "run", g);
     g.pendingNs += this.#switchNs + this.#overheadNs[p];
     this.#overheadNs[p] = 0;
   }
@@ -729,6 +754,7 @@ export class Scheduler {
         const assistNs = gc.assist(g, p, this.nowNs);
         if (assistNs > 0) {
           this.pState[p] = P_ASSIST;
+          this.trace?.onP(p, "assist", g);
           this.#pEndNs[p] = this.nowNs + assistNs;
           this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
           return;
@@ -738,7 +764,9 @@ export class Scheduler {
       g.after = AFTER_RUN;
       g.wakeAtNs = Infinity;
       g.sleepNs = -1;
+      this.trace?.stepBegins(g);
       g.pendingNs = g.step(p, this.nowNs);
+      this.trace?.stepEnds(g);
       if (this.#delays !== null) {
         g.pendingNs += this.#delays.takeCpuNs();
         g.stallNs += this.#delays.takeStallNs();
@@ -756,6 +784,7 @@ export class Scheduler {
     }
     if (g.stallNs > 0) {
       this.pState[p] = P_STALLED;
+      this.trace?.onP(p, "stalled", g);
       this.#running--;
       this.#pEndNs[p] = this.nowNs + g.stallNs;
       this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
@@ -766,6 +795,7 @@ export class Scheduler {
     g.pendingNs -= ns;
     this.mutatorNs += ns;
     this.#pSlow[p] = slow;
+    this.trace?.sliceBegins(p, slow);
     this.#pEndNs[p] = this.nowNs + ns * slow;
     this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
   }
@@ -775,6 +805,7 @@ export class Scheduler {
     const g = this.#pG[p]!;
     if (this.pState[p] === P_STALLED) {
       this.pState[p] = P_RUNNING;
+      this.trace?.onP(p, "run", g);
       this.#running++;
       g.stallNs = 0;
       // What the step cost in CPU is still to be spent; one that cost none is over.
@@ -783,8 +814,10 @@ export class Scheduler {
         return;
       }
     }
+    this.trace?.sliceEnds(p, g, g.pendingNs <= 0);
     if (this.pState[p] === P_ASSIST) {
       this.pState[p] = P_RUNNING;
+      this.trace?.onP(p, "run", g);
       this.#gc!.assistDone(g, p, this.nowNs);
     } else if (g.pendingNs <= 0) {
       if (g.startsGC) {
@@ -847,6 +880,7 @@ export class Scheduler {
     this.#overheadNs[p] = 0;
     this.#called[p] = 0;
     this.#running++;
+    this.trace?.onP(p, OCCUPATIONS[mode]);
     gc.workerStarted(p, mode, this.nowNs);
     const exit = gc.workerExitNs(p, mode, this.nowNs);
     this.#pEndNs[p] = this.nowNs;
@@ -882,6 +916,7 @@ export class Scheduler {
   /** A thread for P `p`, which is in no list, is on its way. */
   #wake(p: number): void {
     this.pState[p] = P_WAKING;
+    this.trace?.onP(p, "idle");
     this.#waking++;
     this.#pEndNs[p] = Math.max(this.nowNs, this.heldUntilNs(p)) + this.#wakeNs();
     this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_FIND_WORK, p);

@@ -148,9 +148,17 @@ export class GoRuntime {
   }
 
   #allocLarge(p: number, kind: number, death: number): void {
+    const { trace } = this.heap;
+    trace?.slowPathBegins("large object", this.sliceNs, {
+      size_bytes: this.kinds.size[kind],
+      class_bytes: 0,
+      pages: this.kinds.largePages[kind],
+      pointers: this.kinds.ptrBytes[kind] > 0,
+    });
     this.heap.allocLarge(p, kind, death);
     if (this.slowFramesBytes < LARGE_FRAMES_BYTES) this.slowFramesBytes = LARGE_FRAMES_BYTES;
     this.#afterSlowPath();
+    trace?.slowPathEnds();
     this.sliceNs += this.kindNs(kind);
     if (this.sliceNs > this.#maxSliceNs) this.stop = true;
   }
@@ -232,9 +240,16 @@ export class GoRuntime {
   }
 
   #refill(p: number, spc: number): void {
+    const { trace, layout } = this.heap;
+    trace?.slowPathBegins("refill", this.sliceNs, {
+      size_bytes: layout.npages[spc] * this.heap.pageSize,
+      class_bytes: layout.elemsize[spc],
+      pointers: (spc & 1) === 0,
+    });
     this.heap.refill(p, spc);
     this.slowFramesBytes = REFILL_FRAMES_BYTES;
     this.#afterSlowPath();
+    trace?.slowPathEnds();
   }
 
   #afterSlowPath(): void {
@@ -261,6 +276,7 @@ export class GoRuntime {
       newFaults * c.faultNs +
       work.pagesScavenged * c.scavengeNsPerPage +
       work.bytesZeroed * c.zeroNsPerByte;
+    this.heap.trace?.work(work, newFaults, ns);
     work.reset();
     return ns;
   }

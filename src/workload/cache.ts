@@ -85,6 +85,10 @@ class CacheTask extends G implements Running {
     if (!entry.prefill) this.#prefilled = Infinity;
   }
 
+  override get label(): string {
+    return this.#entry.name;
+  }
+
   #configure(entry: Cache): void {
     this.#entry = entry;
     this.#zipf = new ZipfSampler(entry.keys, entry.skew);

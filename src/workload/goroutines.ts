@@ -69,6 +69,10 @@ class Manager extends G implements Running {
     return this.#alive;
   }
 
+  override get label(): string {
+    return this.#entry.name;
+  }
+
   #configure(entry: Goroutines): void {
     this.#entry = entry;
     this.#stack = compileDist(entry.stack);

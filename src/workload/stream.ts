@@ -35,6 +35,7 @@ export function startStream(ctx: Context, entry: Stream | Leak): Running {
 }
 
 class StreamTask extends G {
+  readonly #name: string;
   readonly #ctx: Context;
   readonly #rng: Rng;
   readonly #source: number;
@@ -62,6 +63,7 @@ class StreamTask extends G {
 
   constructor(ctx: Context, source: number, entry: Stream | Leak, share: number, table: SlotTable, rng: Rng) {
     super();
+    this.#name = entry.name;
     this.#ctx = ctx;
     this.#source = source;
     this.#share = share;
@@ -69,6 +71,10 @@ class StreamTask extends G {
     this.#accruedNs = entry.start;
     this.#table = table;
     this.configure(entry, entry.start);
+  }
+
+  override get label(): string {
+    return this.#name;
   }
 
   configure(entry: Stream | Leak, nowNs: number): void {

@@ -32,6 +32,7 @@ export class WorkSpec {
   readonly ctx: Context;
   readonly rng: Rng;
   readonly objects: OwnedObjects;
+  readonly name: string;
   readonly #source: number;
   cpu!: Sampler;
   io!: Sampler;
@@ -41,6 +42,7 @@ export class WorkSpec {
   constructor(ctx: Context, entry: Service | Batch) {
     this.ctx = ctx;
     this.rng = ctx.random.stream(entry.name);
+    this.name = entry.name;
     this.objects = new OwnedObjects(ctx, entry.name, false);
     this.#source = ctx.addSource(`${entry.name}/owner-table`);
     this.configure(entry);
@@ -83,6 +85,10 @@ export abstract class Work extends G {
   constructor(spec: WorkSpec) {
     super();
     this.spec = spec;
+  }
+
+  override get label(): string {
+    return this.spec.name;
   }
 
   /** The unit of work is over, at `nowNs`; sets `after` for what comes next. */

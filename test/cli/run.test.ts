@@ -102,6 +102,51 @@ describe("gomemsim run", () => {
     expect(summary.scenario.go.GOGC).toBe(50);
   });
 
+  it("writes the event trace when asked, of the kinds and the time asked for", async () => {
+    const folder = scratch();
+    write(folder, "s.yaml", SMALL);
+    const options = [
+      "--trace",
+      "--trace-events",
+      "gc,counter",
+      "--trace-from",
+      "500ms",
+      "--trace-to",
+      "1.5s",
+    ];
+    const result = await run(folder, ["run", "s.yaml", "--out", "o", ...options]);
+    expect(result.status).toBe(0);
+    expect(result.stdout).toContain("scavtrace.txt, events.ndjson, trace.json, summary.json");
+    expect(tree(join(folder, "o"))).toEqual([...FILES, "events.ndjson", "trace.json"].sort());
+    const lines = readFileSync(join(folder, "o/events.ndjson"), "utf8").trimEnd().split("\n");
+    const events = lines.map((line) => JSON.parse(line) as { kind: string; t_ns: number; dur_ns: number });
+    expect(new Set(events.map((event) => event.kind))).toEqual(new Set(["gc", "counter"]));
+    expect(Math.min(...events.map((event) => event.t_ns))).toBeGreaterThanOrEqual(0.5e9);
+    expect(Math.max(...events.map((event) => event.t_ns + event.dur_ns))).toBeLessThanOrEqual(1.5e9);
+    const { traceEvents, otherData } = JSON.parse(readFileSync(join(folder, "o/trace.json"), "utf8"));
+    expect(traceEvents.length).toBeGreaterThan(events.length);
+    expect(otherData.scenario).toBe("small");
+  });
+
+  it("refuses trace options that make no sense", async () => {
+    const folder = scratch();
+    write(folder, "s.yaml", SMALL);
+    for (const [options, message] of [
+      [
+        ["--trace", "--trace-events", "gc,pauses"],
+        /--trace-events: expected kinds out of gc, .*got "pauses"/,
+      ],
+      [["--trace", "--trace-from", "soon"], /--trace-from: expected a time such as 500ms or 2m, got "soon"/],
+      [["--trace", "--trace-from", "2s", "--trace-to", "1s"], /--trace-to: must be later than --trace-from/],
+      [["--trace-to", "1s"], /need --trace/],
+    ] as const) {
+      const result = await run(folder, ["run", "s.yaml", ...options]);
+      expect(result.stderr).toMatch(message);
+      expect(result.status).toBe(2);
+    }
+    expect(tree(folder)).toEqual(["s.yaml"]);
+  });
+
   it("colours when forced, and NO_COLOR wins", async () => {
     const folder = scratch();
     write(folder, "s.yaml", SMALL);
