@@ -34,9 +34,13 @@ function threeDigits(value: number): string {
   return value.toFixed(size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2);
 }
 
-/** `93.1 MiB`. */
+/** From here on a number of bytes is how Go says that there is no heap goal or no limit. */
+export const NO_BYTES_LIMIT = 2 ** 60;
+
+/** `93.1 MiB`; `none` for what is no limit. */
 export function humanBytes(bytes: number): string {
   if (!Number.isFinite(bytes)) return "-";
+  if (bytes >= NO_BYTES_LIMIT) return "none";
   let value = bytes;
   let prefix = 0;
   while (Math.abs(value) >= 1023.5 && prefix < BYTE_PREFIXES.length - 1) {

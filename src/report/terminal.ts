@@ -7,7 +7,7 @@
  */
 import Table from "cli-table3";
 import type { RunSummary } from "../simulate.ts";
-import { humanNs, humanValue, type Unit } from "./format.ts";
+import { humanNs, humanValue, NO_BYTES_LIMIT, type Unit } from "./format.ts";
 import { type SeriesSketch, sparkline } from "./sketch.ts";
 
 /** What a run leaves behind beside its summary, gathered while it streamed. All small. */
@@ -313,7 +313,9 @@ function pictures(runs: readonly FinishedRun[], options: TerminalOptions): strin
       ];
   const lines = groups.flatMap((group) => group.lines).filter((line) => line.series.length > 1);
   if (lines.length === 0) return "";
-  const seenPeak = (line: Picture): number => line.series.reduce((top, value) => Math.max(top, value), 0);
+  // Without a goal (GOGC=off) there is nothing to draw it to.
+  const seenPeak = (line: Picture): number =>
+    line.series.reduce((top, value) => (value < NO_BYTES_LIMIT ? Math.max(top, value) : top), 0);
   const top = lines.reduce((highest, line) => Math.max(highest, seenPeak(line)), 0);
   const peakText = (line: Picture): string => `peak ${humanValue(line.peak ?? seenPeak(line), "bytes")}`;
   const labelWidth = Math.max(...lines.map((line) => line.label.length)) + 1;
