@@ -2,7 +2,7 @@
  * The front door: (scenario, machine profile, seed) in, time series and figures out.
  *
  * `simulate` is a pure function: no clock, file, process or DOM. The same arguments give the same bytes in Node, in a
- * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one pause per cycle.
+ * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one number per cycle and two per sample.
  */
 import {
   CONTAINER_COLUMNS,
@@ -47,6 +47,7 @@ import { rulesFor } from "./runtime/version.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 import type { Scenario } from "./scenario/schema.ts";
+import { decayOf } from "./sim/decay.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
 import { LatencyHistogram } from "./workload/latency.ts";
 import { type Context, drawNs, type Running } from "./workload/program.ts";
@@ -133,6 +134,7 @@ export const SAMPLE_COLUMNS = [
     description: "Median latency of requests completed since the last sample.",
   },
   { name: "latency_p99_ns", unit: "ns", description: "99th percentile of the same." },
+  { name: "gc_percent", unit: "count", description: "GOGC in force; empty while it is off." },
   {
     name: "gomemlimit_bytes",
     unit: "bytes",
@@ -822,6 +824,7 @@ class Simulation {
     row[i++] = p99;
     const { limiter } = rt.sched;
     const limit = rt.pacer.memoryLimit;
+    row[i++] = rt.pacer.gcPercent < 0 ? Number.NaN : rt.pacer.gcPercent;
     row[i++] = limit === noMemoryLimit ? Number.NaN : limit;
     row[i++] = rt.heap.mappedReady;
     row[i++] = limiter.lastEnabledCycle;
@@ -830,7 +833,7 @@ class Simulation {
     row[i++] = this.#scavenger.backgroundNs / 1e9;
     row[i++] = this.#scavenger.released;
     this.#run.container?.sample(row, i, st, nowNs);
-    this.#run.figures.sample(st, rss, inflight);
+    this.#run.figures.sample(nowNs, st, rss, inflight);
     if (limit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
     this.#options.sink?.sample?.(row);
@@ -1003,11 +1006,14 @@ class Figures {
   #rss = 0;
   #rssPeak = 0;
   #released = 0;
+  /** Heap that the OS has not back, over time. */
+  readonly #times: number[] = [];
+  readonly #retained: number[] = [];
   #inflight = 0;
   #inflightPeak = 0;
   readonly #pauses: number[] = [];
 
-  sample(st: MemStats, rss: number, inflight: number): void {
+  sample(nowNs: number, st: MemStats, rss: number, inflight: number): void {
     this.#samples++;
     this.#goal += st.nextGC;
     this.#goalPeak = Math.max(this.#goalPeak, st.nextGC);
@@ -1022,6 +1028,8 @@ class Figures {
     this.#rss += rss;
     this.#rssPeak = Math.max(this.#rssPeak, rss);
     this.#released += st.heapReleased;
+    this.#times.push(nowNs / 1e9);
+    this.#retained.push(st.heapSys - st.heapReleased);
     this.#inflight += inflight;
     this.#inflightPeak = Math.max(this.#inflightPeak, inflight);
   }
@@ -1035,7 +1043,11 @@ class Figures {
   finish(gcCount: number): Record<string, number> {
     const n = Math.max(1, this.#samples);
     const sorted = Float64Array.from(this.#pauses).sort();
+    const decay = decayOf(this.#times, this.#retained);
     return {
+      ...(decay === undefined
+        ? {}
+        : { heap_retained_half_seconds: decay.half, heap_retained_90_seconds: decay.nineTenths }),
       gc_count: gcCount,
       goal_mean_bytes: this.#goal / n,
       goal_peak_bytes: this.#goalPeak,

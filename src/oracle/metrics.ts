@@ -45,6 +45,15 @@ const time = (name: string, label: string, unit: "seconds" | "ns", floor: number
   floor,
 });
 
+/** A time of the run, as seen by samples: 5 %, or two of them. */
+const decayTime = (name: string, label: string): Metric => ({
+  name,
+  label,
+  unit: "seconds",
+  tolerance: 0.05,
+  floor: 0.2,
+});
+
 export const METRICS: readonly Metric[] = [
   count("gc_count", "GC count", 1),
   bytes("goal_mean_bytes", "goal, mean"),
@@ -75,6 +84,8 @@ export const METRICS: readonly Metric[] = [
 export const OPTIONAL_METRICS: readonly Metric[] = [
   bytes("heap_released_mean_bytes", "HeapReleased, mean"),
   bytes("rss_mean_bytes", "RSS, mean", 256 * KiB),
+  decayTime("heap_retained_half_seconds", "heap given back: half"),
+  decayTime("heap_retained_90_seconds", "heap given back: nine tenths"),
   bytes("mapped_ready_peak_bytes", "Sys - HeapReleased, peak"),
   bytes("mapped_ready_mean_bytes", "Sys - HeapReleased, mean"),
   time("scavenge_cpu_seconds", "scavenger CPU", "seconds", 1e-3),

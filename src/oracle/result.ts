@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { limiterWasOn } from "../runtime/mgclimit.ts";
+import { decayOf } from "../sim/decay.ts";
 import { median } from "./metrics.ts";
 
 const table = z.object({
@@ -198,6 +199,11 @@ export function figuresOf(result: OracleResult): Record<string, number> {
   const cycles = new Columns(result.cycles);
   let marked = 0;
   for (let i = 0; i < cycles.length; i++) marked += cycles.at(i, "/gc/heap/live:bytes");
+  const heapReleased = column("heap_released_bytes");
+  const retained = decayOf(
+    column("t_seconds"),
+    column("heap_sys_bytes").map((sys, i) => sys - heapReleased[i]),
+  );
   return {
     gc_count: end("num_gc"),
     goal_mean_bytes: mean("next_gc_bytes"),
@@ -227,6 +233,9 @@ export function figuresOf(result: OracleResult): Record<string, number> {
     pause_median_ns: result.pauses_ns.length === 0 ? 0 : median(result.pauses_ns),
     heap_released_mean_bytes: mean("heap_released_bytes"),
     rss_mean_bytes: mean("rss_bytes"),
+    ...(retained === undefined
+      ? {}
+      : { heap_retained_half_seconds: retained.half, heap_retained_90_seconds: retained.nineTenths }),
     ...(end("gomemlimit_bytes") < NO_LIMIT_BYTES ? limitFigures(rows) : {}),
     cpu_seconds: result.cpu_user_seconds + result.cpu_system_seconds,
   };

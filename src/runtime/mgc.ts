@@ -20,7 +20,6 @@ import { limiterEventIdleMarkWork, limiterEventMarkAssist } from "./mgclimit.ts"
 import {
   type GcController,
   gcControllerCommit,
-  noMemoryLimit,
   type PacingFollowers,
   type WorkerMode,
   workerDedicated,
@@ -247,8 +246,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   /** Asks for a cycle from inside a goroutine's step, which has swept `spansSwept` spans on the way to it. */
   want(reason: GcReason, spansSwept = 0): void {
     this.#nextReason = reason;
-    // Without a limit what is left to sweep at the trigger is little, and its time is neglected.
-    this.#sweptBefore = this.#o.pacer.memoryLimit === noMemoryLimit ? 0 : spansSwept;
+    this.#sweptBefore = spansSwept;
     this.#o.sched.gcWanted = true;
   }
 
@@ -298,12 +296,11 @@ export class Gc implements MarkScheduling, PacingFollowers {
     if (this.running) return false;
     if (reason === "heap" && !this.heapAtTrigger()) return false;
     const { heap, sched, pacer } = this.#o;
-    const limited = pacer.memoryLimit !== noMemoryLimit;
-    // Pick up what is left to sweep. Proportional sweeping has normally left nothing; but at the memory limit the next cycle is
-    // due as soon as one has ended, and the first allocation sweeps the whole heap for it.
-    while ((swept < START_SWEEP_SPANS || !limited) && heap.sweepone(p) >= 0) swept++;
+    // Pick up what is left to sweep. Proportional sweeping has normally left next to nothing; but at the memory limit the next cycle
+    // is due as soon as one has ended, and the first allocation sweeps the whole heap for it, a slice at a time.
+    while (swept < START_SWEEP_SPANS && heap.sweepone(p) >= 0) swept++;
     g.pendingNs += this.takeSweepNs();
-    if (limited && swept >= START_SWEEP_SPANS) {
+    if (swept >= START_SWEEP_SPANS) {
       this.#startReason = reason;
       g.startsGC = true;
       return false;
