@@ -14,7 +14,8 @@ import {
 import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
 import { type ControlEvent, planInterventions, type RuntimeControls } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
-import { Memory } from "./os/memory.ts";
+import { Memory, type PageSettings } from "./os/memory.ts";
+import { OS_PAGE_BYTES } from "./os/os.ts";
 import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
 import {
   type ClassSnapshot,
@@ -41,7 +42,7 @@ import { G, PRIORITY_WORLD, Scheduler } from "./runtime/proc.ts";
 import { GoRuntime } from "./runtime/runtime.ts";
 import { G_PTR_BYTES, Goroutines, nextslicecap } from "./runtime/runtime2.ts";
 import { StackAllocator } from "./runtime/stack.ts";
-import { rulesFor } from "./runtime/version.ts";
+import { rulesFor, type VersionRules } from "./runtime/version.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 import type { Scenario } from "./scenario/schema.ts";
@@ -174,11 +175,29 @@ export interface SampleColumn {
   readonly description: string;
 }
 
+/** Columns where pages are not as they are by default. */
+const PAGE_COLUMNS = [
+  {
+    name: "anon_huge_pages_bytes",
+    unit: "bytes",
+    description: "Part of the resident set that is in huge pages (smaps AnonHugePages).",
+  },
+  {
+    name: "lazy_free_bytes",
+    unit: "bytes",
+    description: "Part of the resident set that was given back by MADV_FREE (smaps LazyFree).",
+  },
+] as const satisfies readonly SampleColumn[];
+
+const hasPageColumns = ({ machine, go }: Scenario): boolean =>
+  machine.thp !== "madvise" || go.GODEBUG.madvdontneed === 0;
+
 /** The columns of this scenario's samples: a container has some of its own. */
 export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
-  if (scenario.container === undefined) return SAMPLE_COLUMNS;
+  const own = hasPageColumns(scenario) ? [...SAMPLE_COLUMNS, ...PAGE_COLUMNS] : SAMPLE_COLUMNS;
+  if (scenario.container === undefined) return own;
   const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
-  return [...SAMPLE_COLUMNS, ...CONTAINER_COLUMNS, ...quota];
+  return [...own, ...CONTAINER_COLUMNS, ...quota];
 }
 
 export interface RunSink {
@@ -350,6 +369,28 @@ function runtimeCosts(profile: MachineProfile): RuntimeCosts {
   };
 }
 
+/** How the process's pages are treated. Where no page can be huge, nothing is kept of huge pages. */
+function pageSettings({ machine, go }: Scenario, rules: VersionRules): PageSettings {
+  const advisePerRelease = rules.hugePageAdvice === "per-release";
+  const disableThp = go.GODEBUG.disablethp === 1;
+  const { thp } = machine;
+  const huge =
+    thp !== "never" && (thp === "always" || advisePerRelease) && machine.page_size === OS_PAGE_BYTES;
+  return {
+    pageBytes: machine.page_size,
+    madvFree: go.GODEBUG.madvdontneed === 0,
+    ...(huge && !disableThp
+      ? {
+          hugePages: {
+            enabled: thp,
+            advisePerRelease,
+            maxPtesNone: machine.khugepaged.max_ptes_none,
+          },
+        }
+      : {}),
+  };
+}
+
 /** Draws from a distribution given by quantiles at even steps, linear between them. */
 function drawQuantile(quantiles: readonly number[], rng: Rng): number {
   const at = rng.f64() * (quantiles.length - 1);
@@ -412,6 +453,7 @@ class Simulation {
         faults: profile.baseline.page_faults,
       },
       container?.cgroup,
+      pageSettings(scenario, rules),
     );
     this.#memory = memory;
     const owners = new OwnerTable();
@@ -432,6 +474,7 @@ class Simulation {
       owners,
       heapBase: { chunk: base.u32() % 16, paddingPages: base.u32() % 512 },
       avx512: profile.avx512,
+      needZeroAfterSysUnused: scenario.go.GODEBUG.madvdontneed === 0,
     });
     inputs.heap = heap;
     const stacks = new StackAllocator(heap, memory, procs);
@@ -552,6 +595,7 @@ class Simulation {
       this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, startNs) }));
     this.#startControl();
     this.#playFiles();
+    this.#playKhugepaged();
     while (run.nextSampleNs <= scenario.duration) {
       sched.run(run.nextSampleNs);
       if (sched.halted) return sched.nowNs;
@@ -571,6 +615,18 @@ class Simulation {
       sched.fire(now + FILE_TICK_NS, PRIORITY_WORLD, play);
     });
     sched.fire(this.#startNs + FILE_TICK_NS, PRIORITY_WORLD, play);
+  }
+
+  /** The kernel's thread wakes; its first round is one sleep after the process's start. */
+  #playKhugepaged(): void {
+    if (!this.#memory.hasHugePages) return;
+    const { pages_to_scan, scan_sleep } = this.#scenario.machine.khugepaged;
+    const { sched } = this.#rt;
+    const scan = sched.register((now) => {
+      this.#memory.khugepaged(pages_to_scan);
+      sched.fire(now + scan_sleep, PRIORITY_WORLD, scan);
+    });
+    sched.fire(this.#startNs + scan_sleep, PRIORITY_WORLD, scan);
   }
 
   /** The process has been killed: keeps what the run's figures need of it. Returns when it starts again. */
@@ -806,6 +862,10 @@ class Simulation {
     row[i++] = this.#scavenger.assistNs / 1e9;
     row[i++] = this.#scavenger.backgroundNs / 1e9;
     row[i++] = this.#scavenger.released;
+    if (hasPageColumns(this.#scenario)) {
+      row[i++] = this.#memory.anonHugePagesBytes();
+      row[i++] = this.#memory.lazyFreeBytes();
+    }
     this.#run.container?.sample(row, i, st, nowNs);
     this.#run.figures.sample(st, rss, inflight);
     if (limit !== noMemoryLimit)

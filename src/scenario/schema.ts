@@ -10,6 +10,7 @@
  * what has died and then allocates what has come due. Both sides do exactly that.
  */
 import { z } from "zod";
+import { OS_PAGE_SIZES, type OsPageBytes } from "../os/os.ts";
 import { countDist, type Dist, durationDist, readDist, sizeDist } from "./dist.ts";
 import { isMapping, list, nearest, type Report, shown, spelled, tick } from "./faults.ts";
 import {
@@ -440,7 +441,23 @@ const gomemlimit = spelled<number | "off">(
   },
 );
 
-const goSettings = z
+const godebugSwitch = z.union([z.literal(0), z.literal(1)]);
+
+/** GODEBUG settings that move memory; what the others do (traces, checks, older behaviour) is not modelled. */
+export const godebug = z
+  .strictObject({
+    madvdontneed: describe(
+      godebugSwitch.default(1),
+      "0: memory is given back by MADV_FREE. HeapReleased counts it at once, but it stays resident until a container near its limit, or its next use, takes it.",
+    ),
+    disablethp: describe(
+      godebugSwitch.default(0),
+      "1: the heap is never backed by transparent huge pages, whatever `machine.thp` says (Go 1.21.6 and later).",
+    ),
+  })
+  .meta({ description: "GODEBUG, as a mapping of its settings." });
+
+export const goSettings = z
   .strictObject({
     version: goVersion.prefault("1.26"),
     GOGC: gogc.prefault(100),
@@ -449,12 +466,46 @@ const goSettings = z
       z.int().min(1).max(1024).optional(),
       "Ps: goroutines that run at once. Default: machine.cpus; from Go 1.25 on in a container at most its CPU limit, rounded up, but 2 at least.",
     ),
+    GODEBUG: godebug.prefault({}),
   })
   .meta({ description: "The Go runtime's settings, under their own names." });
 
-const machine = z
+const PAGE_SIZE_NAMES: readonly string[] = OS_PAGE_SIZES.map((n) => `${n / 1024}KiB`);
+
+const pageSize = spelled<OsPageBytes>(
+  {
+    id: "PageSize",
+    description: "The kernel's page: 4KiB on amd64; an arm64 kernel can also have 16KiB or 64KiB.",
+    enum: [...PAGE_SIZE_NAMES, ...OS_PAGE_SIZES],
+  },
+  (value, report) => {
+    const size = typeof value === "string" ? parseBytes(value.slice(0, 100)) : value;
+    const page = OS_PAGE_SIZES.find((n) => n === size);
+    if (page === undefined) report(`expected ${list(PAGE_SIZE_NAMES, "or")}, got ${shown(value)}`);
+    return page;
+  },
+);
+
+const khugepaged = z
+  .strictObject({
+    max_ptes_none: describe(
+      z.int().min(0).max(511).default(511),
+      "A block of 512 pages is made huge if no more than so many of them are missing.",
+    ),
+    pages_to_scan: describe(z.int().min(512).default(4096), "Pages it looks at before it sleeps."),
+    scan_sleep: describe(durationNs.prefault("10s"), "How long it sleeps (scan_sleep_millisecs)."),
+  })
+  .meta({ description: "The kernel thread that makes huge pages of small ones; Linux's own settings." });
+
+export const machine = z
   .strictObject({
     cpus: describe(z.int().min(1).max(1024).default(2), "CPUs the process may use."),
+    page_size: pageSize.prefault("4KiB"),
+    thp: describe(
+      z.enum(["always", "madvise", "never"]).default("madvise"),
+      "Transparent huge pages of 2 MiB (/sys/kernel/mm/transparent_hugepage/enabled): everywhere, where the program asks for them (Go does for its heap up to 1.20), or nowhere.",
+    ),
+    khugepaged: khugepaged.prefault({}),
   })
   .meta({ description: "What the process runs on." });
 
@@ -777,6 +828,8 @@ export type GoVersion = (typeof GO_VERSIONS)[number];
 export type ContainerSettings = z.output<typeof containerSettings>;
 export type Condition = z.output<typeof condition>;
 export type Intervention = z.output<typeof intervention>;
+export type Godebug = z.output<typeof godebug>;
+export type Machine = z.output<typeof machine>;
 export type Policy = z.output<typeof policy>;
 
 /** A phase with its paths applied: from `at` or when `when` is met, entry number `index` of the workload is `entry`. */
@@ -798,6 +851,7 @@ export type Scenario = Omit<ScenarioFile, "phases" | "variants" | "go"> & {
     readonly GOGC: number | "off";
     readonly GOMEMLIMIT: number | "off";
     readonly GOMAXPROCS: number;
+    readonly GODEBUG: Godebug;
   };
   readonly phases: readonly ResolvedPhase[];
 };

@@ -641,8 +641,8 @@ describe("phases and variants", () => {
       ),
     );
     expect([base.variant, low.variant, short.variant]).toEqual(["base", "low", "short"]);
-    expect(base.go).toEqual({ version: "1.26", GOGC: 100, GOMEMLIMIT: "off", GOMAXPROCS: 3 });
-    expect(low.go).toEqual({ version: "1.26", GOGC: "off", GOMEMLIMIT: "off", GOMAXPROCS: 1 });
+    expect(base.go).toEqual({ version: "1.26", GOGC: 100, GOMEMLIMIT: "off", GOMAXPROCS: 3, GODEBUG: { madvdontneed: 1, disablethp: 0 } });
+    expect(low.go).toEqual({ version: "1.26", GOGC: "off", GOMEMLIMIT: "off", GOMAXPROCS: 1, GODEBUG: { madvdontneed: 1, disablethp: 0 } });
     expect(base.phases.map((p) => [p.at, p.name, p.changes.map((c) => c.index)])).toEqual([
       [2e9, "more", [0, 1]],
       [4e9, "phase 2", [0, 1]],
