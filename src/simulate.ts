@@ -45,11 +45,12 @@ import { StackAllocator } from "./runtime/stack.ts";
 import { rulesFor, type VersionRules } from "./runtime/version.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
-import type { Scenario } from "./scenario/schema.ts";
+import type { Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
-import { LatencyHistogram } from "./workload/latency.ts";
+import { FirstRequests, LatencyHistogram } from "./workload/latency.ts";
 import { type Context, drawNs, type Running } from "./workload/program.ts";
 import { startEntry } from "./workload/start.ts";
+import { StartupRun } from "./workload/startup.ts";
 
 export type { OomIncident } from "./container.ts";
 export type { CycleRecord } from "./runtime/mgc.ts";
@@ -300,10 +301,14 @@ class RunState {
   nextSampleNs: number;
   samples = 0;
   readonly #interval: number;
+  readonly #startup: Startup | undefined;
+  readonly #firstRequests = new Map<string, FirstRequests>();
+  readonly #startupNs: number[] = [];
 
   constructor(scenario: Scenario, container: ContainerRun | null) {
     this.container = container;
     this.#interval = scenario.sample_interval;
+    this.#startup = scenario.startup;
     this.nextSampleNs = scenario.sample_interval;
     this.row = new Float64Array(sampleColumns(scenario).length);
   }
@@ -311,6 +316,40 @@ class RunState {
   sampled(): void {
     this.samples++;
     this.nextSampleNs += this.#interval;
+  }
+
+  /** Kept for a service over all processes; none unless the scenario has a start-up. */
+  firstRequestsOf(service: string): FirstRequests | undefined {
+    if (this.#startup === undefined) return undefined;
+    let found = this.#firstRequests.get(service);
+    if (found === undefined)
+      this.#firstRequests.set(service, (found = new FirstRequests(this.#startup.first_requests)));
+    return found;
+  }
+
+  firstRequestFigures(service: string): Record<string, number> {
+    const requests = this.#firstRequests.get(service);
+    if (requests === undefined || requests.first.count === 0) return {};
+    const { first, rest } = requests;
+    return {
+      [`${service}_first_latency_p50_ns`]: first.percentile(0.5),
+      [`${service}_first_latency_p99_ns`]: first.percentile(0.99),
+      [`${service}_first_latency_max_ns`]: first.maxNs,
+      ...(rest.count === 0
+        ? {}
+        : {
+            [`${service}_later_latency_p50_ns`]: rest.percentile(0.5),
+            [`${service}_later_latency_p99_ns`]: rest.percentile(0.99),
+          }),
+    };
+  }
+
+  startedUp(ns: number): void {
+    this.#startupNs.push(ns);
+  }
+
+  startupFigures(): Record<string, number> {
+    return this.#startupNs.length === 0 ? {} : { startup_seconds: Math.max(...this.#startupNs) / 1e9 };
   }
 
   sampleDown(untilNs: number, sink: RunSink | undefined): void {
@@ -321,6 +360,9 @@ class RunState {
     }
   }
 }
+
+/** A workload entry of a process that is not ready. */
+const NOT_RUNNING: Partial<Running> = {};
 
 /** The smallest tick of at least 100 ns, a power of ten, with which the run fits in 2^30 ticks. */
 function chooseTickNs(durationNs: number): number {
@@ -413,7 +455,10 @@ class Simulation {
   readonly #seed: number | string;
   readonly #rt: GoRuntime;
   readonly #memory: Memory;
+  /** Empty until the process is ready. */
   readonly #running: Running[] = [];
+  /** The workload as the phases so far have it. */
+  readonly #entries: WorkloadEntry[];
   readonly #pools: SyncPool[] = [];
   readonly #sources: string[] = [];
   readonly #context: Context;
@@ -430,6 +475,7 @@ class Simulation {
 
   constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
+    this.#entries = [...scenario.workload];
     this.#run = run;
     this.#startNs = startNs;
     this.#options = options;
@@ -569,6 +615,8 @@ class Simulation {
       },
       pools: this.#pools,
       addSource: (name) => this.#addSource(name),
+      readyNs: startNs,
+      firstRequests: (service) => run.firstRequestsOf(service),
     };
   }
 
@@ -586,13 +634,12 @@ class Simulation {
     const startNs = this.#startNs;
     this.#startProcess();
     // A process that starts late finds the phases before it over.
-    const workload = [...scenario.workload];
     for (const { at, changes } of scenario.phases) {
       if (startNs === 0 || at === undefined || at > startNs) continue;
-      for (const { index, entry } of changes) workload[index] = entry;
+      for (const { index, entry } of changes) this.#entries[index] = entry;
     }
-    for (const entry of workload)
-      this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, startNs) }));
+    if (scenario.startup === undefined) this.#startWorkload(startNs);
+    else this.#startUp(scenario.startup);
     this.#startControl();
     this.#playFiles();
     this.#playKhugepaged();
@@ -603,6 +650,33 @@ class Simulation {
     }
     sched.run(scenario.duration);
     return sched.halted ? sched.nowNs : scenario.duration;
+  }
+
+  /** The process is ready; with `startup` that takes a while. */
+  #startWorkload(readyNs: number): void {
+    for (const entry of this.#entries)
+      this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, readyNs) }));
+  }
+
+  /** The main goroutine starts up, and then the workload begins. */
+  #startUp(startup: Startup): void {
+    const { sched } = this.#rt;
+    const waits = startup.early_requests === "wait";
+    const done = (nowNs: number): void => {
+      this.#context.readyNs = nowNs;
+      this.#run.startedUp(nowNs - this.#startNs);
+      this.#report("ready", "start-up is over");
+      for (const entry of this.#entries) {
+        const early = waits && entry.kind === "service" ? this.#startNs : nowNs;
+        this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, early) }));
+      }
+    };
+    sched.ready(new StartupRun(this.#context, startup, (event) => this.#report(event, "start-up"), done));
+  }
+
+  #report(event: string, reason: string): void {
+    const { events } = this.#run;
+    if (events.length < MAX_EVENTS) events.push({ t_seconds: this.#rt.sched.nowNs / 1e9, event, reason });
   }
 
   /** The container's page cache fills as files are read. */
@@ -640,7 +714,7 @@ class Simulation {
     if (restartNs >= this.#scenario.duration) return restartNs;
     for (const [name, value] of Object.entries(this.#counters())) past[name] = value;
     this.#scenario.workload.forEach((entry, i) => {
-      const { latency } = this.#running[i];
+      const latency = this.#running[i]?.latency;
       if (latency === undefined) return;
       latency.rotate();
       const before = pastLatency.get(entry.name);
@@ -657,15 +731,15 @@ class Simulation {
     const { sched, gc, heap, pacer } = rt;
     const startNs = this.#startNs;
     const watcher = new Watcher(sched, this.#gauges());
-    const report = (event: string, reason: string): void => {
-      if (this.#run.events.length < MAX_EVENTS)
-        this.#run.events.push({ t_seconds: sched.nowNs / 1e9, event, reason });
-    };
+    const report = (event: string, reason: string): void => this.#report(event, reason);
     for (const { at, when, name, changes } of scenario.phases) {
       if (at !== undefined && startNs > 0 && at <= startNs) continue;
       const begin = (nowNs: number): void => {
-        for (const { index, entry } of changes)
-          this.#running[index].change({ ...entry, start: Math.max(entry.start, startNs) }, nowNs);
+        for (const { index, entry } of changes) {
+          this.#entries[index] = entry;
+          // Before the process is ready nothing runs that could change.
+          this.#running[index]?.change({ ...entry, start: Math.max(entry.start, startNs) }, nowNs);
+        }
         report(`phase ${name}`, when === undefined ? "at its time" : conditionText(when));
       };
       if (when === undefined) sched.call(at ?? 0, PRIORITY_WORLD, begin);
@@ -701,7 +775,7 @@ class Simulation {
         rt.heap.allocLarge(0, kind, FOREVER, false);
       },
       shed: (service, share) => {
-        this.#running[scenario.workload.findIndex((entry) => entry.name === service)].shed?.(share);
+        this.#running[scenario.workload.findIndex((entry) => entry.name === service)]?.shed?.(share);
       },
     };
     for (const policy of scenario.policies) this.#policies.push(startPolicy(policy, context));
@@ -895,7 +969,7 @@ class Simulation {
       scavenge_cpu_seconds: (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9,
     };
     this.#scenario.workload.forEach((entry, i) => {
-      const { completed, refused } = this.#running[i];
+      const { completed, refused } = this.#running[i] ?? NOT_RUNNING;
       if (completed !== undefined) own[`${entry.name}_requests`] = completed;
       if (refused !== undefined) own[`${entry.name}_refused`] = refused;
     });
@@ -932,7 +1006,7 @@ class Simulation {
       figures["read_mem_stats_max_ns"] = reads.maxNs;
     }
     this.#scenario.workload.forEach((entry, i) => {
-      const running = this.#running[i];
+      const running = this.#running[i] ?? NOT_RUNNING;
       if (running.completed === undefined) return;
       // What ended after the last sample, when the run is no whole number of intervals.
       running.latency?.rotate();
@@ -948,7 +1022,9 @@ class Simulation {
       figures[`${entry.name}_latency_p95_ns`] = latency.percentile(0.95);
       figures[`${entry.name}_latency_p99_ns`] = latency.percentile(0.99);
       figures[`${entry.name}_latency_max_ns`] = latency.maxNs;
+      Object.assign(figures, this.#run.firstRequestFigures(entry.name));
     });
+    Object.assign(figures, this.#run.startupFigures());
     const allocated = new Float64Array(this.#sources.length);
     for (let k = 0; k < rt.kinds.count; k++) allocated[rt.kinds.source[k]] += rt.kinds.allocated[k];
     this.#options.onProgress?.(1, this.#scenario.duration);

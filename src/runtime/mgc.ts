@@ -668,7 +668,7 @@ export class ExplicitGc extends G {
     this.#heap = heap;
   }
 
-  step(p: number): number {
+  step(p: number, _nowNs: number): number {
     switch (this.#stage) {
       case 0:
         if (this.#gc.running) {

@@ -509,6 +509,36 @@ export const machine = z
   })
   .meta({ description: "What the process runs on." });
 
+const startupStage = z
+  .strictObject({
+    name: describe(name, "What is set up: tls, pool, modules."),
+    io: describe(durationNs.prefault(0), "Time it waits without a P: connections, files."),
+    cpu: describe(durationNs.prefault(0), "CPU time it computes, its allocations apart."),
+    memory: describe(bytes.prefault(0), "Requested bytes it allocates and keeps."),
+    object_size: describe(bytes.prefault("1KiB"), "Requested bytes of one of these objects."),
+    pointers: pointers.prefault(0),
+  })
+  .meta({ description: "A part of the start-up: it waits, allocates, computes." });
+
+/** What a process does before it serves. */
+const startup = z
+  .strictObject({
+    stages: describe(z.array(startupStage).max(100).default([]), "One after another, on the main goroutine."),
+    prefault: describe(
+      bytes.optional(),
+      "Before the stages the program makes heap of this size resident in one go (an object populated by madvise, then freed by runtime.GC). Default: none.",
+    ),
+    early_requests: describe(
+      z.enum(["wait", "elsewhere"]).default("wait"),
+      "Requests that come before it is ready: `wait` (in the listen queue; their latency counts from their arrival) or `elsewhere` (a readiness probe keeps them away).",
+    ),
+    first_requests: describe(
+      z.int().min(1).max(1_000_000).default(100),
+      "Latencies of each service's first so many requests are told apart from the rest.",
+    ),
+  })
+  .meta({ description: "The process's cold start; the workload starts when it is over." });
+
 const pageCacheLoad = z
   .strictObject({
     name: describe(name, "Tells one load from another."),
@@ -791,6 +821,7 @@ export const scenarioFile = z
       containerSettings.optional(),
       "The control group the process runs in. Default: none, no limits.",
     ),
+    startup: describe(startup.optional(), "What the process does before it serves. Default: nothing."),
     workload: describe(z.array(workloadEntry).min(1).max(1000), "The sources of allocation, all at once."),
     phases: describe(
       z.array(phase).max(1000).default([]),
@@ -829,6 +860,7 @@ export type ContainerSettings = z.output<typeof containerSettings>;
 export type Condition = z.output<typeof condition>;
 export type Intervention = z.output<typeof intervention>;
 export type Godebug = z.output<typeof godebug>;
+export type Startup = z.output<typeof startup>;
 export type Machine = z.output<typeof machine>;
 export type Policy = z.output<typeof policy>;
 
