@@ -706,8 +706,8 @@ export class FreeOSMemory extends ExplicitGc {
     this.#scavenger = scavenger;
   }
 
-  override step(p: number): number {
-    const ns = super.step(p);
+  override step(p: number, nowNs: number): number {
+    const ns = super.step(p, nowNs);
     return this.after === AFTER_EXIT ? ns + this.#scavenger.scavengeAll() : ns;
   }
 }

@@ -180,7 +180,10 @@ func keep(stage value) {
 	if p.get("kind").is("bytes") {
 		pointers = p.get("bytes").number(0)
 	}
-	t := typeOf(size, uintptr(math.Min(pointers, float64(size)))&^7)
+	var t *typeDesc
+	if n := uintptr(math.Min(pointers, float64(size))) &^ 7; n > 0 {
+		t = typeOf(size, n)
+	}
 	table := mallocgc(n*8, unsafe.Pointer(pointerType), true)
 	kept[nkept] = table
 	nkept++
