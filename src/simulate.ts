@@ -14,6 +14,7 @@ import {
 import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
 import { type ControlEvent, planInterventions, type RuntimeControls } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
+import { type AddressSpace, addressSpace } from "./os/maps.ts";
 import { Memory, type PageSettings } from "./os/memory.ts";
 import { OS_PAGE_BYTES } from "./os/os.ts";
 import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
@@ -245,6 +246,8 @@ export interface RunSummary {
     /** mcaches, mcentral lists and mheap, with their counters. */
     readonly components: ComponentSnapshot;
   };
+  /** The process's address space as the run leaves it. */
+  readonly address_space_at_end: AddressSpace;
 }
 
 export const defaultProfile: MachineProfile = machineProfile.parse(defaultProfileJson);
@@ -1040,6 +1043,7 @@ class Simulation {
         size_classes: classSnapshot(rt.heap).filter((c) => c.spans > 0),
         components: componentSnapshot(rt.heap),
       },
+      address_space_at_end: addressSpace(this.#memory, rt.heap.rules.namesMappings),
       events: this.#run.events,
       sources: this.#sources.map((name, i) => ({ name, allocated: allocated[i] })),
       ...(container === null ? {} : { oom_kills: container.incidents }),

@@ -101,6 +101,11 @@ export class HugePages {
     return block < this.#state.length && this.#state[block] !== STATE_EMPTY;
   }
 
+  /** `block` begins here (a whole number) and is mapped as a huge page. */
+  isHuge(block: number): boolean {
+    return block < this.#state.length && this.#state[block] === STATE_HUGE;
+  }
+
   tableMade(block: number): void {
     this.#reach(block);
     this.#state[block] = STATE_TABLE;

@@ -46,6 +46,14 @@ interface MetaRegion {
   touchedBytes: number;
 }
 
+/** A mapping of the arenas. */
+export interface HeapMapping {
+  readonly pages: number;
+  readonly residentPages: number;
+  readonly lazyPages: number;
+  readonly hugeBytes: number;
+}
+
 /** A region's size and resident part, for reports. */
 export interface MetaUse {
   readonly name: string;
@@ -110,7 +118,8 @@ export class Memory implements Os, ReclaimableAnon {
   /** Sum over metadata regions of their resident pages. */
   #metaPages = 0;
   readonly #meta = new Map<string, MetaRegion>();
-  readonly #baseline: ProcessBaseline;
+  readonly baseline: ProcessBaseline;
+  readonly pageAllocReservedBytes = PAGE_ALLOC_RESERVED_BYTES;
   /** The container's memory controller; null outside of one. */
   readonly #cgroup: MemoryCgroup | null;
   /** By page table of the arenas (2 MiB of them): 1 once it exists. Empty outside of a container. */
@@ -130,7 +139,7 @@ export class Memory implements Os, ReclaimableAnon {
   readonly #huge: HugePages | null;
 
   constructor(baseline: ProcessBaseline, cgroup: MemoryCgroup | null = null, settings: PageSettings = {}) {
-    this.#baseline = baseline;
+    this.baseline = baseline;
     this.#cgroup = cgroup;
     this.faults = baseline.faults;
     this.pageBytes = settings.pageBytes ?? OS_PAGE_BYTES;
@@ -266,8 +275,8 @@ export class Memory implements Os, ReclaimableAnon {
   residentBytes(): number {
     return (
       (this.#residentPages + this.#metaPages) * this.pageBytes +
-      this.#baseline.fileBytes +
-      this.#baseline.otherBytes
+      this.baseline.fileBytes +
+      this.baseline.otherBytes
     );
   }
 
@@ -291,7 +300,7 @@ export class Memory implements Os, ReclaimableAnon {
    */
   virtualBytes(): number {
     let bytes =
-      PAGE_ALLOC_RESERVED_BYTES + this.reservedBytes + this.#baseline.fileBytes + this.#baseline.otherBytes;
+      PAGE_ALLOC_RESERVED_BYTES + this.reservedBytes + this.baseline.fileBytes + this.baseline.otherBytes;
     for (const region of this.#meta.values()) bytes += region.mappedBytes;
     return bytes;
   }
@@ -305,6 +314,26 @@ export class Memory implements Os, ReclaimableAnon {
   /** Resident bytes of the arenas alone. */
   heapResidentBytes(): number {
     return this.#residentPages * this.pageBytes;
+  }
+
+  /** Runs of mapped pages of the arenas, lowest first. */
+  heapMappings(): HeapMapping[] {
+    const runs: HeapMapping[] = [];
+    let run: { pages: number; residentPages: number; lazyPages: number; hugeBytes: number } | null = null;
+    for (let w = 0; w < this.#mapped.length; w++) {
+      // The heap is mapped in whole chunks of 4 MiB.
+      if (this.#mapped[w] === 0) {
+        run = null;
+        continue;
+      }
+      if (run === null) runs.push((run = { pages: 0, residentPages: 0, lazyPages: 0, hugeBytes: 0 }));
+      run.pages += popcount32(this.#mapped[w]);
+      run.residentPages += popcount32(this.#resident[w]);
+      if (this.#madvFree) run.lazyPages += popcount32(this.#lazy[w]);
+      const block = (w * 32) / BLOCK_PAGES;
+      if (this.#huge?.isHuge(block) === true) run.hugeBytes += BLOCK_PAGES * OS_PAGE_BYTES;
+    }
+    return runs;
   }
 
   /** Every metadata region, in the order of its first mapping. */
@@ -341,9 +370,9 @@ export class Memory implements Os, ReclaimableAnon {
     for (const region of this.#meta.values()) metaPages += Math.ceil(region.touchedBytes / this.pageBytes);
     if (metaPages !== this.#metaPages)
       throw new Error(`os: ${this.#metaPages} resident metadata pages kept, ${metaPages} counted`);
-    const rss = (pages + metaPages) * this.pageBytes + this.#baseline.fileBytes + this.#baseline.otherBytes;
+    const rss = (pages + metaPages) * this.pageBytes + this.baseline.fileBytes + this.baseline.otherBytes;
     if (rss !== this.residentBytes()) throw new Error(`os: RSS ${this.residentBytes()}, recounted ${rss}`);
-    if (this.#huge === null && this.faults - this.#baseline.faults < pages + metaPages)
+    if (this.#huge === null && this.faults - this.baseline.faults < pages + metaPages)
       throw new Error(`os: ${this.faults} faults cannot have made ${pages + metaPages} pages resident`);
   }
 
