@@ -17,7 +17,8 @@
  * GODEBUG=disablethp=1 forbids them. The scavenger keeps runs whole that are huge pages, in all releases.
  *
  * Simplified: a free huge page is always at hand (no fragmentation, no compaction); the control group's room is asked for, without reclaim;
- * khugepaged has no other process to look after and costs nobody time; every page counts as used of late, since nothing but reclaim clears
+ * khugepaged has no other process to look after, where on a real machine it goes through all of them, one after the other, and comes back
+ * to this one now and then (set `pages_to_scan` accordingly), and it costs nobody time; every page counts as used of late, since nothing but reclaim clears
  * the marks; MADV_FREE takes huge pages apart. Where it stops being true: metadata outside the arenas, which the kernel makes huge, too,
  * where mappings join to whole blocks; kernels with CONFIG_PT_RECLAIM (6.14), where a block can lose its page table;
  * the zero-page shrinker (shrink_underused, 6.13); pages other than 4 KiB, whose huge pages are 32 or 512 MiB.

@@ -70,7 +70,8 @@ export function addressSpace(memory: Memory, namesMappings: boolean): AddressSpa
   }));
   const heapMapped = mappings.reduce((sum, { size_bytes }) => sum + size_bytes, 0);
   const unused = memory.reservedBytes - heapMapped;
-  if (unused > 0) mappings.push({ ...plain, name: named("heap reservation"), size_bytes: unused, rss_bytes: 0 });
+  if (unused > 0)
+    mappings.push({ ...plain, name: named("heap reservation"), size_bytes: unused, rss_bytes: 0 });
   const regions = new Map<string, Mapping>();
   for (const { name, mappedBytes, residentBytes } of memory.metaUse()) {
     const known = REGION_NAMES[name];

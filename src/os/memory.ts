@@ -18,7 +18,7 @@
  * larger pages, which here still counts in batches of 64 * 4 KiB.
  */
 import type { MemoryCgroup, ReclaimableAnon } from "./cgroup.ts";
-import { BLOCK_PAGES, HugePages, type HugePageSettings } from "./hugepages.ts";
+import { BLOCK_PAGES, type HugePageSettings, HugePages } from "./hugepages.ts";
 import {
   OS_PAGE_BYTES,
   type Os,

@@ -18,8 +18,7 @@
 /** The kernel's page on linux/amd64, 4 KiB: half of the runtime's 8 KiB page. Also the unit in which a control group counts here. */
 export const OS_PAGE_BYTES = 4096;
 /** Pages a Linux kernel can be built with; the larger ones on arm64 (and 64 KiB on ppc64le). */
-export const OS_PAGE_SIZES = [4096, 16384, 65536] as const;
-export type OsPageBytes = (typeof OS_PAGE_SIZES)[number];
+export type OsPageBytes = 4096 | 16384 | 65536;
 
 export const PAGE_RESERVED = 0;
 export const PAGE_RELEASED = 1;

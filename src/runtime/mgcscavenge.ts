@@ -361,8 +361,7 @@ export class Scavenger implements HeapScavenger {
     };
     this.background = new BackgroundScavenger(sched, {
       physPageSize: heap.physPageSize,
-      scavenge: (nbytes) =>
-        scavenge(heap.pages, nbytes, false, this.#release, false, heap.physPageSize),
+      scavenge: (nbytes) => scavenge(heap.pages, nbytes, false, this.#release, false, heap.physPageSize),
       costNs: (released) => {
         const ns = (released / heap.physPageSize) * nsPerPage;
         this.backgroundNs += ns;

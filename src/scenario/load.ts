@@ -19,9 +19,9 @@ import { faultsOf } from "./issues.ts";
 import {
   BASE_VARIANT,
   containerSettings,
+  GO_VERSIONS,
   goSettings,
   machine,
-  GO_VERSIONS,
   policy,
   type ResolvedPhase,
   type Scenario,

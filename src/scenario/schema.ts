@@ -10,7 +10,6 @@
  * what has died and then allocates what has come due. Both sides do exactly that.
  */
 import { z } from "zod";
-import { OS_PAGE_SIZES, type OsPageBytes } from "../os/os.ts";
 import { countDist, type Dist, durationDist, readDist, sizeDist } from "./dist.ts";
 import { isMapping, list, nearest, type Report, shown, spelled, tick } from "./faults.ts";
 import {
@@ -441,7 +440,7 @@ const gomemlimit = spelled<number | "off">(
   },
 );
 
-const godebugSwitch = z.union([z.literal(0), z.literal(1)]);
+const godebugSwitch = z.int().min(0).max(1);
 
 /** GODEBUG settings that move memory; what the others do (traces, checks, older behaviour) is not modelled. */
 export const godebug = z
@@ -470,17 +469,18 @@ export const goSettings = z
   })
   .meta({ description: "The Go runtime's settings, under their own names." });
 
-const PAGE_SIZE_NAMES: readonly string[] = OS_PAGE_SIZES.map((n) => `${n / 1024}KiB`);
+const PAGE_SIZES = [4096, 16384, 65536] as const;
+const PAGE_SIZE_NAMES: readonly string[] = PAGE_SIZES.map((n) => `${n / 1024}KiB`);
 
-const pageSize = spelled<OsPageBytes>(
+const pageSize = spelled<(typeof PAGE_SIZES)[number]>(
   {
     id: "PageSize",
     description: "The kernel's page: 4KiB on amd64; an arm64 kernel can also have 16KiB or 64KiB.",
-    enum: [...PAGE_SIZE_NAMES, ...OS_PAGE_SIZES],
+    enum: [...PAGE_SIZE_NAMES, ...PAGE_SIZES],
   },
   (value, report) => {
     const size = typeof value === "string" ? parseBytes(value.slice(0, 100)) : value;
-    const page = OS_PAGE_SIZES.find((n) => n === size);
+    const page = PAGE_SIZES.find((n) => n === size);
     if (page === undefined) report(`expected ${list(PAGE_SIZE_NAMES, "or")}, got ${shown(value)}`);
     return page;
   },

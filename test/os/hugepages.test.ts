@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type MemoryCgroup, MemoryCgroup as Cgroup } from "../../src/os/cgroup.ts";
+import { MemoryCgroup as Cgroup, type MemoryCgroup } from "../../src/os/cgroup.ts";
 import { addressSpace } from "../../src/os/maps.ts";
 import { Memory, type PageSettings } from "../../src/os/memory.ts";
 import { PageCache } from "../../src/os/pagecache.ts";
