@@ -14,7 +14,9 @@ import {
 import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
 import { type ControlEvent, planInterventions, type RuntimeControls } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
-import { Memory } from "./os/memory.ts";
+import { type AddressSpace, addressSpace } from "./os/maps.ts";
+import { Memory, type PageSettings } from "./os/memory.ts";
+import { OS_PAGE_BYTES } from "./os/os.ts";
 import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
 import {
   type ClassSnapshot,
@@ -43,15 +45,16 @@ import { G_PTR_BYTES, Goroutines, nextslicecap } from "./runtime/runtime2.ts";
 import { StackAllocator } from "./runtime/stack.ts";
 import { Trace, type TraceOptions } from "./runtime/trace.ts";
 import { TracedOs } from "./runtime/tracedos.ts";
-import { rulesFor } from "./runtime/version.ts";
+import { rulesFor, type VersionRules } from "./runtime/version.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
-import type { Scenario } from "./scenario/schema.ts";
+import type { Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
 import { decayOf } from "./sim/decay.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
-import { LatencyHistogram } from "./workload/latency.ts";
+import { FirstRequests, LatencyHistogram } from "./workload/latency.ts";
 import { type Context, drawNs, type Running } from "./workload/program.ts";
 import { startEntry } from "./workload/start.ts";
+import { StartupRun } from "./workload/startup.ts";
 
 export type { OomIncident } from "./container.ts";
 export type { CycleRecord } from "./runtime/mgc.ts";
@@ -178,11 +181,29 @@ export interface SampleColumn {
   readonly description: string;
 }
 
+/** Columns where pages are not as they are by default. */
+const PAGE_COLUMNS = [
+  {
+    name: "anon_huge_pages_bytes",
+    unit: "bytes",
+    description: "Part of the resident set that is in huge pages (smaps AnonHugePages).",
+  },
+  {
+    name: "lazy_free_bytes",
+    unit: "bytes",
+    description: "Part of the resident set that was given back by MADV_FREE (smaps LazyFree).",
+  },
+] as const satisfies readonly SampleColumn[];
+
+const hasPageColumns = ({ machine, go }: Scenario): boolean =>
+  machine.thp !== "madvise" || go.GODEBUG.madvdontneed === 0;
+
 /** The columns of this scenario's samples: a container has some of its own. */
 export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
-  if (scenario.container === undefined) return SAMPLE_COLUMNS;
+  const own = hasPageColumns(scenario) ? [...SAMPLE_COLUMNS, ...PAGE_COLUMNS] : SAMPLE_COLUMNS;
+  if (scenario.container === undefined) return own;
   const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
-  return [...SAMPLE_COLUMNS, ...CONTAINER_COLUMNS, ...quota];
+  return [...own, ...CONTAINER_COLUMNS, ...quota];
 }
 
 export interface RunSink {
@@ -231,6 +252,8 @@ export interface RunSummary {
     /** mcaches, mcentral lists and mheap, with their counters. */
     readonly components: ComponentSnapshot;
   };
+  /** The process's address space as the run leaves it. */
+  readonly address_space_at_end: AddressSpace;
 }
 
 export const defaultProfile: MachineProfile = machineProfile.parse(defaultProfileJson);
@@ -289,11 +312,15 @@ class RunState {
   nextSampleNs: number;
   samples = 0;
   readonly #interval: number;
+  readonly #startup: Startup | undefined;
+  readonly #firstRequests = new Map<string, FirstRequests>();
+  readonly #startupNs: number[] = [];
 
   constructor(scenario: Scenario, container: ContainerRun | null, trace: TraceOptions | undefined) {
     this.container = container;
     this.trace = trace === undefined ? undefined : new Trace(trace, scenario.go.GOMAXPROCS);
     this.#interval = scenario.sample_interval;
+    this.#startup = scenario.startup;
     this.nextSampleNs = scenario.sample_interval;
     this.row = new Float64Array(sampleColumns(scenario).length);
   }
@@ -301,6 +328,40 @@ class RunState {
   sampled(): void {
     this.samples++;
     this.nextSampleNs += this.#interval;
+  }
+
+  /** Kept for a service over all processes; none unless the scenario has a start-up. */
+  firstRequestsOf(service: string): FirstRequests | undefined {
+    if (this.#startup === undefined) return undefined;
+    let found = this.#firstRequests.get(service);
+    if (found === undefined)
+      this.#firstRequests.set(service, (found = new FirstRequests(this.#startup.first_requests)));
+    return found;
+  }
+
+  firstRequestFigures(service: string): Record<string, number> {
+    const requests = this.#firstRequests.get(service);
+    if (requests === undefined || requests.first.count === 0) return {};
+    const { first, rest } = requests;
+    return {
+      [`${service}_first_latency_p50_ns`]: first.percentile(0.5),
+      [`${service}_first_latency_p99_ns`]: first.percentile(0.99),
+      [`${service}_first_latency_max_ns`]: first.maxNs,
+      ...(rest.count === 0
+        ? {}
+        : {
+            [`${service}_later_latency_p50_ns`]: rest.percentile(0.5),
+            [`${service}_later_latency_p99_ns`]: rest.percentile(0.99),
+          }),
+    };
+  }
+
+  startedUp(ns: number): void {
+    this.#startupNs.push(ns);
+  }
+
+  startupFigures(): Record<string, number> {
+    return this.#startupNs.length === 0 ? {} : { startup_seconds: Math.max(...this.#startupNs) / 1e9 };
   }
 
   sampleDown(untilNs: number, sink: RunSink | undefined): void {
@@ -311,6 +372,9 @@ class RunState {
     }
   }
 }
+
+/** A workload entry of a process that is not ready. */
+const NOT_RUNNING: Partial<Running> = {};
 
 /** The smallest tick of at least 100 ns, a power of ten, with which the run fits in 2^30 ticks. */
 function chooseTickNs(durationNs: number): number {
@@ -359,6 +423,28 @@ function runtimeCosts(profile: MachineProfile): RuntimeCosts {
   };
 }
 
+/** How the process's pages are treated. Where no page can be huge, nothing is kept of huge pages. */
+function pageSettings({ machine, go }: Scenario, rules: VersionRules): PageSettings {
+  const advisePerRelease = rules.hugePageAdvice === "per-release";
+  const disableThp = go.GODEBUG.disablethp === 1;
+  const { thp } = machine;
+  const huge =
+    thp !== "never" && (thp === "always" || advisePerRelease) && machine.page_size === OS_PAGE_BYTES;
+  return {
+    pageBytes: machine.page_size,
+    madvFree: go.GODEBUG.madvdontneed === 0,
+    ...(huge && !disableThp
+      ? {
+          hugePages: {
+            enabled: thp,
+            advisePerRelease,
+            maxPtesNone: machine.khugepaged.max_ptes_none,
+          },
+        }
+      : {}),
+  };
+}
+
 /** Draws from a distribution given by quantiles at even steps, linear between them. */
 function drawQuantile(quantiles: readonly number[], rng: Rng): number {
   const at = rng.f64() * (quantiles.length - 1);
@@ -385,7 +471,10 @@ class Simulation {
   readonly #seed: number | string;
   readonly #rt: GoRuntime;
   readonly #memory: Memory;
+  /** Empty until the process is ready. */
   readonly #running: Running[] = [];
+  /** The workload as the phases so far have it. */
+  readonly #entries: WorkloadEntry[];
   readonly #pools: SyncPool[] = [];
   readonly #sources: string[] = [];
   readonly #context: Context;
@@ -402,6 +491,7 @@ class Simulation {
 
   constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
+    this.#entries = [...scenario.workload];
     this.#run = run;
     this.#startNs = startNs;
     this.#options = options;
@@ -425,6 +515,7 @@ class Simulation {
         faults: profile.baseline.page_faults,
       },
       container?.cgroup,
+      pageSettings(scenario, rules),
     );
     this.#memory = memory;
     const { trace } = run;
@@ -448,6 +539,7 @@ class Simulation {
       owners,
       heapBase: { chunk: base.u32() % 16, paddingPages: base.u32() % 512 },
       avx512: profile.avx512,
+      needZeroAfterSysUnused: scenario.go.GODEBUG.madvdontneed === 0,
     });
     inputs.heap = heap;
     heap.trace = trace;
@@ -549,6 +641,8 @@ class Simulation {
       },
       pools: this.#pools,
       addSource: (name) => this.#addSource(name),
+      readyNs: startNs,
+      firstRequests: (service) => run.firstRequestsOf(service),
     };
   }
 
@@ -566,15 +660,15 @@ class Simulation {
     const startNs = this.#startNs;
     this.#startProcess();
     // A process that starts late finds the phases before it over.
-    const workload = [...scenario.workload];
     for (const { at, changes } of scenario.phases) {
       if (startNs === 0 || at === undefined || at > startNs) continue;
-      for (const { index, entry } of changes) workload[index] = entry;
+      for (const { index, entry } of changes) this.#entries[index] = entry;
     }
-    for (const entry of workload)
-      this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, startNs) }));
+    if (scenario.startup === undefined) this.#startWorkload(startNs);
+    else this.#startUp(scenario.startup);
     this.#startControl();
     this.#playFiles();
+    this.#playKhugepaged();
     while (run.nextSampleNs <= scenario.duration) {
       sched.run(run.nextSampleNs);
       if (sched.halted) return sched.nowNs;
@@ -582,6 +676,36 @@ class Simulation {
     }
     sched.run(scenario.duration);
     return sched.halted ? sched.nowNs : scenario.duration;
+  }
+
+  /** The process is ready; with `startup` that takes a while. */
+  #startWorkload(readyNs: number): void {
+    for (const entry of this.#entries)
+      this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, readyNs) }));
+  }
+
+  /** The main goroutine starts up, and then the workload begins. */
+  #startUp(startup: Startup): void {
+    const { sched } = this.#rt;
+    const waits = startup.early_requests === "wait";
+    const done = (nowNs: number): void => {
+      this.#context.readyNs = nowNs;
+      this.#run.startedUp(nowNs - this.#startNs);
+      this.#report("ready", "start-up is over");
+      for (const entry of this.#entries) {
+        const early = waits && entry.kind === "service" ? this.#startNs : nowNs;
+        this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, early) }));
+      }
+    };
+    sched.ready(new StartupRun(this.#context, startup, (event) => this.#report(event, "start-up"), done));
+  }
+
+  #report(event: string, reason: string, again = false): void {
+    const { events, trace } = this.#run;
+    trace?.intervention(event, { reason });
+    // A call that repeats many times is no news.
+    if (!again && events.length < MAX_EVENTS)
+      events.push({ t_seconds: this.#rt.sched.nowNs / 1e9, event, reason });
   }
 
   /** The container's page cache fills as files are read. */
@@ -596,6 +720,18 @@ class Simulation {
     sched.fire(this.#startNs + FILE_TICK_NS, PRIORITY_WORLD, play);
   }
 
+  /** The kernel's thread wakes; its first round is one sleep after the process's start. */
+  #playKhugepaged(): void {
+    if (!this.#memory.hasHugePages) return;
+    const { pages_to_scan, scan_sleep } = this.#scenario.machine.khugepaged;
+    const { sched } = this.#rt;
+    const scan = sched.register((now) => {
+      this.#memory.khugepaged(pages_to_scan);
+      sched.fire(now + scan_sleep, PRIORITY_WORLD, scan);
+    });
+    sched.fire(this.#startNs + scan_sleep, PRIORITY_WORLD, scan);
+  }
+
   /** The process has been killed: keeps what the run's figures need of it. Returns when it starts again. */
   killed(nowNs: number): number {
     const { past, pastLatency, container } = this.#run;
@@ -607,7 +743,7 @@ class Simulation {
     if (restartNs >= this.#scenario.duration) return restartNs;
     for (const [name, value] of Object.entries(this.#counters())) past[name] = value;
     this.#scenario.workload.forEach((entry, i) => {
-      const { latency } = this.#running[i];
+      const latency = this.#running[i]?.latency;
       if (latency === undefined) return;
       latency.rotate();
       const before = pastLatency.get(entry.name);
@@ -624,17 +760,15 @@ class Simulation {
     const { sched, gc, heap, pacer } = rt;
     const startNs = this.#startNs;
     const watcher = new Watcher(sched, this.#gauges());
-    const report = (event: string, reason: string, again = false): void => {
-      this.#run.trace?.intervention(event, { reason });
-      // A call that repeats many times is no news.
-      if (!again && this.#run.events.length < MAX_EVENTS)
-        this.#run.events.push({ t_seconds: sched.nowNs / 1e9, event, reason });
-    };
+    const report = (event: string, reason: string, again = false): void => this.#report(event, reason, again);
     for (const { at, when, name, changes } of scenario.phases) {
       if (at !== undefined && startNs > 0 && at <= startNs) continue;
       const begin = (nowNs: number): void => {
-        for (const { index, entry } of changes)
-          this.#running[index].change({ ...entry, start: Math.max(entry.start, startNs) }, nowNs);
+        for (const { index, entry } of changes) {
+          this.#entries[index] = entry;
+          // Before the process is ready nothing runs that could change.
+          this.#running[index]?.change({ ...entry, start: Math.max(entry.start, startNs) }, nowNs);
+        }
         report(`phase ${name}`, when === undefined ? "at its time" : conditionText(when));
       };
       if (when === undefined) sched.call(at ?? 0, PRIORITY_WORLD, begin);
@@ -670,7 +804,7 @@ class Simulation {
         rt.heap.allocLarge(0, kind, FOREVER, false);
       },
       shed: (service, share) => {
-        this.#running[scenario.workload.findIndex((entry) => entry.name === service)].shed?.(share);
+        this.#running[scenario.workload.findIndex((entry) => entry.name === service)]?.shed?.(share);
       },
     };
     for (const policy of scenario.policies) this.#policies.push(startPolicy(policy, context));
@@ -832,6 +966,10 @@ class Simulation {
     row[i++] = this.#scavenger.assistNs / 1e9;
     row[i++] = this.#scavenger.backgroundNs / 1e9;
     row[i++] = this.#scavenger.released;
+    if (hasPageColumns(this.#scenario)) {
+      row[i++] = this.#memory.anonHugePagesBytes();
+      row[i++] = this.#memory.lazyFreeBytes();
+    }
     this.#run.container?.sample(row, i, st, nowNs);
     this.#run.figures.sample(nowNs, st, rss, inflight);
     if (limit !== noMemoryLimit)
@@ -862,7 +1000,7 @@ class Simulation {
       scavenge_cpu_seconds: (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9,
     };
     this.#scenario.workload.forEach((entry, i) => {
-      const { completed, refused } = this.#running[i];
+      const { completed, refused } = this.#running[i] ?? NOT_RUNNING;
       if (completed !== undefined) own[`${entry.name}_requests`] = completed;
       if (refused !== undefined) own[`${entry.name}_refused`] = refused;
     });
@@ -899,7 +1037,7 @@ class Simulation {
       figures["read_mem_stats_max_ns"] = reads.maxNs;
     }
     this.#scenario.workload.forEach((entry, i) => {
-      const running = this.#running[i];
+      const running = this.#running[i] ?? NOT_RUNNING;
       if (running.completed === undefined) return;
       // What ended after the last sample, when the run is no whole number of intervals.
       running.latency?.rotate();
@@ -915,7 +1053,9 @@ class Simulation {
       figures[`${entry.name}_latency_p95_ns`] = latency.percentile(0.95);
       figures[`${entry.name}_latency_p99_ns`] = latency.percentile(0.99);
       figures[`${entry.name}_latency_max_ns`] = latency.maxNs;
+      Object.assign(figures, this.#run.firstRequestFigures(entry.name));
     });
+    Object.assign(figures, this.#run.startupFigures());
     const allocated = new Float64Array(this.#sources.length);
     for (let k = 0; k < rt.kinds.count; k++) allocated[rt.kinds.source[k]] += rt.kinds.allocated[k];
     this.#options.onProgress?.(1, this.#scenario.duration);
@@ -931,6 +1071,7 @@ class Simulation {
         size_classes: classSnapshot(rt.heap).filter((c) => c.spans > 0),
         components: componentSnapshot(rt.heap),
       },
+      address_space_at_end: addressSpace(this.#memory, rt.heap.rules.namesMappings),
       events: this.#run.events,
       sources: this.#sources.map((name, i) => ({ name, allocated: allocated[i] })),
       ...(container === null ? {} : { oom_kills: container.incidents }),

@@ -335,3 +335,113 @@ workload:
     expect(assistPerSecond(rows[first + 5], last)).toBeLessThan(assistPerSecond(rows[0], rows[first - 1]));
   });
 });
+
+describe("pages", () => {
+  const BURST = `
+name: burst
+duration: 6s
+workload:
+  - {kind: stream, name: s, byte_rate: 40MiB/s, stop: 2s, size: {lognormal: {median: 700, sigma: 0.8}}, lifetime: {mixture: [{weight: 99, of: 200ms}, {weight: 1, of: 60s}]}}
+interventions:
+  - {at: 3s, do: gc}
+  - {at: 4s, do: free_os_memory}
+`;
+  const run = (text: string) => {
+    const { rows, summary } = collect(`${BURST}${text}\n`, { checked: true });
+    const last = rows[rows.length - 1];
+    return {
+      rows,
+      summary,
+      last,
+      rss: last[column("rss_bytes")],
+      released: last[column("heap_released_bytes")],
+    };
+  };
+  const plain = run("");
+
+  test("after MADV_FREE HeapReleased counts what RSS still has, and what is used again costs no fault", () => {
+    const free = run("go: {GODEBUG: {madvdontneed: 0}}");
+    expect(free.released).toBeGreaterThan(0.9 * plain.released);
+    expect(free.rss - plain.rss).toBeGreaterThan(0.9 * (free.released - 4 * 2 ** 20));
+    expect(free.summary.figures["page_faults"]).toBeLessThan(plain.summary.figures["page_faults"]);
+  });
+
+  test("the larger the page, the less can be given back, in fewer faults", () => {
+    let before = plain;
+    for (const size of ["16KiB", "64KiB"]) {
+      const larger = run(`machine: {page_size: ${size}}`);
+      expect(larger.rss).toBeGreaterThan(before.rss);
+      expect(larger.released).toBeLessThan(before.released);
+      expect(larger.summary.figures["page_faults"]).toBeLessThan(before.summary.figures["page_faults"] / 2);
+      before = larger;
+    }
+  });
+
+  test("huge pages: few faults and more in memory with always; madvise and never are the same, as is disablethp", () => {
+    const always = run("machine: {thp: always}");
+    expect(always.summary.figures["page_faults"]).toBeLessThan(plain.summary.figures["page_faults"] / 4);
+    expect(always.summary.figures["rss_peak_bytes"]).toBeGreaterThan(plain.summary.figures["rss_peak_bytes"]);
+    for (const same of ["machine: {thp: never}", "machine: {thp: always}\ngo: {GODEBUG: {disablethp: 1}}"])
+      expect(run(same).summary.figures).toEqual(plain.summary.figures);
+  });
+
+  test("Go 1.20 asks for huge pages where large spans are taken into use again", () => {
+    const large = `
+name: large
+duration: 3s
+go: {version: "1.20"}
+workload:
+  - {kind: stream, name: s, rate: 20/s, size: 8MiB, lifetime: 100ms}
+`;
+    const faults = (text: string) =>
+      collect(`${large}${text}\n`, { checked: true }).summary.figures["page_faults"];
+    // The ends of a span are in blocks of which other parts were touched before as small pages.
+    expect(faults("")).toBeLessThan(faults("machine: {thp: never}") / 2);
+  });
+});
+
+describe("cold start", () => {
+  const SERVER = `
+name: server
+duration: 3s
+workload:
+  - {kind: service, name: api, arrivals: {process: constant, rate: 100/s}, cpu: 100us, objects: [{size: 4KiB, count: 20}]}
+`;
+  const STAGES = "stages: [{name: a, io: 200ms, cpu: 50ms, memory: 2MiB}, {name: b, cpu: 50ms}]";
+
+  test("the workload begins when the stages are done, and requests have waited or gone elsewhere", () => {
+    const { rows, summary } = collect(`${SERVER}startup: {${STAGES}, first_requests: 30}\n`, {
+      checked: true,
+    });
+    const { figures, events } = summary;
+    // Waits and computing, and what allocating 2 MiB and some faults take.
+    expect(figures["startup_seconds"]).toBeGreaterThan(0.3);
+    expect(figures["startup_seconds"]).toBeLessThan(0.31);
+    expect(events.map(({ event }) => event)).toEqual(["startup a done", "startup b done", "ready"]);
+    expect(rows[2][column("requests_completed")]).toBe(0);
+    expect(figures["api_requests"]).toBeGreaterThan(290);
+    // The first of 30 early ones waits for all of it, and half of them for half of it.
+    expect(figures["api_first_latency_max_ns"]).toBeGreaterThan(0.29e9);
+    expect(figures["api_first_latency_p50_ns"]).toBeGreaterThan(0.13e9);
+    expect(figures["api_later_latency_p99_ns"]).toBeLessThan(20e6);
+    const elsewhere = collect(`${SERVER}startup: {${STAGES}, early_requests: elsewhere}\n`).summary.figures;
+    expect(elsewhere["api_requests"]).toBeLessThan(figures["api_requests"] - 25);
+    expect(elsewhere["api_first_latency_max_ns"]).toBeLessThan(20e6);
+  });
+
+  test("prefault makes memory resident before anything is served; the scavenger gives back what is not used", () => {
+    const text = `${SERVER}startup: {${STAGES}, prefault: 64MiB}\n`;
+    const { rows, summary } = collect(text, { checked: true });
+    const without = collect(`${SERVER}startup: {${STAGES}}\n`).summary;
+    // After 100 ms the scavenger, one CPU in a hundred, has begun.
+    expect(rows[0][column("rss_bytes")]).toBeGreaterThan(56 * 2 ** 20);
+    expect(summary.figures["startup_seconds"]).toBeGreaterThan(without.figures["startup_seconds"]);
+    expect(rows[rows.length - 1][column("rss_bytes")]).toBeLessThan(32 * 2 ** 20);
+  });
+
+  test("a run that ends before the process is ready has no requests", () => {
+    const { summary } = collect(`${SERVER}startup: {stages: [{name: a, io: 5s}]}\n`);
+    expect(summary.figures["api_requests"]).toBeUndefined();
+    expect(summary.figures["startup_seconds"]).toBeUndefined();
+  });
+});

@@ -11,7 +11,7 @@
  * all of it comes out high: run it when nothing else does.
  */
 import type { MachineProfile } from "../scenario/profile.ts";
-import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
+import { BASE_VARIANT, godebug, machine, type Scenario } from "../scenario/schema.ts";
 import { median } from "./metrics.ts";
 import type { Provenance } from "./recording.ts";
 import { runOracle, runProgram } from "./run.ts";
@@ -408,8 +408,8 @@ function pauseLoad(procs: number, seconds: number): Omit<Scenario, "workload" | 
     duration: seconds * 1e9,
     seed: 1,
     sample_interval: 100e6,
-    go: { version: "1.26", GOGC: 100, GOMEMLIMIT: "off", GOMAXPROCS: procs },
-    machine: { cpus: procs },
+    go: { version: "1.26", GOGC: 100, GOMEMLIMIT: "off", GOMAXPROCS: procs, GODEBUG: godebug.parse({}) },
+    machine: machine.parse({ cpus: procs }),
     phases: [],
     policies: [],
   };

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpus, release } from "node:os";
 import { z } from "zod";
-import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
+import { BASE_VARIANT, godebug, machine, type Scenario } from "../scenario/schema.ts";
 import { Columns } from "./result.ts";
 import type { RealRun } from "./run.ts";
 
@@ -56,16 +56,26 @@ function canonical(value: unknown): string {
   return `{${entries.map(([k, v]) => `${JSON.stringify(k)}:${canonical(v)}`).join(",")}}`;
 }
 
+const PLAIN_GODEBUG = canonical(godebug.parse({}));
+const { cpus: _cpus, ...plainPages } = machine.parse({});
+const PLAIN_PAGES = canonical(plainPages);
+
 /**
  * What a scenario makes happen, as a short hash: its texts and its seed are left out, and a setting that is off, so that
  * recordings made before there was the setting stay true.
  */
 export function scenarioHash(scenario: Scenario): string {
   const { description: _description, seed: _seed, variant: _variant, policies, ...rest } = scenario;
-  const { GOMEMLIMIT, ...go } = rest.go;
+  const { GOMEMLIMIT, GODEBUG, ...go } = rest.go;
+  const { cpus, ...pages } = rest.machine;
   const what = {
     ...rest,
-    go: GOMEMLIMIT === "off" ? go : rest.go,
+    go: {
+      ...go,
+      ...(GOMEMLIMIT === "off" ? {} : { GOMEMLIMIT }),
+      ...(canonical(GODEBUG) === PLAIN_GODEBUG ? {} : { GODEBUG }),
+    },
+    machine: { cpus, ...(canonical(pages) === PLAIN_PAGES ? {} : pages) },
     ...(policies.length > 0 ? { policies } : {}),
   };
   return createHash("sha256").update(canonical(what)).digest("hex").slice(0, 16);

@@ -13,7 +13,8 @@
  * - kernel stacks: 16 KiB per thread; slab: task_struct and the like, per thread and per process;
  * - stock: pages are taken from the counter in batches of 64, and a CPU keeps the rest for its next faults.
  *
- * At memory.max a charge reclaims page cache, 32 pages at a time; if there is none, the OOM killer ends the process. Above
+ * At memory.max a charge reclaims page cache and what the process has given back by MADV_FREE, 32 pages at a time; if there is none,
+ * the OOM killer ends the process. Above
  * memory.high the faulting thread reclaims too and, as long as that does not help, sleeps before it goes on: the square of
  * the overage, at most two seconds per batch.
  *
@@ -46,9 +47,6 @@ const SLAB_BYTES_PER_THREAD = 6 << 10;
 const SLAB_BYTES_PER_PROCESS = 20 << 10;
 /** Page tables of a Go 1.26 process without its heap: VmPTE of the same program, less one for its one arena. */
 const PAGE_TABLES_AT_START = 20;
-/** Pages that one page table maps. */
-export const PAGES_PER_TABLE = 512;
-
 /** What the kernel keeps for a process of so many threads when it starts, in bytes; the checks of a scenario show it, too. */
 export function kernelBytesAtStart(threads: number): {
   readonly pageTables: number;
@@ -119,6 +117,15 @@ export interface MemoryCgroupOptions {
   readonly pageCache: PageCache;
 }
 
+/** Anonymous memory of the process that reclaim can take without swap. Counted in 4 KiB. */
+export interface ReclaimableAnon {
+  /** All of it, and the part on the inactive file list: pages after MADV_FREE. */
+  readonly reclaimableUnits: number;
+  readonly lazyFreeUnits: number;
+  /** Frees at least one and about `units`, if there are any; returns how many. */
+  reclaim(units: number): number;
+}
+
 export class MemoryCgroup {
   readonly events: MemoryEvents = { high: 0, max: 0, oom: 0, oom_kill: 0, failcnt: 0 };
   readonly maxPages: number;
@@ -126,6 +133,8 @@ export class MemoryCgroup {
   readonly pageCache: PageCache;
   /** Set once the OOM killer has chosen the process: what it still does is not charged. */
   oom: OomState | null = null;
+  /** Set by the process's memory. */
+  anon: ReclaimableAnon | null = null;
   /** Time threads have slept for memory.high, in ns, and CPU spent on reclaim: both are pressure (PSI). Since the group was made. */
   throttledNs = 0;
   reclaimNs = 0;
@@ -188,7 +197,17 @@ export class MemoryCgroup {
 
   /** What the kubelet and `kubectl top` show, cAdvisor's figure: usage without what reclaim would take first. */
   get workingSetBytes(): number {
-    return Math.max(0, this.currentBytes - this.pageCache.inactivePages * OS_PAGE_BYTES);
+    return Math.max(0, this.currentBytes - this.#inactiveFilePages * OS_PAGE_BYTES);
+  }
+
+  /** Pages that can be charged without reclaim. */
+  get roomPages(): number {
+    return this.maxPages - this.#usage + this.#stock;
+  }
+
+  /** MADV_FREE moves pages to the inactive file list, anonymous as they are. */
+  get #inactiveFilePages(): number {
+    return this.pageCache.inactivePages + (this.anon?.lazyFreeUnits ?? 0);
   }
 
   stat(): MemoryStat {
@@ -201,7 +220,7 @@ export class MemoryCgroup {
       kernel_stack: this.#stackBytes,
       pagetables,
       slab: this.#slabBytes,
-      inactive_file: inactivePages * OS_PAGE_BYTES,
+      inactive_file: this.#inactiveFilePages * OS_PAGE_BYTES,
       active_file: (activePages + this.#binaryPages) * OS_PAGE_BYTES,
     };
   }
@@ -298,7 +317,16 @@ export class MemoryCgroup {
   }
 
   #reclaim(pages: number): number {
-    const freed = this.pageCache.reclaim(pages);
+    // The list's pages go in proportion, where the kernel goes by age.
+    const reclaimable = this.anon?.reclaimableUnits ?? 0;
+    let freed = 0;
+    if (reclaimable > 0) {
+      freed = this.anon!.reclaim(
+        Math.ceil((pages * reclaimable) / (reclaimable + this.pageCache.inactivePages)),
+      );
+      this.#anonPages -= freed;
+    }
+    if (freed < pages) freed += this.pageCache.reclaim(pages - freed);
     this.#usage -= freed;
     const ns = freed * RECLAIM_NS_PER_PAGE;
     this.#cpuNs += ns;

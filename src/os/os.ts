@@ -15,8 +15,10 @@
  * *metadata region* has a name, a mapped size and a touched size.
  */
 
-/** The kernel's page, 4 KiB on linux/amd64; half of the runtime's 8 KiB page. */
+/** The kernel's page on linux/amd64, 4 KiB: half of the runtime's 8 KiB page. Also the unit in which a control group counts here. */
 export const OS_PAGE_BYTES = 4096;
+/** Pages a Linux kernel can be built with; the larger ones on arm64 (and 64 KiB on ppc64le). */
+export type OsPageBytes = 4096 | 16384 | 65536;
 
 export const PAGE_RESERVED = 0;
 export const PAGE_RELEASED = 1;
@@ -35,7 +37,10 @@ export interface Os {
   sysMap(startByte: number, nbytes: number): void;
   /** Released to ready; pages that are ready or resident already stay as they are. */
   sysUsed(startByte: number, nbytes: number): void;
-  /** Ready and resident to released: MADV_DONTNEED. Returns the resident bytes given back. */
+  /**
+   * Ready and resident to released: MADV_DONTNEED, or MADV_FREE, after which pages stay resident until the kernel wants their
+   * frames. Returns the resident bytes given back.
+   */
   sysUnused(startByte: number, nbytes: number): number;
   /** Back to reserved, from any state; the contents are gone (a freed user arena chunk). Returns the resident bytes given back. */
   sysFault(startByte: number, nbytes: number): number;
@@ -43,7 +48,7 @@ export interface Os {
   touch(startByte: number, endByte: number): number;
   /** Reads of `pages` ready pages never written: each maps the shared zero page, a fault without residency. */
   readUntouched(pages: number): void;
-  /** Whether every page that holds a byte of [startByte, endByte) is resident. */
+  /** Whether every page that holds a byte of [startByte, endByte) is resident and will stay so without being written again. */
   isResident(startByte: number, endByte: number): boolean;
   /** Grows the mapping of a metadata region, creating it at first use. */
   metaMap(name: string, nbytes: number): void;
@@ -53,6 +58,10 @@ export interface Os {
   residentBytes(): number;
   /** Minor page faults since the process started. */
   readonly faults: number;
+  /** CPU nanoseconds those faults took beyond what a fault of 4 KiB does: larger pages to clear. */
+  readonly largeFaultNs: number;
+  /** physPageSize. */
+  readonly pageBytes: number;
 }
 
 /** What a container does to the threads of its process, as the scheduler asks after a piece of work. */

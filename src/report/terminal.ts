@@ -121,6 +121,7 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
       figure("Sys - HeapReleased, peak", "bytes", "mapped_ready_peak_bytes"),
       figure("StackInuse, mean", "bytes", "stack_inuse_mean_bytes"),
       figure("page faults", "count", "page_faults"),
+      figure("start-up", "seconds", "startup_seconds"),
     ],
   },
   {
@@ -155,7 +156,7 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
 
 /** Figures of services: whatever the run calls `requests...` or `...latency_p99_ns` and the like. */
 const SERVICE_FIGURE =
-  /^(?:(.+)_)?(requests(?:_done)?|throughput_per_second|inflight_mean|inflight_peak|in_flight_mean|in_flight_peak|latency_(?:mean|p\d+|max)_(?:ns|seconds))$/;
+  /^(?:(.+)_)?(requests(?:_done)?|throughput_per_second|inflight_mean|inflight_peak|in_flight_mean|in_flight_peak|(?:first_|later_)?latency_(?:mean|p\d+|max)_(?:ns|seconds))$/;
 
 function serviceRows(runs: readonly FinishedRun[]): Headline[] {
   const names = new Set<string>();

@@ -33,16 +33,20 @@ export interface MetadataMemory {
   metaTouch(name: string, nbytes: number): number;
   /** Reads of pages never written: a fault each, and another one when they are. */
   readUntouched(pages: number): void;
+  /** physPageSize. */
+  readonly pageBytes: number;
 }
 
 /** memstats' sysMemStats, and the mapping behind them. */
 export class SysStats {
   /** Bytes by statistic. All of it is mapped and ready. */
   readonly bytes = new Float64Array(numSysStats);
+  readonly pageBytes: number;
   readonly #os: MetadataMemory | undefined;
 
   constructor(os: MetadataMemory | undefined) {
     this.#os = os;
+    this.pageBytes = os?.pageBytes ?? OS_PAGE_BYTES;
   }
 
   /** sysAlloc: maps memory for a statistic. */
@@ -191,7 +195,8 @@ export class GcBits {
     // never cleared, each page but the header's is a page of zeros first.
     const end = gcBitsHeaderBytes + this.#used;
     this.#used += nbytes;
-    if (this.#fresh && Math.ceil((end + nbytes) / OS_PAGE_BYTES) > Math.ceil(end / OS_PAGE_BYTES))
+    const { pageBytes } = this.#sys;
+    if (this.#fresh && Math.ceil((end + nbytes) / pageBytes) > Math.ceil(end / pageBytes))
       this.#sys.readUntouched(1);
   }
 

@@ -682,7 +682,7 @@ export class ExplicitGc extends G {
     return "runtime.GC";
   }
 
-  step(p: number): number {
+  step(p: number, _nowNs: number): number {
     switch (this.#stage) {
       case 0:
         if (this.#gc.running) {
@@ -724,8 +724,8 @@ export class FreeOSMemory extends ExplicitGc {
     return "debug.FreeOSMemory";
   }
 
-  override step(p: number): number {
-    const ns = super.step(p);
+  override step(p: number, nowNs: number): number {
+    const ns = super.step(p, nowNs);
     return this.after === AFTER_EXIT ? ns + this.#scavenger.scavengeAll() : ns;
   }
 }

@@ -9,9 +9,9 @@
  * woken when a sweep ends (by sysmon) and when the next one is completed at the start of a cycle. What older
  * releases do differently is in `VersionRules`.
  *
- * Simplified: giving back costs the same for every OS page, whatever the number of calls; sysmon looks every
+ * Simplified: giving back costs the same for every OS page, whatever the number of calls, its size, or MADV_FREE (a quarter less, measured); sysmon looks every
  * 10 ms, as it does once it has had nothing to do for a while, and never sleeps deeper; transparent huge pages are
- * 2 MiB and never in use (the heap does not ask for them), yet runs are not cut inside one, as in Go; scavenging inside
+ * 2 MiB, and runs are not cut inside one, as in Go; scavenging inside
  * an allocation happens at one instant and its CPU time is booked with it, so the limiter cannot turn on in between.
  */
 import { OS_PAGE_BYTES } from "../os/os.ts";
@@ -51,9 +51,24 @@ export function candidateSize(found: number): number {
 }
 
 /**
+ * The bits of a word, with each aligned group of `m` (a power of two up to 8) filled if any of it is set: an OS page of m runtime pages can
+ * be given back as a whole or not at all.
+ */
+export function fillAligned(x: number, m: number): number {
+  let any = x;
+  let group = 1;
+  // After each round a group's lowest bit says whether any of twice as many is set.
+  for (; group < m; group *= 2) any |= any >>> group;
+  if (m === 1) return any;
+  let lowest = 0;
+  for (let i = 0; i < 32; i += m) lowest |= 1 << i;
+  return Math.imul(any & lowest, 2 ** m - 1);
+}
+
+/**
  * pallocData.findScavengeCandidate: the highest run of free and unscavenged pages of the chunk, at most `max`
- * pages of its upper end, looking downwards from the 64-page block of `searchIdx`. More than `max` if the cut would
- * break a free huge page. Packed (candidateStart, candidateSize); 0 if there is none.
+ * pages of its upper end, looking downwards from the 64-page block of `searchIdx`; in multiples of `minimum` pages, an OS page. More than
+ * `max` if the cut would break a free huge page, where the system has any of 2 MiB. Packed (candidateStart, candidateSize); 0 if there is none.
  */
 export function findScavengeCandidate(
   allocBits: Int32Array,
@@ -61,23 +76,26 @@ export function findScavengeCandidate(
   at: number,
   searchIdx: number,
   max: number,
+  minimum = 1,
+  hugePages = true,
 ): number {
   let w = ((searchIdx >>> 6) << 1) + 1;
-  while (w >= 0 && (allocBits[at + w] | scavBits[at + w]) === -1) w--;
+  while (w >= 0 && fillAligned(allocBits[at + w] | scavBits[at + w], minimum) === -1) w--;
   if (w < 0) return 0;
-  let x = allocBits[at + w] | scavBits[at + w];
+  let x = fillAligned(allocBits[at + w] | scavBits[at + w], minimum);
   const above = Math.clz32(~x);
   const end = w * 32 + 32 - above;
   // Down to the next page that is in use or scavenged, in this word or one further down.
   let run = Math.min(32 - above, Math.clz32(x << above));
   while (run === end - w * 32 && w > 0) {
-    x = allocBits[at + --w] | scavBits[at + w];
+    w--;
+    x = fillAligned(allocBits[at + w] | scavBits[at + w], minimum);
     run += Math.clz32(x);
   }
 
-  let size = Math.min(run, max);
+  let size = Math.min(run, Math.ceil(max / minimum) * minimum);
   let start = end - size;
-  if (Math.ceil(start / pagesPerHugePage) * pagesPerHugePage <= end) {
+  if (hugePages && Math.ceil(start / pagesPerHugePage) * pagesPerHugePage <= end) {
     const hugePageBelow = Math.floor(start / pagesPerHugePage) * pagesPerHugePage;
     if (hugePageBelow >= end - run) {
       size += start - hugePageBelow;
@@ -101,12 +119,13 @@ export function scavenge(
   force: boolean,
   release: Release,
   once = false,
+  physPageSize = OS_PAGE_BYTES,
 ): number {
   let released = 0;
   while (released < nbytes) {
     const ci = pages.scav.find(force);
     if (ci < 0) break;
-    released += scavengeOne(pages, ci, pages.scav.foundPage, nbytes - released, release);
+    released += scavengeOne(pages, ci, pages.scav.foundPage, nbytes - released, release, physPageSize);
     if (once) break;
   }
   return released;
@@ -119,11 +138,22 @@ function scavengeOne(
   searchIdx: number,
   maxBytes: number,
   release: Release,
+  physPageSize: number,
 ): number {
-  if (pages.chunkMaxFree(ci) > 0) {
+  const minimum = Math.max(1, physPageSize / pageSize);
+  if (pages.chunkMaxFree(ci) >= minimum) {
     const max = Math.min(pallocChunkPages, Math.ceil(maxBytes / pageSize));
     const at = pages.chunkWordsAt(ci);
-    const found = findScavengeCandidate(pages.allocBits, pages.scavBits, at, searchIdx, max);
+    const found = findScavengeCandidate(
+      pages.allocBits,
+      pages.scavBits,
+      at,
+      searchIdx,
+      max,
+      minimum,
+      // Of 16 and 64 KiB pages huge ones are 32 and 512 MiB: more than the runtime takes into account.
+      physPageSize === OS_PAGE_BYTES,
+    );
     if (found !== 0) {
       const base = ci * pallocChunkPages + candidateStart(found);
       const npages = candidateSize(found);
@@ -144,6 +174,7 @@ export interface ScavengerWork {
   costNs(released: number): number;
   /** Nothing is to be done for now. */
   shouldStop(): boolean;
+  readonly physPageSize: number;
 }
 
 const STAGE_PARKED = 0;
@@ -227,7 +258,7 @@ export class BackgroundScavenger extends G {
     const duration = Math.trunc(nowNs - this.#sinceNs);
     this.#workedNs +=
       duration === 0
-        ? approxWorkedNsPerPhysicalPage * Math.floor(this.#quantumReleased / OS_PAGE_BYTES)
+        ? approxWorkedNsPerPhysicalPage * Math.floor(this.#quantumReleased / this.#work.physPageSize)
         : duration;
   }
 
@@ -333,9 +364,10 @@ export class Scavenger implements HeapScavenger {
       heap.noteScavenged(npages * pageSize);
     };
     this.background = new BackgroundScavenger(sched, {
+      physPageSize: heap.physPageSize,
       scavenge: (nbytes) => this.#scavenge(nbytes, false, "background"),
       costNs: (released) => {
-        const ns = (released / OS_PAGE_BYTES) * nsPerPage;
+        const ns = (released / heap.physPageSize) * nsPerPage;
         this.backgroundNs += ns;
         return ns;
       },
@@ -347,9 +379,9 @@ export class Scavenger implements HeapScavenger {
 
   /** `scavenge`, for `reason`. */
   #scavenge(nbytes: number, force: boolean, reason: string, once = false): number {
-    const { pages, trace, retained } = this.#heap;
+    const { pages, trace, retained, physPageSize } = this.#heap;
     if (trace !== undefined) trace.releaseReason = `scavenge: ${reason}`;
-    const released = scavenge(pages, nbytes, force, this.#release, once);
+    const released = scavenge(pages, nbytes, force, this.#release, once, physPageSize);
     if (released > 0)
       trace?.instant("scavenge", "scavenge", {
         reason,
@@ -374,8 +406,8 @@ export class Scavenger implements HeapScavenger {
     const goalRatio = heapGoal === lastHeapGoal ? 1 : heapGoal / lastHeapGoal;
     let goal = Math.trunc(heap.lastHeapInUse * goalRatio);
     goal += Math.trunc(goal / retainExtraDivisor);
-    goal = Math.ceil(goal / OS_PAGE_BYTES) * OS_PAGE_BYTES;
-    if (heap.retained - goal >= OS_PAGE_BYTES) this.gcPercentGoal = goal;
+    goal = Math.ceil(goal / heap.physPageSize) * heap.physPageSize;
+    if (heap.retained - goal >= heap.physPageSize) this.gcPercentGoal = goal;
   }
 
   /**
@@ -400,6 +432,7 @@ export class Scavenger implements HeapScavenger {
       bytesToScavenge = Math.max(bytesToScavenge, Math.min(growthBytes, overage));
     }
     if (bytesToScavenge <= 0) return;
+    const { physPageSize } = this.#heap;
     const released = this.#scavenge(
       bytesToScavenge,
       force,
@@ -407,18 +440,19 @@ export class Scavenger implements HeapScavenger {
       limiter.limiting,
     );
     this.releasedEager += released;
-    this.#heap.work.pagesScavenged += released / OS_PAGE_BYTES;
-    const ns = (released / OS_PAGE_BYTES) * this.#nsPerPage;
+    this.#heap.work.pagesScavenged += released / physPageSize;
+    const ns = (released / physPageSize) * this.#nsPerPage;
     this.assistNs += ns;
     limiter.addAssistTime(ns);
   }
 
   /** mheap.scavengeAll: every free page, dense chunks included. Returns the CPU nanoseconds that takes. */
   scavengeAll(): number {
+    const { physPageSize } = this.#heap;
     const released = this.#scavenge(Infinity, true, "FreeOSMemory");
     this.releasedForced += released;
     this.#trace(released, 0, true);
-    return (released / OS_PAGE_BYTES) * this.#nsPerPage;
+    return (released / physPageSize) * this.#nsPerPage;
   }
 
   /** Bytes given back since the start, by whomever. */

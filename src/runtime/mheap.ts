@@ -12,6 +12,7 @@
  * Simplifies: one thread of control, so locks, races and retries do not exist; address-space collisions do not
  * happen; finalizers, weak pointers and special records are not kept.
  */
+import { OS_PAGE_BYTES } from "../os/os.ts";
 import { allocUserArenaChunk, freeUserArenaChunk, recycleUserArenaChunk, type UserArenas } from "./arena.ts";
 import { checkHeapInvariants } from "./heapcheck.ts";
 import { HeapStats, HeapWork } from "./heapstats.ts";
@@ -88,8 +89,9 @@ export interface HeapOs extends MetadataMemory {
   sysFault(startByte: number, nbytes: number): void;
   touch(startByte: number, endByte: number): number;
   isResident(startByte: number, endByte: number): boolean;
-  /** Page faults of the whole process so far. */
+  /** Page faults of the whole process so far, and the CPU they took beyond that of small pages. */
   readonly faults: number;
+  readonly largeFaultNs: number;
 }
 
 /** The scavenger, as the heap sees it. */
@@ -117,6 +119,8 @@ export interface HeapOptions {
   readonly heapBase?: { readonly chunk: number; readonly paddingPages: number };
   /** The CPU has the vector extensions the packed span scan needs. */
   readonly avx512?: boolean;
+  /** needZeroAfterSysUnused: what is given back may come back as it was (GODEBUG=madvdontneed=0). */
+  readonly needZeroAfterSysUnused?: boolean;
 }
 
 export class Heap {
@@ -130,6 +134,8 @@ export class Heap {
   readonly avx512: boolean;
   /** Bytes of a runtime page; here so that the functions over this state need no import for it. */
   readonly pageSize = pageSize;
+  readonly physPageSize: number;
+  readonly #scavengedIsZero: boolean;
 
   readonly spans = new SpanTable();
   readonly slots = new SlotStore();
@@ -217,6 +223,8 @@ export class Heap {
     this.accounting = o.accounting;
     this.os = o.os;
     this.avx512 = o.avx512 ?? false;
+    this.physPageSize = o.os?.pageBytes ?? OS_PAGE_BYTES;
+    this.#scavengedIsZero = o.rules.scavengedSpansAreZero && o.needZeroAfterSysUnused !== true;
     this.#heapBase = o.heapBase ?? { chunk: 0, paddingPages: 0 };
     this.sys = new SysStats(o.os);
     this.persistent = new PersistentAlloc(this.sys);
@@ -602,7 +610,8 @@ export class Heap {
   #headerReads(from: number, end: number, spanStart: number, size: number): void {
     if (!this.rules.mallocHeaders) return;
     let pages = 0;
-    for (let page = Math.ceil(from / 4096) * 4096; page < end; page += 4096)
+    const step = this.physPageSize;
+    for (let page = Math.ceil(from / step) * step; page < end; page += step)
       if ((page - spanStart) % size === 0) pages++;
     if (pages === 0) return;
     this.os?.readUntouched(pages);
@@ -692,7 +701,7 @@ export class Heap {
     spans.npages[s] = npages;
     const nbytes = npages * pageSize;
     const dirty = this.#allocNeedsZero(base, npages);
-    spans.needzero[s] = dirty && !(this.rules.scavengedSpansAreZero && scav === nbytes) ? 1 : 0;
+    spans.needzero[s] = dirty && !(this.#scavengedIsZero && scav === nbytes) ? 1 : 0;
     if (scav !== 0) {
       this.os?.sysUsed(base * pageSize, nbytes);
       this.stats.heapReleased -= scav;

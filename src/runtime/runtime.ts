@@ -70,6 +70,7 @@ export class GoRuntime {
   #maxSliceNs = MAX_SLICE_NS;
   /** Page faults accounted for. */
   #faults = 0;
+  #largeFaultNs = 0;
 
   constructor(parts: RuntimeParts) {
     this.heap = parts.heap;
@@ -267,6 +268,9 @@ export class GoRuntime {
     const faults = this.heap.os?.faults ?? 0;
     const newFaults = faults - this.#faults;
     this.#faults = faults;
+    const largeFaultNs = this.heap.os?.largeFaultNs ?? 0;
+    const newLargeFaultNs = largeFaultNs - this.#largeFaultNs;
+    this.#largeFaultNs = largeFaultNs;
     const c = this.costs;
     const ns =
       work.refills * c.refillNs +
@@ -275,7 +279,8 @@ export class GoRuntime {
       work.spansSwept * c.sweepSpanNs +
       newFaults * c.faultNs +
       work.pagesScavenged * c.scavengeNsPerPage +
-      work.bytesZeroed * c.zeroNsPerByte;
+      work.bytesZeroed * c.zeroNsPerByte +
+      newLargeFaultNs;
     this.heap.trace?.work(work, newFaults, ns);
     work.reset();
     return ns;

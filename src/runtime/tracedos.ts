@@ -24,6 +24,14 @@ export class TracedOs implements Os {
     return this.#os.faults;
   }
 
+  get largeFaultNs(): number {
+    return this.#os.largeFaultNs;
+  }
+
+  get pageBytes(): number {
+    return this.#os.pageBytes;
+  }
+
   sysReserve(nbytes: number): void {
     this.#os.sysReserve(nbytes);
     this.#trace.instant("os", "mmap", { reason: "reserve heap arenas", size_bytes: nbytes });

@@ -101,6 +101,8 @@ export interface VersionRules {
   /** The limit-based background goal is right (1.22). Before, it is 95 times the limit: never reached. */
   readonly limitBackgroundScavenge: boolean;
   readonly hugePageAdvice: HugePageAdvice;
+  /** Anonymous mappings are given names, `[anon: Go: heap]` (1.25). */
+  readonly namesMappings: boolean;
   /** Layout of a GODEBUG=scavtrace=1 line: work and total, or background/eager/now/utilisation (1.21). */
   readonly scavtraceFormat: "total" | "split";
 
@@ -175,6 +177,7 @@ const go119: VersionRules = {
   scavengeHonoursPageIndex: false,
   limitBackgroundScavenge: false,
   hugePageAdvice: "per-release",
+  namesMappings: false,
   scavtraceFormat: "total",
   // 1.19.4 and later patch releases; 136 before (freeIndexForScan was added by a security fix).
   mspanStructBytes: 144,
@@ -268,6 +271,7 @@ const go124: VersionRules = {
 const go125: VersionRules = {
   ...go124,
   version: "1.25",
+  namesMappings: true,
   heapArenaStructBytes: 69_648,
   gomaxprocsFromCgroup: true,
 };

@@ -4,11 +4,16 @@
  * These look at whatever could be read, so that they are told together with the faults of the settings themselves.
  */
 import { kernelBytesAtStart } from "../os/cgroup.ts";
+import { OS_PAGE_BYTES } from "../os/os.ts";
 import defaultProfile from "./default-profile.json" with { type: "json" };
 import { type Dist, isZero, meanOf } from "./dist.ts";
 import { type Fault, isMapping, shown, tick } from "./faults.ts";
 import {
   type ContainerSettings,
+  GO_VERSIONS,
+  type Godebug,
+  type GoVersion,
+  type Machine,
   MIN_CFS_NS,
   type ObjectGroup,
   type Policy,
@@ -36,6 +41,8 @@ export interface Readable {
   readonly phases: readonly { readonly at?: number | undefined; readonly set?: unknown }[];
   readonly variants: readonly { readonly set?: unknown }[];
   readonly container: ContainerSettings | undefined;
+  readonly machine: Machine | undefined;
+  readonly go: { readonly version: GoVersion; readonly GODEBUG: Godebug } | undefined;
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
@@ -71,6 +78,7 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
     if (entry === undefined) return;
     faults.push(...checkEntry(entry, ["workload", i], duration, 0, asWritten));
   });
+  if (scenario.machine !== undefined) checkPages(scenario.machine, scenario.go, tell);
   if (scenario.container !== undefined) checkContainer(scenario.container, raw, duration, asWritten, tell);
   unique(raw["variants"], ["variants"], "variant", tell, ["base"]);
   scenario.variants.forEach((variant, i) => {
@@ -123,6 +131,20 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
  * amd64), less the profile's `other_rss_bytes`.
  */
 export const GO_RUNTIME_AT_START_BYTES = 528 << 10;
+
+/** Page settings that the kernel or the release does not have. */
+function checkPages(machine: Machine, go: Readable["go"], tell: Tell) {
+  if (machine.page_size !== OS_PAGE_BYTES && machine.thp === "always")
+    tell(
+      ["machine", "thp"],
+      `huge pages are those of 4KiB pages (2 MiB); with pages of ${kibibytes(machine.page_size)} they are not modelled`,
+      "leave out one of the two",
+    );
+  if (machine.khugepaged.scan_sleep === 0)
+    tell(["machine", "khugepaged", "scan_sleep"], "must be longer than 0");
+  if (go?.GODEBUG.disablethp === 1 && GO_VERSIONS.indexOf(go.version) < GO_VERSIONS.indexOf("1.21"))
+    tell(["go", "GODEBUG", "disablethp"], `Go ${go.version} does not know it`, "it came with Go 1.21.6");
+}
 
 const kibibytes = (bytes: number) => `${Math.ceil(bytes / 1024)} KiB`;
 

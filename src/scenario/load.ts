@@ -20,6 +20,8 @@ import {
   BASE_VARIANT,
   containerSettings,
   GO_VERSIONS,
+  goSettings,
+  machine,
   policy,
   type ResolvedPhase,
   type Scenario,
@@ -300,6 +302,8 @@ const whole = (file: ScenarioFile, root: unknown): Readable => ({
   phases: file.phases,
   variants: file.variants,
   container: file.container,
+  machine: file.machine,
+  go: file.go,
   raw: isMapping(root) ? root : {},
 });
 
@@ -325,6 +329,8 @@ function pieces(root: unknown): Readable {
     phases: items("phases").map((p) => ({ at: duration(p["at"]), set: p["set"] })),
     variants: items("variants"),
     container: containerSettings.safeParse(raw["container"]).data,
+    machine: machine.safeParse(raw["machine"] ?? {}).data,
+    go: goSettings.safeParse(raw["go"] ?? {}).data,
     raw,
   };
 }

@@ -440,7 +440,23 @@ const gomemlimit = spelled<number | "off">(
   },
 );
 
-const goSettings = z
+const godebugSwitch = z.int().min(0).max(1);
+
+/** GODEBUG settings that move memory; what the others do (traces, checks, older behaviour) is not modelled. */
+export const godebug = z
+  .strictObject({
+    madvdontneed: describe(
+      godebugSwitch.default(1),
+      "0: memory is given back by MADV_FREE. HeapReleased counts it at once, but it stays resident until a container near its limit, or its next use, takes it.",
+    ),
+    disablethp: describe(
+      godebugSwitch.default(0),
+      "1: the heap is never backed by transparent huge pages, whatever `machine.thp` says (Go 1.21.6 and later).",
+    ),
+  })
+  .meta({ description: "GODEBUG, as a mapping of its settings." });
+
+export const goSettings = z
   .strictObject({
     version: goVersion.prefault("1.26"),
     GOGC: gogc.prefault(100),
@@ -449,14 +465,79 @@ const goSettings = z
       z.int().min(1).max(1024).optional(),
       "Ps: goroutines that run at once. Default: machine.cpus; from Go 1.25 on in a container at most its CPU limit, rounded up, but 2 at least.",
     ),
+    GODEBUG: godebug.prefault({}),
   })
   .meta({ description: "The Go runtime's settings, under their own names." });
 
-const machine = z
+const PAGE_SIZES = [4096, 16384, 65536] as const;
+const PAGE_SIZE_NAMES: readonly string[] = PAGE_SIZES.map((n) => `${n / 1024}KiB`);
+
+const pageSize = spelled<(typeof PAGE_SIZES)[number]>(
+  {
+    id: "PageSize",
+    description: "The kernel's page: 4KiB on amd64; an arm64 kernel can also have 16KiB or 64KiB.",
+    enum: [...PAGE_SIZE_NAMES, ...PAGE_SIZES],
+  },
+  (value, report) => {
+    const size = typeof value === "string" ? parseBytes(value.slice(0, 100)) : value;
+    const page = PAGE_SIZES.find((n) => n === size);
+    if (page === undefined) report(`expected ${list(PAGE_SIZE_NAMES, "or")}, got ${shown(value)}`);
+    return page;
+  },
+);
+
+const khugepaged = z
+  .strictObject({
+    max_ptes_none: describe(
+      z.int().min(0).max(511).default(511),
+      "A block of 512 pages is made huge if no more than so many of them are missing.",
+    ),
+    pages_to_scan: describe(z.int().min(512).default(4096), "Pages it looks at before it sleeps."),
+    scan_sleep: describe(durationNs.prefault("10s"), "How long it sleeps (scan_sleep_millisecs)."),
+  })
+  .meta({ description: "The kernel thread that makes huge pages of small ones; Linux's own settings." });
+
+export const machine = z
   .strictObject({
     cpus: describe(z.int().min(1).max(1024).default(2), "CPUs the process may use."),
+    page_size: pageSize.prefault("4KiB"),
+    thp: describe(
+      z.enum(["always", "madvise", "never"]).default("madvise"),
+      "Transparent huge pages of 2 MiB (/sys/kernel/mm/transparent_hugepage/enabled): everywhere, where the program asks for them (Go does for its heap up to 1.20), or nowhere.",
+    ),
+    khugepaged: khugepaged.prefault({}),
   })
   .meta({ description: "What the process runs on." });
+
+const startupStage = z
+  .strictObject({
+    name: describe(name, "What is set up: tls, pool, modules."),
+    io: describe(durationNs.prefault(0), "Time it waits without a P: connections, files."),
+    cpu: describe(durationNs.prefault(0), "CPU time it computes, its allocations apart."),
+    memory: describe(bytes.prefault(0), "Requested bytes it allocates and keeps."),
+    object_size: describe(bytes.prefault("1KiB"), "Requested bytes of one of these objects."),
+    pointers: pointers.prefault(0),
+  })
+  .meta({ description: "A part of the start-up: it waits, allocates, computes." });
+
+/** What a process does before it serves. */
+const startup = z
+  .strictObject({
+    stages: describe(z.array(startupStage).max(100).default([]), "One after another, on the main goroutine."),
+    prefault: describe(
+      bytes.optional(),
+      "Before the stages the program makes heap of this size resident in one go (an object populated by madvise, then freed by runtime.GC). Default: none.",
+    ),
+    early_requests: describe(
+      z.enum(["wait", "elsewhere"]).default("wait"),
+      "Requests that come before it is ready: `wait` (in the listen queue; their latency counts from their arrival) or `elsewhere` (a readiness probe keeps them away).",
+    ),
+    first_requests: describe(
+      z.int().min(1).max(1_000_000).default(100),
+      "Latencies of each service's first so many requests are told apart from the rest.",
+    ),
+  })
+  .meta({ description: "The process's cold start; the workload starts when it is over." });
 
 const pageCacheLoad = z
   .strictObject({
@@ -740,6 +821,7 @@ export const scenarioFile = z
       containerSettings.optional(),
       "The control group the process runs in. Default: none, no limits.",
     ),
+    startup: describe(startup.optional(), "What the process does before it serves. Default: nothing."),
     workload: describe(z.array(workloadEntry).min(1).max(1000), "The sources of allocation, all at once."),
     phases: describe(
       z.array(phase).max(1000).default([]),
@@ -777,6 +859,9 @@ export type GoVersion = (typeof GO_VERSIONS)[number];
 export type ContainerSettings = z.output<typeof containerSettings>;
 export type Condition = z.output<typeof condition>;
 export type Intervention = z.output<typeof intervention>;
+export type Godebug = z.output<typeof godebug>;
+export type Startup = z.output<typeof startup>;
+export type Machine = z.output<typeof machine>;
 export type Policy = z.output<typeof policy>;
 
 /** A phase with its paths applied: from `at` or when `when` is met, entry number `index` of the workload is `entry`. */
@@ -798,6 +883,7 @@ export type Scenario = Omit<ScenarioFile, "phases" | "variants" | "go"> & {
     readonly GOGC: number | "off";
     readonly GOMEMLIMIT: number | "off";
     readonly GOMAXPROCS: number;
+    readonly GODEBUG: Godebug;
   };
   readonly phases: readonly ResolvedPhase[];
 };

@@ -64,3 +64,25 @@ export class LatencyRecorder extends LatencyHistogram {
     this.reset();
   }
 }
+
+/** Latencies of each process's first requests, and of the others. */
+export class FirstRequests {
+  readonly first = new LatencyHistogram();
+  readonly rest = new LatencyHistogram();
+  readonly #limit: number;
+  #seen = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** A process starts: its requests are first ones again. */
+  started(): void {
+    this.#seen = 0;
+  }
+
+  record(ns: number): void {
+    (this.#seen < this.#limit ? this.first : this.rest).record(ns);
+    this.#seen++;
+  }
+}

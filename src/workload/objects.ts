@@ -107,7 +107,7 @@ function quantisedSize(drawn: number, pointers: PointerPart): number {
 }
 
 /** Bytes of whole pointers at the object's start. */
-function pointerBytes(size: number, pointers: PointerPart): number {
+export function pointerBytes(size: number, pointers: PointerPart): number {
   const wanted = pointers.kind === "bytes" ? pointers.bytes : size * pointers.fraction;
   return Math.floor(Math.min(wanted, size) / 8) * 8;
 }

@@ -6,7 +6,7 @@ import type { SyncPool } from "../runtime/pool.ts";
 import type { GoRuntime } from "../runtime/runtime.ts";
 import type { Dist, WorkloadEntry } from "../scenario/schema.ts";
 import type { RandomStreams } from "../sim/rng.ts";
-import type { LatencyRecorder } from "./latency.ts";
+import type { FirstRequests, LatencyRecorder } from "./latency.ts";
 
 /** What the bookkeeping of a real program that plays the scenario costs; zero for the workload alone unless it says otherwise. */
 export interface ProgramCosts {
@@ -92,6 +92,10 @@ export interface Context {
   readonly pools: SyncPool[];
   /** Registers a source of allocation; the number marks its objects. */
   addSource(name: string): number;
+  /** When the process is ready; what came before has waited. */
+  readyNs: number;
+  /** Where a service's first requests are told apart. */
+  firstRequests(service: string): FirstRequests | undefined;
 }
 
 /** One workload entry at work. */

@@ -8,7 +8,7 @@ import { AFTER_EXIT, AFTER_RUN, PRIORITY_TIMER } from "../runtime/proc.ts";
 import type { Service, WorkloadEntry } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
 import { ArrivalProcess } from "./arrivals.ts";
-import { LatencyRecorder } from "./latency.ts";
+import { type FirstRequests, LatencyRecorder } from "./latency.ts";
 import { type Context, type Running, startTicker } from "./program.ts";
 import { Work, WorkSpec } from "./work.ts";
 
@@ -28,6 +28,7 @@ class ServiceRun implements Running {
   readonly ctx: Context;
   readonly spec: WorkSpec;
   readonly #name: string;
+  readonly #firstRequests: FirstRequests | undefined;
   #arrivals: ArrivalProcess;
   readonly #callback: number;
   /** Share of arrivals that are refused. */
@@ -57,7 +58,17 @@ class ServiceRun implements Running {
       ctx.random.stream(`${entry.name}/arrivals`),
     );
     this.#callback = ctx.rt.sched.register((now) => this.#arrived(now));
-    this.#expect(entry.start);
+    this.#firstRequests = ctx.firstRequests(entry.name);
+    this.#firstRequests?.started();
+    this.#await(this.#takeEarly(entry.start));
+  }
+
+  /** Requests that came before the process was ready are served now, or queue. Returns the first arrival after them. */
+  #takeEarly(startNs: number): number {
+    const ready = Math.min(this.ctx.readyNs, this.#stopNs);
+    let next = this.#arrivals.next(startNs);
+    for (; next < ready; next = this.#arrivals.next(next)) this.#admit(next);
+    return next;
   }
 
   change(changed: WorkloadEntry, nowNs: number): void {
@@ -80,7 +91,10 @@ class ServiceRun implements Running {
   }
 
   #expect(afterNs: number): void {
-    const next = this.#arrivals.next(afterNs);
+    this.#await(this.#arrivals.next(afterNs));
+  }
+
+  #await(next: number): void {
     this.#handle = -1;
     this.#nextNs = next;
     if (next === Infinity || next >= this.#stopNs) return;
@@ -105,6 +119,10 @@ class ServiceRun implements Running {
       this.refused++;
       return;
     }
+    this.#admit(arrivalNs);
+  }
+
+  #admit(arrivalNs: number): void {
     if (this.inflight < this.#concurrency) this.#serve(arrivalNs);
     else this.#waiting.push(arrivalNs);
   }
@@ -120,6 +138,7 @@ class ServiceRun implements Running {
   done(request: Request, nowNs: number): number {
     this.completed++;
     this.latency.record(nowNs - request.arrivalNs);
+    this.#firstRequests?.record(nowNs - request.arrivalNs);
     if (this.#waitingHead < this.#waiting.length && this.inflight <= this.#concurrency) {
       return this.#takeWaiting();
     }

@@ -154,6 +154,14 @@ describe("a recording", () => {
     const hash = scenarioHash(yaml(""));
     expect(scenarioHash(yaml("description: other\nseed: 7\n"))).toBe(hash);
     expect(scenarioHash(yaml("go: {GOGC: 50}\n"))).not.toBe(hash);
+    // What is as it is by default is left out, so that earlier recordings stay true.
+    expect(scenarioHash(yaml("go: {GODEBUG: {madvdontneed: 1}}\nmachine: {page_size: 4KiB}\n"))).toBe(hash);
+    for (const text of [
+      "go: {GODEBUG: {madvdontneed: 0}}",
+      "machine: {thp: always}",
+      "startup: {prefault: 1MiB}",
+    ])
+      expect(scenarioHash(yaml(`${text}\n`))).not.toBe(hash);
   });
 });
 

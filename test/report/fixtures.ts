@@ -2,7 +2,7 @@
 import type { FinishedRun } from "../../src/report/terminal.ts";
 import profile from "../../src/scenario/default-profile.json" with { type: "json" };
 import { machineProfile } from "../../src/scenario/profile.ts";
-import { BASE_VARIANT, type Scenario } from "../../src/scenario/schema.ts";
+import { BASE_VARIANT, godebug, machine, type Scenario } from "../../src/scenario/schema.ts";
 import type { CycleRecord, RunSummary } from "../../src/simulate.ts";
 
 export function cycle(changes: Partial<CycleRecord> = {}): CycleRecord {
@@ -38,8 +38,8 @@ export function scenario(variant = BASE_VARIANT): Scenario {
     duration: 60e9,
     seed: 7,
     sample_interval: 1e8,
-    go: { version: "1.26", GOGC: 100, GOMEMLIMIT: "off", GOMAXPROCS: 2 },
-    machine: { cpus: 2 },
+    go: { version: "1.26", GOGC: 100, GOMEMLIMIT: "off", GOMAXPROCS: 2, GODEBUG: godebug.parse({}) },
+    machine: machine.parse({ cpus: 2 }),
     workload: [],
     phases: [],
     policies: [],

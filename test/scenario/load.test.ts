@@ -137,7 +137,7 @@ describe("keys", () => {
       "5:6 go.gogc: unknown key \`gogc\` (did you mean \`GOGC\`?)
       6:1 GOMAXPROCS: unknown key \`GOMAXPROCS\` (did you mean \`go.GOMAXPROCS\`?)
       7:1 sampl_interval: unknown key \`sampl_interval\` (did you mean \`sample_interval\`?)
-      8:1 zebra: unknown key \`zebra\` (the keys here are \`name\`, \`description\`, \`duration\`, \`seed\`, \`sample_interval\`, \`go\`, \`machine\`, \`container\`, \`workload\`, \`phases\`, \`interventions\`, \`policies\` and \`variants\`)"
+      8:1 zebra: unknown key \`zebra\` (the keys here are \`name\`, \`description\`, \`duration\`, \`seed\`, \`sample_interval\`, \`go\`, \`machine\`, \`container\`, \`startup\`, \`workload\`, \`phases\`, \`interventions\`, \`policies\` and \`variants\`)"
     `);
     expect(stream("rate: 1, size: 8, lifetime: 1s, byterate: 1, bursts: 2")).toMatchInlineSnapshot(`
       "4:61 workload.a.byterate: unknown key \`byterate\` (did you mean \`byte_rate\`?)
@@ -261,6 +261,30 @@ describe("quantities", () => {
       4:72 workload.a.pointers: expected a share of the object (0 to 1, "50%") or a size ("16B"), got "some""
     `);
   });
+  test("pages", () => {
+    const machine = (text: string) => rest(`machine: {${text}}\n`);
+    expect(
+      [
+        "page_size: 8KiB",
+        "page_size: 4",
+        "page_size: 64KiB, thp: always",
+        "thp: sometimes",
+        "khugepaged: {scan_sleep: 0s}",
+        "khugepaged: {max_ptes_none: 512}",
+      ]
+        .map(machine)
+        .join("\n"),
+    ).toMatchInlineSnapshot(`
+      "5:22 machine.page_size: expected 4KiB, 16KiB or 64KiB, got "8KiB"
+      5:22 machine.page_size: expected 4KiB, 16KiB or 64KiB, got 4
+      5:34 machine.thp: huge pages are those of 4KiB pages (2 MiB); with pages of 64 KiB they are not modelled (leave out one of the two)
+      5:16 machine.thp: expected \`always\`, \`madvise\` or \`never\`, got "sometimes"
+      5:36 machine.khugepaged.scan_sleep: must be longer than 0
+      5:39 machine.khugepaged.max_ptes_none: must be at most 511, got 512"
+    `);
+    const valid = ["page_size: 4KiB", "page_size: 65536", "page_size: 16KiB, thp: never", "thp: always"];
+    expect(valid.map(machine)).toEqual(valid.map(() => "valid"));
+  });
   test("Go's settings", () => {
     const go = (text: string) => rest(`go: {${text}}\n`);
     expect(
@@ -303,6 +327,23 @@ describe("quantities", () => {
       5:18 go.GOMAXPROCS: expected a number, got "4" (write it without quotes)
       5:18 go.GOMAXPROCS: expected a whole number, got 1.5
       5:18 go.GOMAXPROCS: must be at most 1024, got 5000"
+    `);
+    expect(
+      [
+        "GODEBUG: gctrace=1",
+        "GODEBUG: { gctrace: 1 }",
+        "GODEBUG: { madvdontnead: 0 }",
+        "GODEBUG: { madvdontneed: 2 }",
+        'version: "1.20", GODEBUG: { disablethp: 1 }',
+      ]
+        .map(go)
+        .join("\n"),
+    ).toMatchInlineSnapshot(`
+      "5:15 go.GODEBUG: expected a mapping, got "gctrace=1"
+      5:17 go.GODEBUG.gctrace: unknown key \`gctrace\` (the keys here are \`madvdontneed\` and \`disablethp\`)
+      5:17 go.GODEBUG.madvdontnead: unknown key \`madvdontnead\` (did you mean \`madvdontneed\`?)
+      5:31 go.GODEBUG.madvdontneed: must be at most 1, got 2
+      5:46 go.GODEBUG.disablethp: Go 1.20 does not know it (it came with Go 1.21.6)"
     `);
     const valid = ["GOGC: off", "GOGC: false", "version: 1.26", "version: 1.20", 'version: "1.20"'];
     valid.push("GOMEMLIMIT: off", "GOMEMLIMIT: false", "GOMEMLIMIT: 0", "GOMEMLIMIT: 1.5GiB");
@@ -641,8 +682,20 @@ describe("phases and variants", () => {
       ),
     );
     expect([base.variant, low.variant, short.variant]).toEqual(["base", "low", "short"]);
-    expect(base.go).toEqual({ version: "1.26", GOGC: 100, GOMEMLIMIT: "off", GOMAXPROCS: 3 });
-    expect(low.go).toEqual({ version: "1.26", GOGC: "off", GOMEMLIMIT: "off", GOMAXPROCS: 1 });
+    expect(base.go).toEqual({
+      version: "1.26",
+      GOGC: 100,
+      GOMEMLIMIT: "off",
+      GOMAXPROCS: 3,
+      GODEBUG: { madvdontneed: 1, disablethp: 0 },
+    });
+    expect(low.go).toEqual({
+      version: "1.26",
+      GOGC: "off",
+      GOMEMLIMIT: "off",
+      GOMAXPROCS: 1,
+      GODEBUG: { madvdontneed: 1, disablethp: 0 },
+    });
     expect(base.phases.map((p) => [p.at, p.name, p.changes.map((c) => c.index)])).toEqual([
       [2e9, "more", [0, 1]],
       [4e9, "phase 2", [0, 1]],

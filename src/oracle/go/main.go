@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -56,21 +57,10 @@ func main() {
 	t0 = nanotime()
 	watching = 1
 	takeSample()
-	for _, s := range sources[:nsources] {
-		switch s.kind {
-		case kindStream, kindLeak:
-			for i := 0; i < s.first.goroutines; i++ {
-				start(roleStream, s, 0)
-			}
-		case kindService:
-			start(roleDispatcher, s, 0)
-		case kindBatch:
-			start(roleStarter, s, 0)
-		case kindCache:
-			start(roleCache, s, 0)
-		case kindGoroutines:
-			start(roleManager, s, 0)
-		}
+	if startup = scenario.get("startup"); startup.exists() {
+		go startUp()
+	} else {
+		startSources()
 	}
 	interventions := scenario.get("interventions").items()
 	for v, ok := interventions.next(); ok; v, ok = interventions.next() {
@@ -112,6 +102,94 @@ func main() {
 	sleepUntil(durationNs)
 	report()
 	syscall.Exit(0)
+}
+
+func startSources() {
+	for _, s := range sources[:nsources] {
+		switch s.kind {
+		case kindStream, kindLeak:
+			for i := 0; i < s.first.goroutines; i++ {
+				start(roleStream, s, 0)
+			}
+		case kindService:
+			start(roleDispatcher, s, 0)
+		case kindBatch:
+			start(roleStarter, s, 0)
+		case kindCache:
+			start(roleCache, s, 0)
+		case kindGoroutines:
+			start(roleManager, s, 0)
+		}
+	}
+}
+
+// startup is what the process does before it serves.
+var startup value
+
+// startUp plays it, and then starts the workload.
+func startUp() {
+	if bytes := uintptr(startup.get("prefault").number(0)); bytes > 0 {
+		prefault(bytes)
+		runtime.GC()
+	}
+	stages := startup.get("stages").items()
+	for stage, ok := stages.next(); ok; stage, ok = stages.next() {
+		if io := stage.get("io").number(0); io > 0 {
+			time.Sleep(time.Duration(io))
+		}
+		keep(stage)
+		compute(stage.get("cpu").number(0))
+	}
+	now := sinceStart()
+	waits := startup.get("early_requests").is("wait")
+	for _, s := range sources[:nsources] {
+		if s.first.start < now && !(waits && s.kind == kindService) {
+			s.first.start = now
+		}
+	}
+	startSources()
+}
+
+// madvPopulateWrite is MADV_POPULATE_WRITE, Linux 5.14.
+const madvPopulateWrite = 23
+
+// prefault makes one object of the heap resident, and lets go of it.
+//
+//go:noinline
+func prefault(bytes uintptr) {
+	object := mallocgc(bytes, nil, true)
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_MADVISE, uintptr(object), bytes, madvPopulateWrite); errno != 0 {
+		fail("the kernel cannot populate memory")
+	}
+	runtime.KeepAlive(object)
+}
+
+// kept holds what start-up stages allocate.
+var kept [100]unsafe.Pointer
+var nkept int
+
+// keep allocates the objects of one stage, in a table.
+func keep(stage value) {
+	size := uintptr(stage.get("object_size").number(1))
+	n := (uintptr(stage.get("memory").number(0)) + size - 1) / size
+	if n == 0 {
+		return
+	}
+	p := stage.get("pointers")
+	pointers := p.get("fraction").number(0) * float64(size)
+	if p.get("kind").is("bytes") {
+		pointers = p.get("bytes").number(0)
+	}
+	var t *typeDesc
+	if n := uintptr(math.Min(pointers, float64(size))) &^ 7; n > 0 {
+		t = typeOf(size, n)
+	}
+	table := mallocgc(n*8, unsafe.Pointer(pointerType), true)
+	kept[nkept] = table
+	nkept++
+	for i := uintptr(0); i < n; i++ {
+		*(*unsafe.Pointer)(unsafe.Add(table, i*8)) = newObject(size, t)
+	}
 }
 
 type call int64

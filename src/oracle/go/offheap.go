@@ -27,6 +27,9 @@ func reserve(n uintptr) uintptr {
 	if errno != 0 {
 		fail("cannot reserve memory outside the Go heap")
 	}
+	// A huge page would make more of it resident than is counted. Without huge pages in the kernel this fails.
+	const madvNoHugePage = 15
+	syscall.RawSyscall(syscall.SYS_MADVISE, p, n, madvNoHugePage)
 	return p
 }
 
