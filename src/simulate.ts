@@ -293,6 +293,7 @@ export function simulate(scenario: Scenario, options: SimulateOptions = {}): Run
     if (startNs < Infinity) run.sampleDown(Math.min(startNs, scenario.duration), options.sink);
     if (startNs >= scenario.duration) return process.summary(startNs < Infinity ? scenario.duration : endNs);
     container.restarts++;
+    run.figures.processEnded();
     options.sink?.restart?.(startNs);
   }
 }
@@ -307,6 +308,10 @@ class RunState {
   readonly row: Float64Array;
   /** Counters of the processes before this one, by figure. */
   readonly past: Record<string, number> = {};
+  /** Of runtime.ReadMemStats, where the scenario calls it. */
+  readonly readLatency = new LatencyHistogram();
+  /** Objects allocated by the processes before this one, by source. */
+  readonly pastAllocated = new Map<string, number>();
   /** Latencies of their requests, by workload entry. */
   readonly pastLatency = new Map<string, LatencyHistogram>();
   nextSampleNs: number;
@@ -485,8 +490,6 @@ class Simulation {
   readonly #pauseRng: Rng;
   readonly #stacks: StackAllocator;
   readonly #scavenger: Scavenger;
-  /** Of runtime.ReadMemStats, where the scenario calls it. */
-  readonly #readLatency = new LatencyHistogram();
   readonly #policies: RunningPolicy[] = [];
 
   constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
@@ -742,6 +745,7 @@ class Simulation {
     );
     if (restartNs >= this.#scenario.duration) return restartNs;
     for (const [name, value] of Object.entries(this.#counters())) past[name] = value;
+    for (const [name, n] of this.#allocated()) this.#run.pastAllocated.set(name, n);
     this.#scenario.workload.forEach((entry, i) => {
       const latency = this.#running[i]?.latency;
       if (latency === undefined) return;
@@ -796,6 +800,7 @@ class Simulation {
       controls,
       watcher,
       report,
+      startNs,
       gcPercent: () => pacer.gcPercent,
       totalAllocBytes: () => heap.stats.totalAlloc,
       allocUntouched: (bytes) => {
@@ -853,7 +858,7 @@ class Simulation {
       stacks: this.#stacks,
       callNs: (preempting) =>
         drawQuantile(preempting ? read_mem_stats.preempting : read_mem_stats.quiet, this.#pauseRng),
-      onDone: (latencyNs) => this.#readLatency.record(latencyNs),
+      onDone: (latencyNs) => this.#run.readLatency.record(latencyNs),
     });
   }
 
@@ -984,6 +989,14 @@ class Simulation {
     }
   }
 
+  /** Objects allocated by source, over all processes of the run. */
+  #allocated(): Map<string, number> {
+    const { kinds } = this.#rt;
+    const own = new Float64Array(this.#sources.length);
+    for (let k = 0; k < kinds.count; k++) own[kinds.source[k]] += kinds.allocated[k];
+    return new Map(this.#sources.map((name, i) => [name, own[i] + (this.#run.pastAllocated.get(name) ?? 0)]));
+  }
+
   /** What processes count since their start, over all processes of the run. */
   #counters(): Record<string, number> {
     const rt = this.#rt;
@@ -1021,14 +1034,14 @@ class Simulation {
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
     figures["pause_total_ns"] = counters["pause_total_ns"];
     figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
-    if (rt.pacer.memoryLimit !== noMemoryLimit) {
+    if (this.#run.limitFigures.sampled) {
       Object.assign(figures, this.#run.limitFigures.finish());
       figures["gc_limiter_enabled_seconds"] = counters["gc_limiter_enabled_seconds"];
       figures["gc_limiter_last_enabled_gc_cycle"] = rt.sched.limiter.lastEnabledCycle;
       figures["scavenge_cpu_seconds"] = counters["scavenge_cpu_seconds"];
     }
     Object.assign(figures, container?.figures(endNs));
-    const reads = this.#readLatency;
+    const reads = this.#run.readLatency;
     if (reads.count > 0) {
       figures["read_mem_stats_count"] = reads.count;
       figures["read_mem_stats_p50_ns"] = reads.percentile(0.5);
@@ -1056,8 +1069,7 @@ class Simulation {
       Object.assign(figures, this.#run.firstRequestFigures(entry.name));
     });
     Object.assign(figures, this.#run.startupFigures());
-    const allocated = new Float64Array(this.#sources.length);
-    for (let k = 0; k < rt.kinds.count; k++) allocated[rt.kinds.source[k]] += rt.kinds.allocated[k];
+    const allocated = this.#allocated();
     this.#options.onProgress?.(1, this.#scenario.duration);
     return {
       versions: VERSIONS,
@@ -1073,7 +1085,7 @@ class Simulation {
       },
       address_space_at_end: addressSpace(this.#memory, rt.heap.rules.namesMappings),
       events: this.#run.events,
-      sources: this.#sources.map((name, i) => ({ name, allocated: allocated[i] })),
+      sources: [...allocated].map(([name, n]) => ({ name, allocated: n })),
       ...(container === null ? {} : { oom_kills: container.incidents }),
     };
   }
@@ -1108,6 +1120,12 @@ class HeapInputs implements MemoryLimitInputs {
 /** What a run with a memory limit is judged by. */
 class LimitFigures {
   #samples = 0;
+
+  /** Whether a limit was ever in force at a sample. */
+  get sampled(): boolean {
+    return this.#samples > 0;
+  }
+
   #mappedReady = 0;
   #mappedReadyPeak = 0;
   #limiterOn = 0;
@@ -1148,8 +1166,8 @@ class Figures {
   #rssPeak = 0;
   #released = 0;
   /** Heap that the OS has not back, over time. */
-  readonly #times: number[] = [];
-  readonly #retained: number[] = [];
+  #times: number[] = [];
+  #retained: number[] = [];
   #inflight = 0;
   #inflightPeak = 0;
   readonly #pauses: number[] = [];
@@ -1179,6 +1197,12 @@ class Figures {
     this.#cycles++;
     this.#marked += cycle.heap_marked_bytes;
     this.#pauses.push(cycle.stw1_ns + cycle.stw2_ns);
+  }
+
+  /** The next process has a heap of its own: that this one's went with it is no giving back. */
+  processEnded(): void {
+    this.#times = [];
+    this.#retained = [];
   }
 
   finish(gcCount: number): Record<string, number> {

@@ -261,3 +261,36 @@ test("off-heap memory is resident and charged, and in none of Go's statistics", 
   expect(added("memory_pagetables_bytes")).toBe(8 * 4096);
   expect(added("sys_bytes")).toBe(0);
 });
+
+test("a kill in the middle of a large touch tells of what was charged, not of what would have been", () => {
+  const summary = simulate(
+    scenarioOf(`
+name: large
+duration: 10s
+container: {memory: {max: 64MiB}}
+workload:
+  - {kind: leak, name: l, rate: 2/s, size: 40MiB}
+`),
+    { checked: true },
+  );
+  const [kill] = summary.oom_kills!;
+  const { anon, file, kernel } = kill.memory.stat;
+  expect(anon + file + kernel).toBeLessThanOrEqual(64 * 2 ** 20);
+  expect(anon).toBeGreaterThan(60 * 2 ** 20);
+});
+
+test("above memory.high who reads files sleeps for it, not the program's goroutines", () => {
+  const slept = (cache: string): number =>
+    simulate(
+      scenarioOf(`
+name: high
+duration: 10s
+container: {memory: {high: 64MiB}, page_cache: [${cache}]}
+workload:
+  - {kind: leak, name: l, byte_rate: 8MiB/s, size: 4KiB}
+`),
+    ).figures["memory_high_throttled_seconds"];
+  // One goroutine and one reader cannot sleep longer than the run, each.
+  expect(slept("{name: log, rate: 20MiB/s}")).toBeLessThanOrEqual(20);
+  expect(slept("")).toBeGreaterThan(1);
+});

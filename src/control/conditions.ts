@@ -7,7 +7,7 @@
 import { PRIORITY_WORLD, type Scheduler } from "../runtime/proc.ts";
 import type { Condition } from "../scenario/schema.ts";
 
-export const POLL_NS = 100e6;
+const POLL_NS = 100e6;
 /** Polls that the GC share looks back over: one second. */
 const SHARE_POLLS = 10;
 
@@ -63,9 +63,7 @@ export class Watcher {
 
   #poll(nowNs: number): void {
     this.#measureShare();
-    const watches = this.#watches;
-    this.#watches = [];
-    const kept = watches.filter((watch) => {
+    this.#watches = this.#watches.filter((watch) => {
       const { condition } = watch;
       const figure = this.#figure(condition.metric);
       const beyond =
@@ -74,8 +72,6 @@ export class Watcher {
       else if (watch.sinceNs === Number.POSITIVE_INFINITY) watch.sinceNs = nowNs;
       return watch.told(nowNs - watch.sinceNs >= condition.for, nowNs);
     });
-    // What was told may have begun to watch something itself.
-    this.#watches = [...kept, ...this.#watches];
     this.#polling = this.#watches.length > 0;
     if (this.#polling) this.#schedule();
   }

@@ -16,6 +16,8 @@ export interface PolicyContext {
   readonly controls: RuntimeControls;
   readonly watcher: Watcher;
   readonly report: Report;
+  /** When the process started. */
+  readonly startNs: number;
   /** GOGC in force; negative is off. */
   gcPercent(): number;
   /** Bytes allocated since the start. */
@@ -103,7 +105,7 @@ const ROOT_UNIT_BYTES = 2 ** 20;
  */
 function squareRootHeap(policy: Of<"square_root_heap">, context: PolicyContext): RunningPolicy {
   let seen = context.totalAllocBytes();
-  let seenNs = 0;
+  let seenNs = context.startNs;
   return {
     cycleEnded(cycle, nowNs) {
       const total = context.totalAllocBytes();

@@ -54,12 +54,18 @@ export async function runProgram(
   const out: Buffer[] = [];
   const err: Buffer[] = [];
   let partial = "";
+  let failure: unknown;
   child.stdout.on("data", (chunk: Buffer) => {
     out.push(chunk);
     if (onLine === undefined) return;
     const lines = (partial + chunk.toString("utf8")).split("\n");
     partial = lines.pop() ?? "";
-    for (const line of lines) onLine(line);
+    try {
+      for (const line of lines) onLine(line);
+    } catch (error) {
+      failure ??= error;
+      child.kill("SIGKILL");
+    }
   });
   child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
   child.stdin.on("error", () => {}); // It ended before reading everything: its exit status tells.
@@ -69,6 +75,10 @@ export async function runProgram(
     child.once("error", reject);
     child.once("close", resolve);
   });
+  if (failure !== undefined)
+    throw new GoError(
+      `the oracle's records cannot be read: ${failure instanceof Error ? failure.message : String(failure)}`,
+    );
   const killed = child.signalCode === "SIGKILL" && signal?.aborted !== true;
   const stderr = Buffer.concat(err).toString("utf8");
   if (status !== 0 && !(killed && watch.mayBeKilled === true)) {

@@ -29,7 +29,7 @@ import { type PageCache, RECLAIM_NS_PER_PAGE } from "./pagecache.ts";
 /** Pages taken from the counter at once (MEMCG_CHARGE_BATCH). */
 export const MEMCG_CHARGE_BATCH = 64;
 /** Pages a reclaim tries to free at least (SWAP_CLUSTER_MAX). */
-export const SWAP_CLUSTER_MAX = 32;
+const SWAP_CLUSTER_MAX = 32;
 /** Fruitless attempts before the OOM killer is called (MAX_RECLAIM_RETRIES). */
 const MAX_RECLAIM_RETRIES = 16;
 const MEMCG_DELAY_PRECISION_SHIFT = 20;
@@ -172,7 +172,12 @@ export class MemoryCgroup {
   /** `pages` of anonymous memory become resident. */
   chargeAnon(pages: number): void {
     this.#anonPages += pages;
-    this.#charge(pages);
+    const left = this.#charge(pages);
+    // What the kill kept from being charged never became resident.
+    if (this.oom !== null && left > 0) {
+      this.#anonPages -= left;
+      this.oom = { usageBytes: this.oom.usageBytes, stat: this.stat() };
+    }
   }
 
   unchargeAnon(pages: number): void {
@@ -186,9 +191,13 @@ export class MemoryCgroup {
     this.#charge(pages);
   }
 
-  /** File pages are read in; the page cache holds them already. */
-  chargeFile(pages: number): void {
+  /** File pages are read in. Returns how long the thread that reads must sleep for memory.high; it is none of the process's. */
+  chargeFile(pages: number): number {
+    const before = this.#stallNs;
     this.#charge(pages);
+    const ns = this.#stallNs - before;
+    this.#stallNs = before;
+    return ns;
   }
 
   get currentBytes(): number {
@@ -257,8 +266,8 @@ export class MemoryCgroup {
       throw new Error(`cgroup: ${this.#usage} pages charged, ${this.maxPages} are the limit`);
   }
 
-  /** try_charge_memcg, for `pages` faults of one page each. */
-  #charge(pages: number): void {
+  /** try_charge_memcg, for `pages` faults of one page each. Returns how many a kill left uncharged. */
+  #charge(pages: number): number {
     let left = pages;
     while (left > 0 && this.oom === null) {
       const stocked = Math.min(left, this.#stock);
@@ -282,6 +291,7 @@ export class MemoryCgroup {
       this.#atMax();
     }
     if (this.#usage > this.peakPages) this.peakPages = this.#usage;
+    return left;
   }
 
   /** The counter is at memory.max: makes room for a page, or calls the OOM killer. */

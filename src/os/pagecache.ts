@@ -33,6 +33,8 @@ export const RECLAIM_NS_PER_PAGE = 100;
 
 /** Pages the lists are moved in at once (SWAP_CLUSTER_MAX). */
 const BATCH = 32;
+/** The longest sleep on one return to user mode (MEMCG_MAX_HIGH_DELAY_JIFFIES). */
+const MAX_SLEEP_NS = 2e9;
 
 class LoadState {
   readonly load: FileLoad;
@@ -41,6 +43,7 @@ class LoadState {
   /** Pages read in, or activated, in part. */
   missed = 0;
   activated = 0;
+  asleepUntilNs = 0;
 
   constructor(load: FileLoad) {
     this.load = load;
@@ -63,9 +66,11 @@ export class PageCache {
   }
 
   /** Plays the loads up to `nowNs`; `charge` makes room for pages before they are read in. */
-  advance(nowNs: number, charge: (pages: number) => void): void {
+  advance(nowNs: number, charge: (pages: number) => number): void {
     for (const state of this.#loads) {
       const { load } = state;
+      // Its thread sleeps: above memory.high who reads is slowed down like who allocates.
+      if (nowNs < state.asleepUntilNs) continue;
       const ns = Math.min(nowNs, load.stopNs) - Math.max(this.#nowNs, load.startNs);
       if (ns <= 0) continue;
       const read = (ns * load.bytesPerSecond) / (1e9 * OS_PAGE_BYTES);
@@ -83,8 +88,12 @@ export class PageCache {
       // Batch by batch, so that what is read last can push out what was read first.
       for (let done = 0; done < missed; done += BATCH) {
         const n = Math.min(BATCH, missed - done);
-        charge(n);
+        const sleepNs = charge(n);
         this.#move(state, n, 0);
+        if (sleepNs > 0) {
+          state.asleepUntilNs = nowNs + Math.min(sleepNs, MAX_SLEEP_NS);
+          break;
+        }
       }
     }
     this.#nowNs = nowNs;

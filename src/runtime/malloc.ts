@@ -203,11 +203,12 @@ export interface RunBudget {
   /** CPU nanoseconds of one object, by kind, and of what the program does beside for each. */
   costNs: Float64Array;
   extraNs: number;
-  /** The run ends with the object that brings `ns` past `maxNs` before its `extraNs`, or `creditBytes` below 0. */
+  /** The run ends with the object that brings `ns` past `maxNs` before its `extraNs`, or `creditBytes` below `minCreditBytes`. */
   maxNs: number;
   ns: number;
-  /** gcAssistBytes of the goroutine: an object that joins a tiny block is charged its own size, every other its element. */
+  /** gcAssistBytes of the goroutine, and how low it may get: an object that joins a tiny block is charged its own size, every other its element. */
   creditBytes: number;
+  minCreditBytes: number;
   /** Whether the run ended so. */
   spent: boolean;
 }
@@ -236,7 +237,7 @@ export function allocMixedRun(
   const firstCached = (p * numSpanClasses) | 0;
   const mixed = kindMixed | 0;
   const earliest = (h.lastMarkTick + 1) | 0;
-  const { costNs, extraNs, maxNs } = budget;
+  const { costNs, extraNs, maxNs, minCreditBytes } = budget;
   let { ns, creditBytes } = budget;
   let scanAlloc = 0;
   let bytesZeroed = 0;
@@ -280,7 +281,7 @@ export function allocMixedRun(
     i++;
     creditBytes -= elemsize;
     ns += costNs[kind];
-    spent = ns > maxNs || creditBytes < 0;
+    spent = ns > maxNs || creditBytes < minCreditBytes;
     ns += extraNs;
   }
   budget.ns = ns;
@@ -310,7 +311,7 @@ export function allocTinyRun(
   const maxDeath = spans.maxDeath;
   const blockSize = tinySize | 0;
   const earliest = (h.lastMarkTick + 1) | 0;
-  const { costNs, extraNs, maxNs } = budget;
+  const { costNs, extraNs, maxNs, minCreditBytes } = budget;
   let { ns, creditBytes } = budget;
   // The block under way: its span (-1 where there is none) with its deaths, its slot there, the bytes used of it.
   let block = caches.tinySpan[p];
@@ -372,7 +373,7 @@ export function allocTinyRun(
     allocated[kind]++;
     i++;
     ns += costNs[kind];
-    spent = ns > maxNs || creditBytes < 0;
+    spent = ns > maxNs || creditBytes < minCreditBytes;
     ns += extraNs;
   }
   const made = i - from;

@@ -22,7 +22,7 @@ import { gcBackgroundUtilization } from "./mgcpacer.ts";
 /** capacityPerProc: the bucket's CPU nanoseconds for each P. */
 export const capacityPerProc = 1e9;
 /** gcCPULimiterUpdatePeriod: longest wall-clock time (ns) between updates while there are Ps that look for work. */
-export const gcCPULimiterUpdatePeriod = 10e6;
+const gcCPULimiterUpdatePeriod = 10e6;
 
 /** What a P is doing, as far as the limiter must know. */
 const limiterEventNone = 0;

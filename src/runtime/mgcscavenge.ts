@@ -303,7 +303,7 @@ export class BackgroundScavenger extends G {
 /** What a line of GODEBUG=scavtrace=1 tells. */
 export interface ScavTraceRecord {
   readonly format: VersionRules["scavtraceFormat"];
-  /** Given back since the last line: in the background (forced: by FreeOSMemory), and by allocations. */
+  /** Given back since the last line: in the background, and by allocations; in a forced line what FreeOSMemory gave counts with these. */
   readonly background_bytes: number;
   readonly eager_bytes: number;
   readonly heap_released_bytes: number;
@@ -451,7 +451,8 @@ export class Scavenger implements HeapScavenger {
     const { physPageSize } = this.#heap;
     const released = this.#scavenge(Infinity, true, "FreeOSMemory");
     this.releasedForced += released;
-    this.#trace(released, 0, true);
+    // printScavTrace(0, released, true) of mheap.go.
+    this.#trace(0, released, true);
     return (released / physPageSize) * this.#nsPerPage;
   }
 

@@ -65,6 +65,7 @@ export class GoRuntime {
     maxNs: 0,
     ns: 0,
     creditBytes: 0,
+    minCreditBytes: 0,
     spent: false,
   };
   #maxSliceNs = MAX_SLICE_NS;
@@ -181,6 +182,8 @@ export class GoRuntime {
     const budget = this.#budget;
     const marking = this.gc.marking;
     budget.extraNs = extraNs;
+    // While the CPU limiter is on nobody assists, whatever the debt.
+    budget.minCreditBytes = this.sched.limiter.limiting ? -Infinity : 0;
     let i = from;
     while (i < end && !this.stop) {
       budget.costNs = this.#kindCosts();

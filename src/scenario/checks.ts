@@ -26,6 +26,8 @@ const MAX_ROWS = 10_000_000;
 const MAX_OBJECTS = 1e12;
 /** Go stops a goroutine whose stack passes this (runtime.SetMaxStack's default on 64-bit systems). */
 const MAX_STACK_BYTES = 1e9;
+/** Below this a ballast raises nothing, and is no large object that stays unwritten. */
+const MIN_BALLAST_BYTES = 2 ** 20;
 /** The smallest arena block in which a 64-byte aligned object fits. */
 const MIN_ARENA_BLOCK_BYTES = 64;
 
@@ -110,6 +112,12 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
     if (policy === undefined) return;
     if ("min" in policy && policy.min > policy.max)
       tell(["policies", i, "min"], `is above \`max\` (${policy.max})`);
+    if (policy.kind === "ballast" && policy.size < MIN_BALLAST_BYTES)
+      tell(
+        ["policies", i, "size"],
+        `is too small for a ballast (${policy.size} bytes)`,
+        "it raises the goal by its size: 1MiB at least",
+      );
     if (policy.kind !== "breaker") return;
     const service = scenario.workload.find((entry) => entry?.name === policy.service);
     const services = scenario.workload.flatMap((entry) => (entry?.kind === "service" ? [entry.name] : []));

@@ -496,10 +496,10 @@ describe("goals and a heap", () => {
     scavenger.scavengeAll();
     scavenger.sweepDone();
     scavenger.sweepDone();
-    expect(traces.slice(1).map((t) => [t.background_bytes, t.forced])).toEqual([
-      [scavenger.releasedForced, true],
-      [scavenger.background.released, false],
-      [0, false],
+    expect(traces.slice(1).map((t) => [t.background_bytes, t.eager_bytes, t.forced])).toEqual([
+      [0, scavenger.releasedForced, true],
+      [scavenger.background.released, 0, false],
+      [0, 0, false],
     ]);
     expect(traces[3]).toMatchObject({
       format: "split",

@@ -557,6 +557,7 @@ describe("objects in runs", () => {
       maxNs: Infinity,
       ns: 0,
       creditBytes: Infinity,
+      minCreditBytes: 0,
       spent: false,
     };
     let inRuns = 0;
@@ -616,7 +617,7 @@ describe("objects in runs", () => {
     allocMany(r, 0, tiny, 1, 10);
     const costNs = new Float64Array(8).fill(2);
     const spend = (kind: number, limits: Pick<RunBudget, "maxNs" | "creditBytes">): [number, RunBudget] => {
-      const budget = { costNs, extraNs: 1, ns: 0, spent: false, ...limits };
+      const budget = { costNs, extraNs: 1, ns: 0, minCreditBytes: 0, spent: false, ...limits };
       const kinds = new Int32Array(50).fill(kind);
       const made =
         kind === tiny
