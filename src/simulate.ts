@@ -61,7 +61,7 @@ export type { CycleRecord } from "./runtime/mgc.ts";
 export type { ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 
 /** The release of this tool and of the model behind its numbers; a change of results changes the latter. */
-export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-2" } as const;
+export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-3" } as const;
 
 export type SampleUnit = "seconds" | "bytes" | "ns" | "count" | "fraction";
 

@@ -17,13 +17,14 @@ import { OutputFolder } from "./outputs.ts";
 import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
-import { readScenarios, runName, variantFolder } from "./scenarios.ts";
+import { pickVariant, readScenarios, runName, variantFolder } from "./scenarios.ts";
 
 interface RunArguments {
   readonly file: string;
   readonly out: string | undefined;
   readonly seed: string | undefined;
   readonly set: readonly string[];
+  readonly variant: readonly string[] | undefined;
   readonly profile: string | undefined;
   readonly quiet: boolean;
   readonly checked: boolean;
@@ -91,7 +92,9 @@ function abortOnSignals(): { readonly signal: AbortSignal; release(): void } {
 }
 
 async function run(args: RunArguments): Promise<void> {
-  const scenarios = readScenarios(args.file, args.set, args.seed);
+  const all = readScenarios(args.file, args.set, args.seed);
+  const scenarios =
+    args.variant === undefined ? all : [...new Set(args.variant)].map((name) => pickVariant(all, name));
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const trace = traceOf(args);
   const abort = abortOnSignals();
@@ -144,6 +147,13 @@ export const runCommand: CommandModule<object, RunArguments> = {
       })
       .option("seed", { ...SCENARIO_OPTIONS.seed, coerce: once("seed") })
       .option("set", { ...SCENARIO_OPTIONS.set, coerce: toList("set") })
+      .option("variant", {
+        type: "string",
+        nargs: 1,
+        coerce: (value: unknown): readonly string[] | undefined =>
+          value === undefined ? undefined : (Array.isArray(value) ? value : [value]).map(String),
+        describe: "Run this variant only; several are given one by one, `base` is the scenario itself",
+      })
       .option("profile", {
         type: "string",
         nargs: 1,

@@ -30,3 +30,12 @@ export const variantFolder = (scenario: Scenario): string =>
 /** How progress and messages call a run. */
 export const runName = (scenario: Scenario): string =>
   scenario.variant === BASE_VARIANT ? scenario.name : `${scenario.name}/${scenario.variant}`;
+
+/** The scenario of that name among the variants; without a name the scenario itself. */
+export function pickVariant(scenarios: readonly Scenario[], variant: string | undefined): Scenario {
+  if (variant === undefined) return scenarios[0];
+  const found = scenarios.find((scenario) => scenario.variant === variant);
+  if (found !== undefined) return found;
+  const names = scenarios.map((scenario) => scenario.variant).join(", ");
+  throw new CliError(EXIT.usage, `--variant: there is no "${variant}"; the scenario has ${names}`);
+}

@@ -41,7 +41,7 @@ import {
 } from "./options.ts";
 import { cannotWrite, OutputFolder } from "./outputs.ts";
 import { readProfile } from "./profile.ts";
-import { readScenarios, runName, variantFolder } from "./scenarios.ts";
+import { pickVariant, readScenarios, runName, variantFolder } from "./scenarios.ts";
 
 interface ValidateArguments {
   readonly file: string;
@@ -70,14 +70,6 @@ interface SimulatedSide {
   /** One CSV text per seed. */
   readonly series: readonly string[];
   readonly cpuSeconds: readonly number[];
-}
-
-function pickVariant(scenarios: readonly Scenario[], variant: string | undefined): Scenario {
-  if (variant === undefined) return scenarios[0];
-  const found = scenarios.find((scenario) => scenario.variant === variant);
-  if (found !== undefined) return found;
-  const names = scenarios.map((scenario) => scenario.variant).join(", ");
-  throw new CliError(EXIT.usage, `--variant: there is no "${variant}"; the scenario has ${names}`);
 }
 
 /** The real side has nobody to start it again: both sides end with the first kill. */

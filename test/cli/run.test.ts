@@ -8,6 +8,17 @@ const FILES = ["cycles.csv", "gctrace.txt", "scavtrace.txt", "summary.json", "ti
 const ESCAPE = String.fromCharCode(27);
 
 describe("gomemsim run", () => {
+  it("runs the variants asked for and no others", async () => {
+    const folder = scratch();
+    write(folder, "s.yaml", VARIANTS);
+    const one = await run(folder, ["run", "s.yaml", "--variant", "gogc400"]);
+    expect(one.status).toBe(0);
+    expect(tree(folder)).toEqual([...FILES.map((file) => `out/small/gogc400/${file}`), "s.yaml"].sort());
+    const none = await run(folder, ["run", "s.yaml", "--variant", "gogc500"]);
+    expect(none.status).toBe(2);
+    expect(none.stderr).toContain('there is no "gogc500"; the scenario has base, gogc400');
+  });
+
   it("writes each variant's files, prints the figures side by side, and the same bytes every time", async () => {
     const folder = scratch();
     write(folder, "s.yaml", VARIANTS);
