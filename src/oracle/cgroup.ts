@@ -95,8 +95,7 @@ export class ControlGroup {
       if (cpu === undefined) this.#cpu = undefined;
       else this.#cpu = cpu.folder === memory.folder ? this.#memory : this.#make(cpu, name);
       this.#setCpu();
-      this.raiseLimit(START_BYTES);
-      if (settings.memory.high !== undefined) this.#write(this.#memory, "memory.high", settings.memory.high);
+      this.raiseLimits(START_BYTES);
     } catch (error) {
       this.remove();
       if (error instanceof GoError) throw error;
@@ -145,11 +144,12 @@ export class ControlGroup {
     return readFileSync(join(folder, file), "utf8");
   }
 
-  /** The limit, raised by what the Go program needs beside the scenario (its records, outside the heap). */
-  raiseLimit(byBytes: number): void {
-    const { max } = this.#settings.memory;
-    if (max === undefined) return;
-    this.#write(this.#memory, this.#version === 1 ? "memory.limit_in_bytes" : "memory.max", max + byBytes);
+  /** The limits, raised by what the Go program needs beside the scenario (its records, outside the heap). */
+  raiseLimits(byBytes: number): void {
+    const { max, high } = this.#settings.memory;
+    if (max !== undefined)
+      this.#write(this.#memory, this.#version === 1 ? "memory.limit_in_bytes" : "memory.max", max + byBytes);
+    if (high !== undefined) this.#write(this.#memory, "memory.high", high + byBytes);
   }
 
   /** A command line that enters the group and becomes `command`. */

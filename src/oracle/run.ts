@@ -186,7 +186,7 @@ async function runInContainer(
       if (line.startsWith("[")) {
         const row = sampleRow.parse(JSON.parse(line));
         ownBytes = row.pop() ?? 0;
-        group.raiseLimit(ownBytes);
+        group.raiseLimits(ownBytes);
         if (rows.length === 0) startMs = performance.now();
         else {
           const bytes = group.currentBytes - ownBytes;

@@ -8,7 +8,8 @@
  * slices. A CPU that goes idle gives its slice back, but for 1 ms. So many threads on many CPUs empty the pool within
  * milliseconds, and then some of them are stuck while others still run and may wait for them.
  *
- * Simplified: slices come back at once (the kernel's slack timer takes 5 ms); periods follow each other from the start, where the
+ * Simplified: slices come back at once (the kernel's slack timer takes 5 ms), but for CPUs not throttled yet only: one that is stays so until the period
+ * ends, where that timer would hand it what others gave back; periods follow each other from the start, where the
  * kernel's timer rests while the group sleeps; time is used continuously and not by ticks; a thread stays on its CPU. Where it
  * stops being true: cpu.max.burst, real-time threads, quotas of parent groups.
  */

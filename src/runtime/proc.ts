@@ -287,7 +287,7 @@ export class Scheduler {
     this.#local = Array.from({ length: nprocs }, () => []);
     this.#due = Array.from({ length: nprocs }, () => []);
     this.#pEvent = new Int32Array(nprocs).fill(-1);
-    this.limiter = new GcCPULimiter(0, nprocs);
+    this.limiter = new GcCPULimiter(startNs, nprocs);
     for (let p = nprocs - 1; p >= 0; p--) this.#pidleput(p);
   }
 

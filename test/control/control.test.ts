@@ -192,6 +192,23 @@ policies: [{kind: adaptive_gogc, rise: 0.5, shrink: 0.5, min: 40}]
     expect(set).toHaveLength(2);
   });
 
+  test("the adaptive policy lets GOGC grow when a cycle allocates much less than the last ones", () => {
+    const { summary } = run(`
+name: falling
+duration: 12s
+workload:
+  - {kind: stream, name: s, rate: 200k/s, size: 100, pointers: 50%, lifetime: 100ms}
+interventions:
+  - {at: 6s, do: gc, every: 100ms}
+phases: [{at: 6s, set: {workload.s.rate: 10k/s}}]
+policies: [{kind: adaptive_gogc, rise: 1000, grow: 2, max: 150}]
+`);
+    // From 6 s on a cycle a tenth of a second allocates far less than the cycles before did.
+    const set = summary.events.filter((e) => e.event.startsWith("set_gc_percent"));
+    expect(set.map((e) => e.event)).toEqual(["set_gc_percent 150"]);
+    expect(set[0].t_seconds).toBeGreaterThan(6);
+  });
+
   test("four times the factor is four times the extra heap of the square-root rule", () => {
     const percent = (factor: number): number => {
       const { summary } = run(`${STREAM}
