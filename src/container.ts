@@ -11,6 +11,7 @@
 import { CfsBandwidth } from "./os/cfs.ts";
 import { MemoryCgroup, type MemoryEvents, type MemoryStat } from "./os/cgroup.ts";
 import { kernelStamp, oomBadness, oomLog } from "./os/oom.ts";
+import { OS_PAGE_BYTES } from "./os/os.ts";
 import { PageCache } from "./os/pagecache.ts";
 import type { CycleRecord } from "./runtime/mgc.ts";
 import type { MemStats } from "./runtime/mstats.ts";
@@ -282,7 +283,7 @@ export class ContainerRun {
   #counters(): Record<string, number> {
     const { cgroup, bandwidth } = this;
     const past = (name: string): number => this.#past[name] ?? 0;
-    this.#currentPeak = Math.max(this.#currentPeak, cgroup.peakPages * 4096);
+    this.#currentPeak = Math.max(this.#currentPeak, cgroup.peakPages * OS_PAGE_BYTES);
     const counters: Record<string, number> = {
       memory_events_high: past("memory_events_high") + cgroup.events.high,
       memory_events_max: past("memory_events_max") + cgroup.events.max,

@@ -2,8 +2,9 @@
  * Allocation of objects.
  *
  * Models mallocgc and its small, tiny and large paths (malloc.go, Go 1.26; 1.26's size-specialised variants differ
- * in CPU cost only). Objects are handed over in runs: n objects of one kind, with their deaths, fill free slots of
- * the P's cached span in one tight loop, in the order Go's free-bit search would find them.
+ * in CPU cost only). Objects are handed over in runs, which fill free slots of the P's cached spans in one tight loop, in the order
+ * Go's free-bit search would find them: of one kind (allocRun), or of several in the order in which the program makes them
+ * (allocMixedRun, allocTinyRun). What needs more than a slot is made one by one.
  *
  * A death is taken to be later than the last mark's start: what is allocated during a mark survives it, and its slot
  * is not free before the next one. The caller refills, allocates the object it refilled for, and only then tests the

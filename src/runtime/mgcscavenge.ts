@@ -51,8 +51,8 @@ export function candidateSize(found: number): number {
 }
 
 /**
- * The bits of a word, with each aligned group of `m` (a power of two up to 8) filled if any of it is set: an OS page of m runtime pages can
- * be given back as a whole or not at all.
+ * The bits of a word, with each aligned group of `m` (a power of two up to 8) filled if one of its bits is set: an OS page of m
+ * runtime pages can be given back as a whole or not at all.
  */
 export function fillAligned(x: number, m: number): number {
   let any = x;
@@ -66,9 +66,10 @@ export function fillAligned(x: number, m: number): number {
 }
 
 /**
- * pallocData.findScavengeCandidate: the highest run of free and unscavenged pages of the chunk, at most `max`
- * pages of its upper end, looking downwards from the 64-page block of `searchIdx`; in multiples of `minimum` pages, an OS page. More than
- * `max` if the cut would break a free huge page, where the system has any of 2 MiB. Packed (candidateStart, candidateSize); 0 if there is none.
+ * pallocData.findScavengeCandidate: the highest run of free and unscavenged pages of the chunk, looking downwards from the
+ * 64-page block of `searchIdx`. Of the run its upper `max` pages, rounded up to whole OS pages of `minimum` runtime pages each; with
+ * `hugePages` (2 MiB, where a chunk has two) down to the start of the free huge page that this would cut in two. Packed: see
+ * candidateStart and candidateSize; 0 if there is none.
  */
 export function findScavengeCandidate(
   allocBits: Int32Array,

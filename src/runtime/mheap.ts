@@ -208,7 +208,7 @@ export class Heap {
   #allspansCap = 0;
   userArenas: UserArenas = { ready: [], fault: [], quarantine: 0, arenas: 0, cap: 0 };
 
-  /** Span and slot of the last object allocated, for callers that give it to an owner or kill it early. */
+  /** Span and slot of the last object allocated, but by runs of several kinds, for callers that give it to an owner or kill it early. */
   lastSpan = -1;
   lastIndex = -1;
   /** P on whose caches calls without a P of their own draw: stack spans, the background sweeper. */

@@ -1,6 +1,6 @@
 /**
  * The runtime put together: heap, pacer, collector, stacks and scheduler of one simulated Go process, and the way
- * in for the workload: `alloc` and `allocRun` are mallocgc as a goroutine calls it.
+ * in for the workload: `alloc`, `allocRun` and `allocEach` are mallocgc as a goroutine calls it.
  *
  * Follows mallocgc of Go 1.26 (malloc.go): assist credit is charged for every object, a refill or a large object tests the
  * trigger. Costs are gathered in `sliceNs`, the CPU time of the goroutine's current step.

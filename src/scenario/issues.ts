@@ -79,11 +79,17 @@ const entryTypes = (): readonly z.core.$ZodType[] => {
 };
 
 /** Settings of Go and of its surroundings that people will try, and that the model does not know. */
-const NOT_MODELLED = new Set(["GODEBUG", "GOEXPERIMENT", "container", "memory_limit", "cgroup"]);
+const NOT_MODELLED = new Set(["GOEXPERIMENT"]);
+
+/** Words for settings that have other names here. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  memory_limit: "write `go.GOMEMLIMIT` for the runtime's limit, `container.memory.max` for the kernel's",
+};
 
 /** What an unknown key of the mapping at `path` was probably meant to be. */
 function unknownKeyHint(key: string, path: Path, raw: unknown): string | undefined {
   if (NOT_MODELLED.has(key)) return `${key} is not modelled yet: remove it; results are those without it`;
+  if (Object.hasOwn(OTHER_NAMES, key)) return OTHER_NAMES[key];
   const object = objectAt(path, raw);
   if (object === undefined) return undefined;
   const keys = Object.keys(object.shape);

@@ -731,7 +731,7 @@ export const policy = z
       .strictObject({
         kind: z.literal("square_root_heap"),
         factor: describe(
-          z.number().min(1e-6).max(1e6).default(1),
+          z.number().min(1e-6).max(1e6).default(30),
           "Extra heap = factor * sqrt(live * allocation rate / mark rate * 1 MiB).",
         ),
         ...gogcBounds,
