@@ -207,8 +207,11 @@ export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
 }
 
 export interface RunSink {
-  /** One row in the order of `sampleColumns`. The array is reused: copy what must last. */
-  sample?(row: Float64Array): void;
+  /**
+   * One row in the order of `sampleColumns`. The array is reused: copy what must last. `view`: the process at that instant; none
+   * while it is down between a kill and its restart.
+   */
+  sample?(row: Float64Array, view: (() => ProcessView) | undefined): void;
   cycle?(cycle: CycleRecord): void;
   /** A line of GODEBUG=scavtrace=1. */
   scavTrace?(trace: ScavTraceRecord): void;
@@ -277,25 +280,118 @@ const PAGE_BYTES = 8192;
 
 /** Runs a scenario to its end. */
 export function simulate(scenario: Scenario, options: SimulateOptions = {}): RunSummary {
-  const settings = scenario.container;
-  const container =
-    settings === undefined
-      ? null
-      : new ContainerRun(scenario, settings, (options.profile ?? defaultProfile).baseline.file_rss_bytes);
-  const run = new RunState(scenario, container, options.trace);
-  for (let startNs = 0; ; ) {
-    const process = new Simulation(scenario, options, run, startNs);
-    const endNs = process.run();
-    run.trace?.processEnds(endNs, container?.cgroup.killed === true);
-    if (container === null || !container.cgroup.killed) return process.summary(endNs);
-    startNs = process.killed(endNs);
-    // What the samples show until the process is there again, or until the end.
-    if (startNs < Infinity) run.sampleDown(Math.min(startNs, scenario.duration), options.sink);
-    if (startNs >= scenario.duration) return process.summary(startNs < Infinity ? scenario.duration : endNs);
-    container.restarts++;
-    run.figures.processEnded();
-    options.sink?.restart?.(startNs);
+  const run = new SimulatedRun(scenario, options);
+  run.advance(scenario.duration);
+  return run.summary();
+}
+
+/**
+ * A run that is played piece by piece, for whoever looks in between or changes its course. In how many pieces changes
+ * nothing about what comes out.
+ */
+export class SimulatedRun {
+  readonly #scenario: Scenario;
+  readonly #options: SimulateOptions;
+  readonly #run: RunState;
+  #process: Simulation;
+  #nowNs = 0;
+  /** When the process starts again that has been killed; none while it lives. */
+  #restartNs: number | undefined;
+  /** When the last process ended that is not started again. */
+  #endNs: number | undefined;
+
+  constructor(scenario: Scenario, options: SimulateOptions = {}) {
+    this.#scenario = scenario;
+    this.#options = options;
+    const settings = scenario.container;
+    const container =
+      settings === undefined
+        ? null
+        : new ContainerRun(scenario, settings, (options.profile ?? defaultProfile).baseline.file_rss_bytes);
+    this.#run = new RunState(scenario, container, options.trace);
+    this.#process = new Simulation(scenario, options, this.#run, 0);
   }
+
+  /** Virtual time played so far. */
+  get nowNs(): number {
+    return this.#nowNs;
+  }
+
+  /** Whether there is nothing left to play. */
+  get ended(): boolean {
+    return this.#nowNs >= this.#scenario.duration;
+  }
+
+  /** The process as it is now, between two calls of `advance`; none while it waits to be started again. */
+  view(): ProcessView | undefined {
+    return this.#restartNs === undefined && this.#endNs === undefined ? this.#process.view() : undefined;
+  }
+
+  /** Plays on until `untilNs`, at most to the scenario's end. */
+  advance(untilNs: number): void {
+    const { duration } = this.#scenario;
+    const until = Math.min(untilNs, duration);
+    const run = this.#run;
+    while (this.#nowNs < until) {
+      if (this.#restartNs !== undefined) {
+        // What the samples show until the process is there again, or until the end.
+        run.sampleDown(Math.min(this.#restartNs, until), this.#options.sink);
+        if (this.#restartNs >= until) break;
+        run.container!.restarts++;
+        run.figures.processEnded();
+        this.#options.sink?.restart?.(this.#restartNs);
+        this.#process = new Simulation(this.#scenario, this.#options, run, this.#restartNs);
+        this.#restartNs = undefined;
+      }
+      const killedNs = this.#process.run(until);
+      if (killedNs === undefined) break;
+      run.trace?.processEnds(killedNs, true);
+      const restartNs = this.#process.killed(killedNs);
+      if (restartNs === Infinity) {
+        this.#endNs = killedNs;
+        this.#nowNs = duration;
+        return;
+      }
+      this.#restartNs = restartNs;
+    }
+    if (this.#nowNs < until) {
+      this.#nowNs = until;
+      if (this.ended && this.#restartNs === undefined) run.trace?.processEnds(duration, false);
+    }
+  }
+
+  /** Of the run so far; the last process's heap as it stands. */
+  summary(): RunSummary {
+    return this.#process.summary(this.#endNs ?? this.#nowNs);
+  }
+}
+
+/**
+ * The simulated process at an instant, to be read and left as it is. Costs nothing until something is asked; what is asked for
+ * is of this instant only as long as the run does not go on.
+ */
+export interface ProcessView {
+  readonly nowNs: number;
+  /** When this process started: not 0 after a kill. */
+  readonly startNs: number;
+  readonly scenario: Scenario;
+  /** As runtime/metrics would say; the object is used again. */
+  readonly memStats: Readonly<MemStats>;
+  /** The model itself: heap, pacer, collector, scheduler, kinds. */
+  readonly rt: GoRuntime;
+  readonly memory: Memory;
+  readonly scavenger: Scavenger;
+  readonly container: ContainerRun | null;
+  /** Names by number of `rt.kinds.source`: which part of the program allocates a kind. */
+  readonly sources: readonly string[];
+  /** What runs of the workload, by the scenario's entry; empty before the process is ready. */
+  readonly running: readonly Running[];
+  sizeClasses(): ClassSnapshot[];
+  components(): ComponentSnapshot;
+  fragmentation(): Fragmentation;
+  /** A pass over all slots. */
+  truth(): HeapTruth;
+  addressSpace(): AddressSpace;
 }
 
 /** What outlives a process that is killed and started again. */
@@ -372,7 +468,7 @@ class RunState {
   sampleDown(untilNs: number, sink: RunSink | undefined): void {
     while (this.nextSampleNs <= untilNs) {
       this.container!.sampleDown(this.row, this.nextSampleNs);
-      sink?.sample?.(this.row);
+      sink?.sample?.(this.row, undefined);
       this.sampled();
     }
   }
@@ -486,6 +582,9 @@ class Simulation {
   readonly #stats: MemStats = newMemStats();
   readonly #run: RunState;
   readonly #startNs: number;
+  #started = false;
+  #nowNs: number;
+  readonly #view = (): ProcessView => this.view();
   readonly #system = new RuntimeG();
   readonly #pauseRng: Rng;
   readonly #stacks: StackAllocator;
@@ -497,6 +596,7 @@ class Simulation {
     this.#entries = [...scenario.workload];
     this.#run = run;
     this.#startNs = startNs;
+    this.#nowNs = startNs;
     this.#options = options;
     const profile = options.profile ?? defaultProfile;
     this.#profile = profile;
@@ -654,12 +754,24 @@ class Simulation {
     return this.#sources.length - 1;
   }
 
-  /** Runs the process until the scenario ends or it is killed, and returns when that was. */
-  run(): number {
-    const scenario = this.#scenario;
-    const rt = this.#rt;
-    const sched = rt.sched;
+  /** Runs the process until then, or until it is killed: returns when that was. */
+  run(untilNs: number): number | undefined {
     const run = this.#run;
+    const { sched } = this.#rt;
+    if (!this.#started) this.#start();
+    while (run.nextSampleNs <= untilNs) {
+      sched.run(run.nextSampleNs);
+      if (sched.halted) return sched.nowNs;
+      this.#sample(run.nextSampleNs);
+    }
+    sched.run(untilNs);
+    this.#nowNs = untilNs;
+    return sched.halted ? sched.nowNs : undefined;
+  }
+
+  #start(): void {
+    this.#started = true;
+    const scenario = this.#scenario;
     const startNs = this.#startNs;
     this.#startProcess();
     // A process that starts late finds the phases before it over.
@@ -672,13 +784,30 @@ class Simulation {
     this.#startControl();
     this.#playFiles();
     this.#playKhugepaged();
-    while (run.nextSampleNs <= scenario.duration) {
-      sched.run(run.nextSampleNs);
-      if (sched.halted) return sched.nowNs;
-      this.#sample(run.nextSampleNs);
-    }
-    sched.run(scenario.duration);
-    return sched.halted ? sched.nowNs : scenario.duration;
+  }
+
+  view(): ProcessView {
+    const rt = this.#rt;
+    const memory = this.#memory;
+    const nowNs = this.#nowNs;
+    readMemStats(rt, this.#stats);
+    return {
+      nowNs,
+      startNs: this.#startNs,
+      scenario: this.#scenario,
+      memStats: this.#stats,
+      rt,
+      memory,
+      scavenger: this.#scavenger,
+      container: this.#run.container,
+      sources: this.#sources,
+      running: this.#running,
+      sizeClasses: () => classSnapshot(rt.heap),
+      components: () => componentSnapshot(rt.heap),
+      fragmentation: () => fragmentation(rt.heap),
+      truth: () => heapTruth(rt.heap, rt.deathTick(nowNs)),
+      addressSpace: () => addressSpace(memory, rt.heap.rules.namesMappings),
+    };
   }
 
   /** The process is ready; with `startup` that takes a while. */
@@ -979,7 +1108,8 @@ class Simulation {
     this.#run.figures.sample(nowNs, st, rss, inflight);
     if (limit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
-    this.#options.sink?.sample?.(row);
+    this.#nowNs = nowNs;
+    this.#options.sink?.sample?.(row, this.#view);
     this.#run.trace?.gauge();
     for (const running of this.#running) running.latency?.rotate();
     this.#run.sampled();

@@ -5,7 +5,7 @@
  */
 import { build } from "esbuild";
 import { describe, expect, test } from "vitest";
-import { type CycleRecord, defaultProfile, SAMPLE_COLUMNS, simulate } from "../src/simulate.ts";
+import { type CycleRecord, defaultProfile, SAMPLE_COLUMNS, SimulatedRun, simulate } from "../src/simulate.ts";
 import { scenarioOf } from "./scenarios.ts";
 
 const column = (name: (typeof SAMPLE_COLUMNS)[number]["name"]): number =>
@@ -443,5 +443,61 @@ workload:
     const { summary } = collect(`${SERVER}startup: {stages: [{name: a, io: 5s}]}\n`);
     expect(summary.figures["api_requests"]).toBeUndefined();
     expect(summary.figures["startup_seconds"]).toBeUndefined();
+  });
+});
+
+describe("a run in pieces", () => {
+  const KILLED = `
+name: killed
+duration: 20s
+go: {version: "1.26"}
+container: {memory: {max: 96MiB}, restart: {policy: always, backoff: 1s}}
+workload:
+  - {kind: leak, name: l, byte_rate: 40MiB/s, size: 4KiB}
+`;
+
+  test.each([
+    ["steady", STEADY],
+    ["killed and started again", KILLED],
+  ])("is the run at once: %s", (_, text) => {
+    const whole = collect(text);
+    const rows: Float64Array[] = [];
+    const scenario = scenarioOf(text);
+    const run = new SimulatedRun(scenario, { sink: { sample: (row) => rows.push(row.slice()) } });
+    // Steps that fall on no sample and on no tick.
+    for (let at = 0; !run.ended; ) run.advance((at += 73_123_457));
+    expect(run.nowNs).toBe(scenario.duration);
+    expect(rows).toEqual(whole.rows);
+    expect(run.summary()).toEqual(whole.summary);
+  });
+
+  test("can be looked at wherever it stands", () => {
+    const run = new SimulatedRun(scenarioOf(KILLED));
+    let down = 0;
+    let up = 0;
+    let starts = 0;
+    let startNs = -1;
+    for (let at = 0; !run.ended; ) {
+      run.advance((at += 250_000_000));
+      const view = run.view();
+      if (view === undefined) {
+        down++;
+        continue;
+      }
+      up++;
+      if (view.startNs !== startNs) starts++;
+      startNs = view.startNs;
+      const { memStats, rt } = view;
+      expect(memStats.heapInuse + memStats.heapIdle).toBe(memStats.heapSys);
+      const spans = view.sizeClasses().reduce((sum, c) => sum + c.span_bytes, 0);
+      expect(spans).toBe(memStats.heapInuse);
+      const { live_bytes, dead_bytes } = view.truth();
+      expect(live_bytes + dead_bytes).toBeLessThanOrEqual(memStats.heapInuse);
+      expect(rt.sched.nowNs).toBeLessThanOrEqual(run.nowNs);
+    }
+    expect(down).toBeGreaterThan(2);
+    expect(up).toBeGreaterThan(10);
+    // Every kill but one that leaves it down at the end is followed by another start.
+    expect(run.summary().oom_kills).toHaveLength(run.view() === undefined ? starts : starts - 1);
   });
 });
