@@ -327,6 +327,11 @@ export class SimulatedRun {
     return this.#restartNs === undefined && this.#endNs === undefined ? this.#process.view() : undefined;
   }
 
+  /** The process as it is now, or as the OOM killer left the last one. */
+  lastView(): ProcessView {
+    return this.#process.view();
+  }
+
   /** Plays on until `untilNs`, at most to the scenario's end. */
   advance(untilNs: number): void {
     const { duration } = this.#scenario;
@@ -375,6 +380,8 @@ export interface ProcessView {
   /** When this process started: not 0 after a kill. */
   readonly startNs: number;
   readonly scenario: Scenario;
+  readonly profile: MachineProfile;
+  readonly seed: number | string;
   /** As runtime/metrics would say; the object is used again. */
   readonly memStats: Readonly<MemStats>;
   /** The model itself: heap, pacer, collector, scheduler, kinds. */
@@ -761,12 +768,13 @@ class Simulation {
     if (!this.#started) this.#start();
     while (run.nextSampleNs <= untilNs) {
       sched.run(run.nextSampleNs);
-      if (sched.halted) return sched.nowNs;
+      if (sched.halted) return (this.#nowNs = sched.nowNs);
       this.#sample(run.nextSampleNs);
     }
     sched.run(untilNs);
+    if (sched.halted) return (this.#nowNs = sched.nowNs);
     this.#nowNs = untilNs;
-    return sched.halted ? sched.nowNs : undefined;
+    return undefined;
   }
 
   #start(): void {
@@ -795,6 +803,8 @@ class Simulation {
       nowNs,
       startNs: this.#startNs,
       scenario: this.#scenario,
+      profile: this.#profile,
+      seed: this.#seed,
       memStats: this.#stats,
       rt,
       memory,

@@ -11,6 +11,7 @@ import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
 import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
+import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
 import { type Job, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList } from "./options.ts";
 import { OutputFolder } from "./outputs.ts";
@@ -32,6 +33,10 @@ interface RunArguments {
   readonly "trace-events": string | undefined;
   readonly "trace-from": string | undefined;
   readonly "trace-to": string | undefined;
+  readonly export: string | undefined;
+  readonly "export-at": string | undefined;
+  readonly "export-interval": string | undefined;
+  readonly "export-start": string | undefined;
 }
 
 /** A moment of the run, for the option that gives it. */
@@ -67,6 +72,36 @@ function traceOf(args: RunArguments): Job["trace"] {
   };
 }
 
+/** What --export and its options ask for; undefined: nothing. */
+function exportsOf(args: RunArguments): Job["exports"] {
+  const { "export-at": at, "export-interval": interval, "export-start": start } = args;
+  if (args.export === undefined) {
+    if (at ?? interval ?? start)
+      throw new CliError(EXIT.usage, "--export-at, --export-interval and --export-start need --export");
+    return undefined;
+  }
+  const kinds = args.export.split(",").map((kind): ExportKind => {
+    if (isExportKind(kind)) return kind;
+    const known = Object.keys(EXPORTS).join(", ");
+    throw new CliError(EXIT.usage, `--export: expected formats out of ${known}, got "${kind}"`);
+  });
+  const atNs = moment("export-at", at);
+  const intervalNs = moment("export-interval", interval) ?? DEFAULT_EXPORT.intervalNs;
+  if (intervalNs === 0) throw new CliError(EXIT.usage, "--export-interval: must be more than 0");
+  const startMs = start === undefined ? undefined : Date.parse(start);
+  if (startMs !== undefined && !(startMs >= 0 && /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)$/.test(start!)))
+    throw new CliError(
+      EXIT.usage,
+      `--export-start: expected a date and time such as 2026-01-31T12:00:00Z, got "${start}"`,
+    );
+  return {
+    kinds: [...new Set(kinds)],
+    ...(atNs === undefined ? {} : { atNs }),
+    intervalNs,
+    startUnixSeconds: startMs === undefined ? DEFAULT_EXPORT.startUnixSeconds : startMs / 1e3,
+  };
+}
+
 const SIGNALS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hangup } as const;
 
 /** Turns the first of the signals into an abort, so that the way out is the same as after a failure. */
@@ -97,6 +132,7 @@ async function run(args: RunArguments): Promise<void> {
     args.variant === undefined ? all : [...new Set(args.variant)].map((name) => pickVariant(all, name));
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const trace = traceOf(args);
+  const exports = exportsOf(args);
   const abort = abortOnSignals();
   const folder = new OutputFolder(args.out ?? join("out", scenarios[0].name));
   const progress = progressFor(scenarios.map(runName), args.quiet);
@@ -107,6 +143,7 @@ async function run(args: RunArguments): Promise<void> {
         ...(profile === undefined ? {} : { profile }),
         checked: args.checked,
         ...(trace === undefined ? {} : { trace }),
+        ...(exports === undefined ? {} : { exports }),
         folder: folder.folder(variantFolder(scenario)),
         label: join(folder.target, variantFolder(scenario)),
       }),
@@ -193,6 +230,32 @@ export const runCommand: CommandModule<object, RunArguments> = {
         nargs: 1,
         coerce: once("trace-to"),
         describe: "With --trace: only up to this moment",
+      })
+      .option("export", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export"),
+        describe: `Write other tools' formats, too, comma separated: ${Object.entries(EXPORTS)
+          .map(([kind, file]) => `${kind} (${file})`)
+          .join(", ")}`,
+      })
+      .option("export-at", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export-at"),
+        describe: "With --export: the instant of those that show one, e.g. 30s (default: the end)",
+      })
+      .option("export-interval", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export-interval"),
+        describe: "With --export openmetrics: time between instants (default: 1s)",
+      })
+      .option("export-start", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export-start"),
+        describe: "With --export: date and time at which the run starts (default: 2026-01-01T00:00:00Z)",
       }),
   handler: run,
 };
