@@ -606,6 +606,11 @@ export class Scheduler {
     return ns;
   }
 
+  /** Does a thread of the process run on another CPU than that of the step under way? */
+  get otherCpuRuns(): boolean {
+    return Math.min(this.#running, this.cpus) > 1;
+  }
+
   /** Does a P other than `p` run a goroutine, so that stopping it takes a signal to its thread? */
   othersRun(p: number): boolean {
     for (let q = 0; q < this.nprocs; q++) {

@@ -281,7 +281,7 @@ export class GoRuntime {
       work.largeAllocs * c.largeNs +
       work.spansSwept * c.sweepSpanNs +
       newFaults * c.faultNs +
-      work.pagesScavenged * c.scavengeNsPerPage +
+      work.scavengeNs +
       work.bytesZeroed * c.zeroNsPerByte +
       newLargeFaultNs;
     this.heap.trace?.work(work, newFaults, ns);
