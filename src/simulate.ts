@@ -18,6 +18,7 @@ import { type AddressSpace, addressSpace } from "./os/maps.ts";
 import { Memory, type PageSettings } from "./os/memory.ts";
 import { OS_PAGE_BYTES } from "./os/os.ts";
 import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
+import { M_STRUCT_BYTES, MaxProcs, P_STRUCT_BYTES } from "./runtime/debug.ts";
 import {
   type ClassSnapshot,
   type ComponentSnapshot,
@@ -46,6 +47,7 @@ import { StackAllocator } from "./runtime/stack.ts";
 import { Trace, type TraceOptions } from "./runtime/trace.ts";
 import { TracedOs } from "./runtime/tracedos.ts";
 import { rulesFor, type VersionRules } from "./runtime/version.ts";
+import { defaultGOMAXPROCS } from "./scenario/container.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 import type { Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
@@ -195,12 +197,26 @@ const PAGE_COLUMNS = [
   },
 ] as const satisfies readonly SampleColumn[];
 
+/** The column where GOMAXPROCS changes. */
+const PROCS_COLUMN = {
+  name: "gomaxprocs",
+  unit: "count",
+  description: "GOMAXPROCS in force.",
+} as const satisfies SampleColumn;
+
+const procsChange = ({ go, interventions }: Scenario): boolean =>
+  go.GOMAXPROCS_default === true || interventions.some((i) => i.do === "set_gomaxprocs");
+
 const hasPageColumns = ({ machine, go }: Scenario): boolean =>
   machine.thp !== "madvise" || go.GODEBUG.madvdontneed === 0;
 
 /** The columns of this scenario's samples: a container has some of its own. */
 export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
-  const own = hasPageColumns(scenario) ? [...SAMPLE_COLUMNS, ...PAGE_COLUMNS] : SAMPLE_COLUMNS;
+  const own = [
+    ...SAMPLE_COLUMNS,
+    ...(hasPageColumns(scenario) ? PAGE_COLUMNS : []),
+    ...(procsChange(scenario) ? [PROCS_COLUMN] : []),
+  ];
   if (scenario.container === undefined) return own;
   const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
   return [...own, ...CONTAINER_COLUMNS, ...quota];
@@ -491,6 +507,7 @@ class Simulation {
   readonly #stacks: StackAllocator;
   readonly #scavenger: Scavenger;
   readonly #policies: RunningPolicy[] = [];
+  readonly #maxProcs: MaxProcs;
 
   constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
@@ -507,7 +524,7 @@ class Simulation {
     const life = container?.restarts ?? 0;
     const random = new RandomStreams(life === 0 ? this.#seed : `${this.#seed}/process ${life + 1}`);
     const rules = rulesFor(scenario.go.version);
-    const procs = scenario.go.GOMAXPROCS;
+    const procs = this.#procsAtStart();
     const tickNs = chooseTickNs(scenario.duration);
     const costs = runtimeCosts(profile);
     container?.start(startNs, profile.baseline.threads);
@@ -579,7 +596,9 @@ class Simulation {
       startNs,
       delays: container?.cgroup ?? null,
       bandwidth: container?.bandwidth ?? null,
+      newThread: (p) => this.#newThread(p),
     });
+    trace?.procresize(procs);
     sched.trace = trace;
     trace?.attach(sched, () => ({
       heapLive: pacer.heapLive,
@@ -609,7 +628,7 @@ class Simulation {
       tickNs,
       startNs,
       stwNs: (which, preempting) => {
-        const stops = procs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
+        const stops = sched.nprocs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
         return Math.round(drawQuantile(which === 0 ? stops.sweep_term : stops.mark_term, pauseRng));
       },
       onCycle: (cycle) => this.#onCycle(cycle),
@@ -618,6 +637,25 @@ class Simulation {
       },
     });
     sched.attach(gc);
+    const { read_mem_stats } = pause;
+    this.#maxProcs = new MaxProcs({
+      sched,
+      gc,
+      heap,
+      pacer,
+      goroutines,
+      stacks,
+      stopNs: (preempting) =>
+        drawQuantile(preempting ? read_mem_stats.preempting : read_mem_stats.quiet, pauseRng),
+      newP: (p) => {
+        const kind = kinds.add(sourceOfRuntime, P_STRUCT_BYTES, P_STRUCT_BYTES);
+        this.#rt.alloc(this.#system, p, kind, FOREVER);
+      },
+      onChange: (now, before, byRuntime) => {
+        if (byRuntime)
+          this.#report(`GOMAXPROCS ${before} -> ${now}`, "the container's CPU limit has changed");
+      },
+    });
     this.#rt = new GoRuntime({
       heap,
       pacer,
@@ -647,6 +685,29 @@ class Simulation {
       readyNs: startNs,
       firstRequests: (service) => run.firstRequestsOf(service),
     };
+  }
+
+  /** GOMAXPROCS of a process that starts now: Go's default goes by the CPU limit of the moment. */
+  #procsAtStart(): number {
+    const { go, machine } = this.#scenario;
+    const { container } = this.#run;
+    return go.GOMAXPROCS_default === true && container !== null
+      ? defaultGOMAXPROCS(machine.cpus, container.cpuLimit, true)
+      : go.GOMAXPROCS;
+  }
+
+  /** A thread more than the process started with: its m, the stacks of its two gs, and what the kernel keeps for it. */
+  #newThread(p: number): void {
+    const { kinds, goroutines } = this.#rt;
+    const source = this.#sources.indexOf("runtime");
+    this.#rt.heap.currentP = p;
+    this.#rt.alloc(this.#system, p, kinds.add(source, M_STRUCT_BYTES, M_STRUCT_BYTES), FOREVER);
+    for (let i = 0; i < 2; i++) {
+      const { gStructBytes } = this.#rt.heap.rules;
+      this.#rt.alloc(this.#system, p, kinds.add(source, gStructBytes, G_PTR_BYTES), FOREVER);
+    }
+    goroutines.newM(p, false);
+    this.#run.container?.cgroup.threadStarted();
   }
 
   #addSource(name: string): number {
@@ -794,7 +855,20 @@ class Simulation {
         pacer.setMemoryLimit(bytes === Number.POSITIVE_INFINITY ? noMemoryLimit : bytes);
         gc.recommit();
       },
+      setGOMAXPROCS: (procs) => this.#maxProcs.set(procs),
+      resizeContainer: (limits) => {
+        const { container } = this.#run;
+        if (container === null) throw new Error("there is no container to resize");
+        return container.resize(limits, (quotaNs) => sched.setQuota(quotaNs));
+      },
     };
+    const { container } = this.#run;
+    if (
+      scenario.go.GOMAXPROCS_default === true &&
+      container !== null &&
+      scenario.go.GODEBUG.updatemaxprocs === 1
+    )
+      this.#maxProcs.follow(() => defaultGOMAXPROCS(scenario.machine.cpus, container.cpuLimit, true));
     planInterventions(scenario.interventions, sched, watcher, controls, startNs, scenario.duration, report);
     const context: PolicyContext = {
       controls,
@@ -975,6 +1049,7 @@ class Simulation {
       row[i++] = this.#memory.anonHugePagesBytes();
       row[i++] = this.#memory.lazyFreeBytes();
     }
+    if (procsChange(this.#scenario)) row[i++] = rt.sched.nprocs;
     this.#run.container?.sample(row, i, st, nowNs);
     this.#run.figures.sample(nowNs, st, rss, inflight);
     if (limit !== noMemoryLimit)
@@ -1012,6 +1087,10 @@ class Simulation {
       gc_limiter_enabled_seconds: rt.sched.limiter.enabledNs(rt.sched.nowNs) / 1e9,
       scavenge_cpu_seconds: (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9,
     };
+    if (procsChange(this.#scenario)) {
+      own["gomaxprocs_seconds"] = rt.sched.totalTimeNs(rt.sched.nowNs) / 1e9;
+      own["usable_cpu_seconds"] = rt.sched.usableTimeNs(rt.sched.nowNs) / 1e9;
+    }
     this.#scenario.workload.forEach((entry, i) => {
       const { completed, refused } = this.#running[i] ?? NOT_RUNNING;
       if (completed !== undefined) own[`${entry.name}_requests`] = completed;
@@ -1034,6 +1113,10 @@ class Simulation {
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
     figures["pause_total_ns"] = counters["pause_total_ns"];
     figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
+    if (procsChange(this.#scenario)) {
+      figures["gomaxprocs_mean"] = counters["gomaxprocs_seconds"] / (endNs / 1e9);
+      figures["usable_cpu_seconds"] = counters["usable_cpu_seconds"];
+    }
     if (this.#run.limitFigures.sampled) {
       Object.assign(figures, this.#run.limitFigures.finish());
       figures["gc_limiter_enabled_seconds"] = counters["gc_limiter_enabled_seconds"];

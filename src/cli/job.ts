@@ -62,9 +62,6 @@ export const outputFiles = ({ scenario, trace }: Job): readonly OutputName[] => 
   "summary.json",
 ];
 
-/** work.stwprocs of the runtime: Ps that can run at once while the world is stopped. */
-const stwProcs = ({ go, machine }: Scenario): number => Math.min(go.GOMAXPROCS, machine.cpus);
-
 /** Cycles are handed to the CSV library this many at a time. */
 const CYCLE_BATCH = 256;
 
@@ -102,7 +99,7 @@ class FileSink implements RunSink {
   readonly #scavtrace: OutputFile;
   readonly #columns: readonly SampleColumn[];
   readonly #formatter: SampleFormatter;
-  readonly #stwProcs: number;
+  readonly #cpus: number;
   /** When the process started whose collections come in. */
   #processStartNs = 0;
   readonly #batch: CycleRecord[] = [];
@@ -117,7 +114,7 @@ class FileSink implements RunSink {
     this.#cycles = new OutputFile(job, "cycles.csv");
     this.#gctrace = new OutputFile(job, "gctrace.txt");
     this.#scavtrace = new OutputFile(job, "scavtrace.txt");
-    this.#stwProcs = stwProcs(job.scenario);
+    this.#cpus = job.scenario.machine.cpus;
     const columns = sampleColumns(job.scenario);
     this.#columns = columns;
     this.#formatter = new SampleFormatter(columns);
@@ -149,7 +146,7 @@ class FileSink implements RunSink {
   }
 
   cycle(cycle: CycleRecord): void {
-    this.#gctrace.writer.write(`${gctraceLine(cycle, this.#stwProcs, this.#processStartNs / 1e9)}\n`);
+    this.#gctrace.writer.write(`${gctraceLine(cycle, this.#cpus, this.#processStartNs / 1e9)}\n`);
     this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
     this.#batch.push({ ...cycle });
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
@@ -244,7 +241,7 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Fi
   sink.close();
   trace?.close();
   if (summary.oom_kills !== undefined)
-    writeWhole(job, "oom.txt", oomText(summary.oom_kills, stwProcs(job.scenario)));
+    writeWhole(job, "oom.txt", oomText(summary.oom_kills, job.scenario.machine.cpus));
   writeWhole(job, "summary.json", summaryJson(summary));
   return { summary, digest: sink.digest() };
 }

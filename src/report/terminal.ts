@@ -62,7 +62,8 @@ const cpuShare = (run: FinishedRun, seconds: number | undefined): number | undef
   const cpus = Math.min(scenario.go.GOMAXPROCS, scenario.machine.cpus);
   // A run that an OOM kill ends is shorter than planned.
   const ran = run.summary.figures["ran_seconds"] ?? scenario.duration / 1e9;
-  return seconds === undefined ? undefined : seconds / (cpus * ran);
+  const usable = run.summary.figures["usable_cpu_seconds"] ?? cpus * ran;
+  return seconds === undefined ? undefined : seconds / usable;
 };
 
 /** The groups of the table, in its order. A row that no run has a value for is left out, a group without rows too. */

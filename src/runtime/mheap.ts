@@ -392,6 +392,7 @@ export class Heap {
       this.#pageCaches[p].flush(this.pages);
       this.cachealloc.free();
     }
+    if (this.currentP >= n) this.currentP = 0;
     const caches = new Mcaches(n);
     const kept = Math.min(n, old.count);
     caches.alloc.set(old.alloc.subarray(0, kept * numSpanClasses));

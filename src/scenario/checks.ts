@@ -9,10 +9,12 @@ import defaultProfile from "./default-profile.json" with { type: "json" };
 import { type Dist, isZero, meanOf } from "./dist.ts";
 import { type Fault, isMapping, shown, tick } from "./faults.ts";
 import {
+  type ContainerLimits,
   type ContainerSettings,
   GO_VERSIONS,
   type Godebug,
   type GoVersion,
+  type Intervention,
   type Machine,
   MIN_CFS_NS,
   type ObjectGroup,
@@ -35,10 +37,11 @@ export interface Readable {
   readonly duration: number | undefined;
   readonly sampleInterval: number | undefined;
   readonly workload: readonly (WorkloadEntry | undefined)[];
-  readonly interventions: readonly {
+  readonly interventions: readonly ({
+    readonly do?: Intervention["do"];
     readonly at?: number | undefined;
     readonly every?: number | undefined;
-  }[];
+  } & ContainerLimits)[];
   readonly policies: readonly (Policy | undefined)[];
   readonly phases: readonly { readonly at?: number | undefined; readonly set?: unknown }[];
   readonly variants: readonly { readonly set?: unknown }[];
@@ -107,6 +110,8 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
     if (asWritten && duration !== undefined && intervention.at !== undefined && intervention.at >= duration)
       tell(["interventions", i, "at"], `is not before the end of the run (${seconds(duration)})`);
     if (intervention.every === 0) tell(["interventions", i, "every"], "must be longer than 0");
+    if (intervention.do === "resize_container")
+      checkResize(intervention, i, scenario.container, isMapping(raw["container"]), tell);
   });
   scenario.policies.forEach((policy, i) => {
     if (policy === undefined) return;
@@ -152,9 +157,36 @@ function checkPages(machine: Machine, go: Readable["go"], tell: Tell) {
     tell(["machine", "khugepaged", "scan_sleep"], "must be longer than 0");
   if (go?.GODEBUG.disablethp === 1 && GO_VERSIONS.indexOf(go.version) < GO_VERSIONS.indexOf("1.21"))
     tell(["go", "GODEBUG", "disablethp"], `Go ${go.version} does not know it`, "it came with Go 1.21.6");
+  if (go?.GODEBUG.updatemaxprocs === 0 && GO_VERSIONS.indexOf(go.version) < GO_VERSIONS.indexOf("1.25"))
+    tell(["go", "GODEBUG", "updatemaxprocs"], `Go ${go.version} does not know it`, "it came with Go 1.25");
 }
 
 const kibibytes = (bytes: number) => `${Math.ceil(bytes / 1024)} KiB`;
+
+/** New limits of a container that cannot have them. */
+function checkResize(
+  limits: ContainerLimits,
+  i: number,
+  container: ContainerSettings | undefined,
+  written: boolean,
+  tell: Tell,
+) {
+  const at = (key: string) => ["interventions", i, key];
+  if (container === undefined) {
+    if (!written) tell(at("do"), "there is no container to resize", "give the scenario a `container`");
+    return;
+  }
+  if (limits.memory_high !== undefined && container.cgroup === "v1")
+    tell(at("memory_high"), "cgroup v1 has no memory.high", "leave it out, or write `cgroup: v2`");
+  if (limits.cpu_limit === undefined) return;
+  if (container.cpu === undefined)
+    tell(at("cpu_limit"), "the container starts without a CPU limit", "give it one: `container.cpu.limit`");
+  else if (limits.cpu_limit * container.cpu.period < MIN_CFS_NS)
+    tell(
+      at("cpu_limit"),
+      `is a quota of ${seconds(limits.cpu_limit * container.cpu.period)} per ${seconds(container.cpu.period)}; the kernel takes 1ms at least`,
+    );
+}
 
 /** A container that no process fits in, or whose settings do nothing. */
 function checkContainer(

@@ -453,6 +453,10 @@ export const godebug = z
       godebugSwitch.default(0),
       "1: the heap is never backed by transparent huge pages, whatever `machine.thp` says (Go 1.21.6 and later).",
     ),
+    updatemaxprocs: describe(
+      godebugSwitch.default(1),
+      "0: GOMAXPROCS stays what it was at the start when the container's CPU limit changes (Go 1.25 and later look at it each second).",
+    ),
   })
   .meta({ description: "GODEBUG, as a mapping of its settings." });
 
@@ -463,7 +467,7 @@ export const goSettings = z
     GOMEMLIMIT: gomemlimit.prefault("off"),
     GOMAXPROCS: describe(
       z.int().min(1).max(1024).optional(),
-      "Ps: goroutines that run at once. Default: machine.cpus; from Go 1.25 on in a container at most its CPU limit, rounded up, but 2 at least.",
+      "Ps: goroutines that run at once. Default: machine.cpus; from Go 1.25 on in a container at most its CPU limit, rounded up, but 2 at least, and again whenever that changes.",
     ),
     GODEBUG: godebug.prefault({}),
   })
@@ -669,8 +673,21 @@ const timing = {
   ),
 };
 
-/** Makes the runtime do something at a time or on a condition. */
-const intervention = z
+/** New limits of a running container: those that are given change. */
+const containerLimits = {
+  memory_max: describe(
+    bytes.optional(),
+    "memory.max from now on. Below the usage page cache is reclaimed; if that is not enough cgroup v2 kills the process, and v1 refuses the limit (EBUSY).",
+  ),
+  memory_high: describe(bytes.optional(), "memory.high from now on. Only v2."),
+  cpu_limit: describe(
+    z.number().min(0.01).max(1024).optional(),
+    "CPUs from now on; the period stays. The container must have a CPU limit from its start.",
+  ),
+};
+
+/** Does something to the runtime, or to its container, at a time or on a condition. */
+export const intervention = z
   .discriminatedUnion("do", [
     z.strictObject({
       do: describe(
@@ -689,6 +706,27 @@ const intervention = z
       to: gomemlimit,
       ...timing,
     }),
+    z.strictObject({
+      do: describe(
+        z.literal("set_gomaxprocs"),
+        "runtime.GOMAXPROCS(to), which stops the world once no collection is under way; Go no longer follows the CPU limit then.",
+      ),
+      to: describe(z.int().min(1).max(1024), "Ps from then on."),
+      ...timing,
+    }),
+    z
+      .strictObject({
+        do: describe(
+          z.literal("resize_container"),
+          "An operator changes the container's limits in place, as Kubernetes resizes a pod.",
+        ),
+        ...containerLimits,
+        ...timing,
+      })
+      .refine((i) => [i.memory_max, i.memory_high, i.cpu_limit].some((limit) => limit !== undefined), {
+        message: "changes no limit: give `memory_max`, `memory_high` or `cpu_limit`",
+        when: onMapping,
+      }),
   ])
   .refine((i) => hasExactlyOne(i.at, i.when), exactlyOne("at", "when"));
 
@@ -829,7 +867,7 @@ export const scenarioFile = z
     ),
     interventions: describe(
       z.array(intervention).max(1000).default([]),
-      "Things the program makes the runtime do.",
+      "Things the program makes the runtime do, and an operator the container.",
     ),
     policies: describe(
       z.array(policy).max(100).default([]),
@@ -859,6 +897,11 @@ export type GoVersion = (typeof GO_VERSIONS)[number];
 export type ContainerSettings = z.output<typeof containerSettings>;
 export type Condition = z.output<typeof condition>;
 export type Intervention = z.output<typeof intervention>;
+/** What `resize_container` may change. */
+export type ContainerLimits = Pick<
+  Extract<Intervention, { do: "resize_container" }>,
+  "memory_max" | "memory_high" | "cpu_limit"
+>;
 export type Godebug = z.output<typeof godebug>;
 export type Startup = z.output<typeof startup>;
 export type Machine = z.output<typeof machine>;
@@ -883,6 +926,8 @@ export type Scenario = Omit<ScenarioFile, "phases" | "variants" | "go"> & {
     readonly GOGC: number | "off";
     readonly GOMEMLIMIT: number | "off";
     readonly GOMAXPROCS: number;
+    /** It is Go's own, by a CPU limit that changes during the run. */
+    readonly GOMAXPROCS_default?: true;
     readonly GODEBUG: Godebug;
   };
   readonly phases: readonly ResolvedPhase[];
