@@ -15,7 +15,8 @@ import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
 import { type ControlEvent, planInterventions, type RuntimeControls } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
-import { Memory, type PageSettings } from "./os/memory.ts";
+import { CLEAR_NS_PER_BYTE, Memory, type PageSettings } from "./os/memory.ts";
+import { NumaNodes } from "./os/numa.ts";
 import { OS_PAGE_BYTES } from "./os/os.ts";
 import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
 import { M_STRUCT_BYTES, MaxProcs, P_STRUCT_BYTES } from "./runtime/debug.ts";
@@ -37,6 +38,7 @@ import { Scavenger, type ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
 import { mapProfileBuckets } from "./runtime/mprof.ts";
+import { spanInUse } from "./runtime/mspan.ts";
 import { type MemStats, newMemStats, ReadMemStats, readMemStats } from "./runtime/mstats.ts";
 import { OwnerTable } from "./runtime/owners.ts";
 import type { SyncPool } from "./runtime/pool.ts";
@@ -207,6 +209,28 @@ const PROCS_COLUMN = {
 const procsChange = ({ go, interventions }: Scenario): boolean =>
   go.GOMAXPROCS_default === true || interventions.some((i) => i.do === "set_gomaxprocs");
 
+/** Columns with several nodes. */
+const numaColumns = ({ machine }: Scenario): readonly SampleColumn[] =>
+  machine.numa === undefined
+    ? []
+    : [
+        ...Array.from({ length: machine.numa.nodes }, (_, node) => ({
+          name: `numa_node${node}_bytes`,
+          unit: "bytes" as const,
+          description: `Part of the resident set that is on node ${node}.`,
+        })),
+        {
+          name: "numa_remote_mark_fraction",
+          unit: "fraction",
+          description: "Part of the bytes that the last collection marked from another node.",
+        },
+        {
+          name: "numa_remote_cpu_seconds",
+          unit: "seconds",
+          description: "CPU time lost to other nodes' memory since the start; marking up to the last cycle.",
+        },
+      ];
+
 const hasPageColumns = ({ machine, go }: Scenario): boolean =>
   machine.thp !== "madvise" || go.GODEBUG.madvdontneed === 0;
 
@@ -216,6 +240,7 @@ export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
     ...SAMPLE_COLUMNS,
     ...(hasPageColumns(scenario) ? PAGE_COLUMNS : []),
     ...(procsChange(scenario) ? [PROCS_COLUMN] : []),
+    ...numaColumns(scenario),
   ];
   if (scenario.container === undefined) return own;
   const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
@@ -444,8 +469,30 @@ function runtimeCosts(profile: MachineProfile): RuntimeCosts {
   };
 }
 
+/** The nodes of the machine; undefined where there is one. */
+function numaNodes({ machine }: Scenario, costs: RuntimeCosts): NumaNodes | undefined {
+  const { numa, cpus, page_size } = machine;
+  if (numa === undefined) return undefined;
+  return new NumaNodes({
+    nodes: numa.nodes,
+    cpuNodes: numa.cpu_nodes ?? numa.nodes,
+    policy: numa.policy,
+    bindNode: numa.bind_node,
+    remoteRatio: numa.remote_ratio,
+    memoryBound: numa.memory_bound,
+    cpus,
+    pageBytes: page_size,
+    clearNsPerByte: CLEAR_NS_PER_BYTE,
+    writeNsPerByte: costs.zeroNsPerByte,
+  });
+}
+
 /** How the process's pages are treated. Where no page can be huge, nothing is kept of huge pages. */
-function pageSettings({ machine, go }: Scenario, rules: VersionRules): PageSettings {
+function pageSettings(
+  { machine, go }: Scenario,
+  rules: VersionRules,
+  numa: NumaNodes | undefined,
+): PageSettings {
   const advisePerRelease = rules.hugePageAdvice === "per-release";
   const disableThp = go.GODEBUG.disablethp === 1;
   const { thp } = machine;
@@ -454,6 +501,7 @@ function pageSettings({ machine, go }: Scenario, rules: VersionRules): PageSetti
   return {
     pageBytes: machine.page_size,
     madvFree: go.GODEBUG.madvdontneed === 0,
+    ...(numa === undefined ? {} : { numa }),
     ...(huge && !disableThp
       ? {
           hugePages: {
@@ -508,6 +556,7 @@ class Simulation {
   readonly #scavenger: Scavenger;
   readonly #policies: RunningPolicy[] = [];
   readonly #maxProcs: MaxProcs;
+  readonly #numa: NumaNodes | undefined;
 
   constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
@@ -528,6 +577,7 @@ class Simulation {
     const tickNs = chooseTickNs(scenario.duration);
     const costs = runtimeCosts(profile);
     container?.start(startNs, profile.baseline.threads);
+    const numa = (this.#numa = numaNodes(scenario, costs));
     const memory = new Memory(
       {
         fileBytes: profile.baseline.file_rss_bytes,
@@ -535,7 +585,7 @@ class Simulation {
         faults: profile.baseline.page_faults,
       },
       container?.cgroup,
-      pageSettings(scenario, rules),
+      pageSettings(scenario, rules, numa),
     );
     this.#memory = memory;
     const { trace } = run;
@@ -562,6 +612,7 @@ class Simulation {
       needZeroAfterSysUnused: scenario.go.GODEBUG.madvdontneed === 0,
     });
     inputs.heap = heap;
+    if (numa !== undefined) numa.currentP = () => heap.currentP;
     heap.trace = trace;
     const stacks = new StackAllocator(heap, stackOs, procs);
     this.#stacks = stacks;
@@ -632,6 +683,7 @@ class Simulation {
         return Math.round(drawQuantile(which === 0 ? stops.sweep_term : stops.mark_term, pauseRng));
       },
       onCycle: (cycle) => this.#onCycle(cycle),
+      markSlowdown: () => (numa === undefined ? 1 : markSlowdown(heap, numa)),
       clearPools: (nowNs) => {
         for (const pool of this.#pools) pool.cleanup(this.#rt.deathTick(nowNs));
       },
@@ -666,6 +718,7 @@ class Simulation {
       owners,
       costs,
       tickNs,
+      numa,
     });
     this.#context = {
       rt: this.#rt,
@@ -960,6 +1013,7 @@ class Simulation {
   #onCycle(cycle: CycleRecord): void {
     this.#run.figures.cycle(cycle);
     this.#run.container?.cycle(cycle, this.#rt.sched.nowNs);
+    this.#numa?.cycleEnded(cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns);
     this.#options.sink?.cycle?.(cycle);
     const { sched } = this.#rt;
     // After the cycle's own commit.
@@ -1050,6 +1104,12 @@ class Simulation {
       row[i++] = this.#memory.lazyFreeBytes();
     }
     if (procsChange(this.#scenario)) row[i++] = rt.sched.nprocs;
+    const numa = this.#numa;
+    if (numa !== undefined) {
+      for (let node = 0; node < numa.pages.length; node++) row[i++] = numa.residentBytes(node);
+      row[i++] = numa.remoteMarkShare;
+      row[i++] = numa.remoteNs / 1e9;
+    }
     this.#run.container?.sample(row, i, st, nowNs);
     this.#run.figures.sample(nowNs, st, rss, inflight);
     if (limit !== noMemoryLimit)
@@ -1091,6 +1151,7 @@ class Simulation {
       own["gomaxprocs_seconds"] = rt.sched.totalTimeNs(rt.sched.nowNs) / 1e9;
       own["usable_cpu_seconds"] = rt.sched.usableTimeNs(rt.sched.nowNs) / 1e9;
     }
+    if (this.#numa !== undefined) own["numa_remote_cpu_seconds"] = this.#numa.remoteNs / 1e9;
     this.#scenario.workload.forEach((entry, i) => {
       const { completed, refused } = this.#running[i] ?? NOT_RUNNING;
       if (completed !== undefined) own[`${entry.name}_requests`] = completed;
@@ -1116,6 +1177,10 @@ class Simulation {
     if (procsChange(this.#scenario)) {
       figures["gomaxprocs_mean"] = counters["gomaxprocs_seconds"] / (endNs / 1e9);
       figures["usable_cpu_seconds"] = counters["usable_cpu_seconds"];
+    }
+    if (this.#numa !== undefined) {
+      figures["numa_remote_cpu_seconds"] = counters["numa_remote_cpu_seconds"];
+      figures["numa_remote_mark_fraction"] = this.#numa.remoteMarkShare;
     }
     if (this.#run.limitFigures.sampled) {
       Object.assign(figures, this.#run.limitFigures.finish());
@@ -1172,6 +1237,18 @@ class Simulation {
       ...(container === null ? {} : { oom_kills: container.incidents }),
     };
   }
+}
+
+/** By what a mark takes longer for survivors that are on other nodes than those who mark them. */
+function markSlowdown(heap: Heap, numa: NumaNodes): number {
+  const { spans } = heap;
+  numa.beginMark();
+  for (let s = 0; s < spans.count; s++) {
+    if (spans.state[s] !== spanInUse || spans.marked[s] === 0) continue;
+    const start = spans.base[s] * PAGE_BYTES;
+    numa.marked(start, start + spans.npages[s] * PAGE_BYTES, spans.marked[s] * spans.elemsize[s]);
+  }
+  return numa.markFactor(heap.procs);
 }
 
 /** CPU time of the collector, its pauses' included. */

@@ -104,6 +104,8 @@ export interface GcOptions {
   /** Length of the next stop: 0 sweep termination, 1 mark termination; `preempting`: another P runs a goroutine. */
   readonly stwNs: (which: 0 | 1, preempting: boolean) => number;
   readonly onCycle: (cycle: CycleRecord) => void;
+  /** By what marking the survivors just counted takes longer than on one node. */
+  readonly markSlowdown: () => number;
   /** sync.Pool's clean-up: called with the world stopped, before marking. */
   readonly clearPools: (nowNs: number) => void;
 }
@@ -353,6 +355,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
       totals,
       { globalsBytes: this.#o.globalsBytes, stackBytes, stacks: goroutines.scannedStacks },
       costs,
+      this.#o.markSlowdown(),
     );
     this.#stackWork = stackBytes;
     this.#doneNs = 0;

@@ -283,6 +283,11 @@ export class Heap {
     refill(this, p, spc);
   }
 
+  /** The span P allocates the class from, or -1. */
+  cachedSpan(p: number, spc: number): number {
+    return this.caches.alloc[p * numSpanClasses + spc];
+  }
+
   /** One large object. Test the GC trigger afterwards. */
   allocLarge(p: number, kind: number, death: number, written = true): void {
     allocLarge(this, p, kind, death, written);

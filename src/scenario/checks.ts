@@ -5,6 +5,7 @@
  */
 import { kernelBytesAtStart } from "../os/cgroup.ts";
 import { OS_PAGE_BYTES } from "../os/os.ts";
+import { rulesFor } from "../runtime/version.ts";
 import defaultProfile from "./default-profile.json" with { type: "json" };
 import { type Dist, isZero, meanOf } from "./dist.ts";
 import { type Fault, isMapping, shown, tick } from "./faults.ts";
@@ -153,12 +154,28 @@ function checkPages(machine: Machine, go: Readable["go"], tell: Tell) {
       `huge pages are those of 4KiB pages (2 MiB); with pages of ${kibibytes(machine.page_size)} they are not modelled`,
       "leave out one of the two",
     );
+  if (machine.numa !== undefined) checkNuma(machine.numa, machine, go, tell);
   if (machine.khugepaged.scan_sleep === 0)
     tell(["machine", "khugepaged", "scan_sleep"], "must be longer than 0");
   if (go?.GODEBUG.disablethp === 1 && GO_VERSIONS.indexOf(go.version) < GO_VERSIONS.indexOf("1.21"))
     tell(["go", "GODEBUG", "disablethp"], `Go ${go.version} does not know it`, "it came with Go 1.21.6");
   if (go?.GODEBUG.updatemaxprocs === 0 && GO_VERSIONS.indexOf(go.version) < GO_VERSIONS.indexOf("1.25"))
     tell(["go", "GODEBUG", "updatemaxprocs"], `Go ${go.version} does not know it`, "it came with Go 1.25");
+}
+
+function checkNuma(numa: NonNullable<Machine["numa"]>, machine: Machine, go: Readable["go"], tell: Tell) {
+  const at = (key: string) => ["machine", "numa", key];
+  if (numa.cpu_nodes !== undefined && numa.cpu_nodes > numa.nodes)
+    tell(at("cpu_nodes"), `there are ${numa.nodes} nodes`);
+  if (Math.min(numa.cpu_nodes ?? numa.nodes, numa.nodes) > machine.cpus)
+    tell(at("cpu_nodes"), `${machine.cpus} CPUs cannot be on ${numa.cpu_nodes ?? numa.nodes} nodes`);
+  if (numa.bind_node >= numa.nodes)
+    tell(at("bind_node"), `there are ${numa.nodes} nodes, from 0 to ${numa.nodes - 1}`);
+  const huge = go !== undefined && rulesFor(go.version).hugePageAdvice === "per-release";
+  if (machine.thp === "always" || (huge && machine.thp === "madvise"))
+    tell(["machine", "numa"], "huge pages on several nodes are not modelled", "write `thp: never`");
+  if (go?.GODEBUG.madvdontneed === 0)
+    tell(["machine", "numa"], "MADV_FREE on several nodes is not modelled", "leave out `madvdontneed`");
 }
 
 const kibibytes = (bytes: number) => `${Math.ceil(bytes / 1024)} KiB`;

@@ -501,6 +501,31 @@ const khugepaged = z
   })
   .meta({ description: "The kernel thread that makes huge pages of small ones; Linux's own settings." });
 
+const numa = z
+  .strictObject({
+    nodes: describe(z.int().min(2).max(64), "NUMA nodes of the machine."),
+    cpu_nodes: describe(
+      z.int().min(1).max(64).optional(),
+      "Nodes that the process's CPUs are on: 1 is a process pinned to a node (numactl --cpunodebind, Kubernetes' single-numa-node). Default: all.",
+    ),
+    policy: describe(
+      z.enum(["first_touch", "interleave", "bind"]).default("first_touch"),
+      "Where a page goes at its first touch: the node of the CPU that touches it, every node by turns, or one node (`bind_node`).",
+    ),
+    bind_node: describe(z.int().min(0).max(63).default(0), "The node of `policy: bind`, from 0."),
+    remote_ratio: describe(
+      z.number().min(1).max(10).default(1.7),
+      "Time of an access to another node's memory over that to the own one's. Not measured: two-socket servers have 1.5 to 2.2.",
+    ),
+    memory_bound: describe(
+      z.number().min(0).max(1).default(0.6),
+      "Share of marking that waits for memory, and so gets slower. An assumption, not measured.",
+    ),
+  })
+  .meta({
+    description: "Several nodes, each with CPUs and memory of its own. Its costs are the scenario's to set.",
+  });
+
 export const machine = z
   .strictObject({
     cpus: describe(z.int().min(1).max(1024).default(2), "CPUs the process may use."),
@@ -510,6 +535,7 @@ export const machine = z
       "Transparent huge pages of 2 MiB (/sys/kernel/mm/transparent_hugepage/enabled): everywhere, where the program asks for them (Go does for its heap up to 1.20), or nowhere.",
     ),
     khugepaged: khugepaged.prefault({}),
+    numa: describe(numa.optional(), "NUMA nodes. Default: one node, all memory alike."),
   })
   .meta({ description: "What the process runs on." });
 
