@@ -14,6 +14,7 @@ import {
 import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
 import { type ControlEvent, planInterventions, type RuntimeControls } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
+import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
 import { CLEAR_NS_PER_BYTE, Memory, type PageSettings } from "./os/memory.ts";
 import { NumaNodes } from "./os/numa.ts";
@@ -61,6 +62,7 @@ import { startEntry } from "./workload/start.ts";
 import { StartupRun } from "./workload/startup.ts";
 
 export type { OomIncident } from "./container.ts";
+export type { LayerPart } from "./layers.ts";
 export type { CycleRecord } from "./runtime/mgc.ts";
 export type { ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 
@@ -253,6 +255,8 @@ export interface RunSink {
   cycle?(cycle: CycleRecord): void;
   /** A line of GODEBUG=scavtrace=1. */
   scavTrace?(trace: ScavTraceRecord): void;
+  /** Every part of every layer at sample `sample`, which counts from 1 as the rows do; where the scenario asks for `layers`. */
+  layers?(sample: number, tSeconds: number, parts: readonly LayerPart[]): void;
   /** The process starts again, after an OOM kill; it counts its collections anew. */
   restart?(nowNs: number): void;
 }
@@ -489,7 +493,7 @@ function numaNodes({ machine }: Scenario, costs: RuntimeCosts): NumaNodes | unde
 
 /** How the process's pages are treated. Where no page can be huge, nothing is kept of huge pages. */
 function pageSettings(
-  { machine, go }: Scenario,
+  { machine, go, layers }: Scenario,
   rules: VersionRules,
   numa: NumaNodes | undefined,
 ): PageSettings {
@@ -502,6 +506,7 @@ function pageSettings(
     pageBytes: machine.page_size,
     madvFree: go.GODEBUG.madvdontneed === 0,
     ...(numa === undefined ? {} : { numa }),
+    ...(layers === true ? { countTables: true } : {}),
     ...(huge && !disableThp
       ? {
           hugePages: {
@@ -1115,13 +1120,31 @@ class Simulation {
     if (limit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
     this.#options.sink?.sample?.(row);
-    this.#run.trace?.gauge();
+    if (this.#scenario.layers === true) this.#layers(nowNs, rss);
+    this.#run.trace?.gauge(this.#scenario.layers === true ? this.#run.samples + 1 : undefined);
     for (const running of this.#running) running.latency?.rotate();
     this.#run.sampled();
     if (this.#options.checked) this.#check();
     if (this.#run.samples % SAMPLES_PER_PROGRESS === 0) {
       this.#options.onProgress?.(nowNs / this.#scenario.duration, nowNs);
     }
+  }
+
+  #layers(nowNs: number, rss: number): void {
+    const { container } = this.#run;
+    const parts = layersAt(
+      {
+        heap: this.#rt.heap,
+        memory: this.#memory,
+        numa: this.#numa,
+        cgroup: container?.cgroup,
+        sources: this.#sources,
+        offHeapBytes: container?.settings.off_heap ?? 0,
+      },
+      this.#rt.deathTick(nowNs),
+    );
+    if (this.#options.checked) checkLayers(parts, rss, container?.cgroup.currentBytes);
+    this.#options.sink?.layers?.(this.#run.samples + 1, nowNs / 1e9, parts);
   }
 
   /** Objects allocated by source, over all processes of the run. */

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
+import { LAYERS_HEADER, layerLines } from "../report/layers.ts";
 import { oomText } from "../report/oom.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
@@ -20,6 +21,7 @@ import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
 import {
   type CycleRecord,
+  type LayerPart,
   type RunSink,
   type SampleColumn,
   type ScavTraceRecord,
@@ -47,17 +49,19 @@ type OutputName =
   | "gctrace.txt"
   | "scavtrace.txt"
   | "oom.txt"
+  | "layers.csv"
   | "events.ndjson"
   | "trace.json"
   | "summary.json";
 
-/** What a run writes; a container's also tells of OOM kills, and an event trace is written when it is wanted. */
+/** What a run writes; a container's also tells of OOM kills, and layers and an event trace are written when they are wanted. */
 export const outputFiles = ({ scenario, trace }: Job): readonly OutputName[] => [
   "timeseries.csv",
   "cycles.csv",
   "gctrace.txt",
   "scavtrace.txt",
   ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
+  ...(scenario.layers === true ? (["layers.csv"] as const) : []),
   ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
   "summary.json",
 ];
@@ -97,6 +101,7 @@ class FileSink implements RunSink {
   readonly #cycles: OutputFile;
   readonly #gctrace: OutputFile;
   readonly #scavtrace: OutputFile;
+  readonly #layers: OutputFile | undefined;
   readonly #columns: readonly SampleColumn[];
   readonly #formatter: SampleFormatter;
   readonly #cpus: number;
@@ -114,6 +119,8 @@ class FileSink implements RunSink {
     this.#cycles = new OutputFile(job, "cycles.csv");
     this.#gctrace = new OutputFile(job, "gctrace.txt");
     this.#scavtrace = new OutputFile(job, "scavtrace.txt");
+    this.#layers = job.scenario.layers === true ? new OutputFile(job, "layers.csv") : undefined;
+    this.#layers?.writer.write(LAYERS_HEADER);
     this.#cpus = job.scenario.machine.cpus;
     const columns = sampleColumns(job.scenario);
     this.#columns = columns;
@@ -139,6 +146,10 @@ class FileSink implements RunSink {
       this.#last[i] = value;
     }
     for (const { column, sketch } of this.#pictures) if (column >= 0) sketch.add(row[column]);
+  }
+
+  layers(sample: number, tSeconds: number, parts: readonly LayerPart[]): void {
+    this.#layers?.writer.write(layerLines(sample, tSeconds, parts));
   }
 
   restart(nowNs: number): void {
@@ -167,6 +178,7 @@ class FileSink implements RunSink {
     this.#cycles.close();
     this.#gctrace.close();
     this.#scavtrace.close();
+    this.#layers?.close();
   }
 
   digest(): RunDigest {

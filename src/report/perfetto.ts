@@ -117,11 +117,17 @@ export class PerfettoTrace implements Tracer {
     this.#counter(t_ns, "heap live", "bytes", detail.heap_live_bytes);
     this.#counter(t_ns, "heap goal", "bytes", detail.heap_goal_bytes);
     this.#counter(t_ns, "RSS", "bytes", detail.rss_bytes);
+    this.#counter(t_ns, "sample", "count", detail.sample);
     if (this.#countedNs >= 0) this.#counter(this.#countedNs, "GC CPU", "fraction", detail.gc_cpu_fraction);
     this.#countedNs = t_ns;
   }
 
-  #counter(t_ns: number, name: string, unit: "bytes" | "fraction", value: number | undefined): void {
+  #counter(
+    t_ns: number,
+    name: string,
+    unit: "bytes" | "count" | "fraction",
+    value: number | undefined,
+  ): void {
     if (value === undefined) return;
     this.#put(
       `{"ph":"C","pid":${PID},"tid":0,"ts":${microseconds(t_ns)},"name":"${name}","args":{"${unit}":${plainNumber(value, unit)}}}`,

@@ -54,6 +54,8 @@ export const TRACK_SCENARIO = -3;
 export interface TraceDetail {
   /** Why it happened, or what for. */
   reason?: string;
+  /** Number of the sample taken at this moment, as layers.csv has it. */
+  sample?: number;
   /** Number of the cycle, as gctrace counts. */
   cycle?: number;
   /** Number of the goroutine; a number is used again once its goroutine has ended. */
@@ -281,8 +283,8 @@ export class Trace {
     this.#now({ kind: "intervention", name, track: TRACK_SCENARIO, t_ns: 0, dur_ns: 0, detail });
   }
 
-  /** A moment at which the counters are worth a look. */
-  gauge(): void {
+  /** A moment at which the counters are worth a look; `sample` says which of the samples it is, where somebody asks. */
+  gauge(sample?: number): void {
     if (this.#gauges === null || !this.#kinds.has("counter")) return;
     const now = this.#clock.nowNs;
     const { heapLive, heapGoal, rss } = this.#gauges();
@@ -290,6 +292,7 @@ export class Trace {
     for (let p = 0; p < this.#procs; p++) if (this.#forGc(p)) gcNs += now - this.#sinceNs[p];
     const room = this.#roomNs + (now - Math.max(this.#gaugedNs, this.#resizedNs)) * this.#procs;
     const detail: TraceDetail = { heap_live_bytes: heapLive, heap_goal_bytes: heapGoal, rss_bytes: rss };
+    if (sample !== undefined) detail.sample = sample;
     if (room > 0) detail.gc_cpu_fraction = (gcNs - this.#gaugedGcNs) / room;
     this.#gaugedNs = now;
     this.#roomNs = 0;

@@ -879,6 +879,10 @@ export const scenarioFile = z
     duration: describe(durationNs, "Virtual time to run."),
     seed: seed.prefault(1),
     sample_interval: describe(durationNs.prefault("100ms"), "Time between two rows of timeseries.csv."),
+    layers: describe(
+      z.boolean().optional(),
+      "Write layers.csv: at each sample what page tables, NUMA nodes, the control group, Go, what is beside it, and the objects of each source hold. Default: no.",
+    ),
     go: goSettings.prefault({}),
     machine: machine.prefault({}),
     container: describe(
