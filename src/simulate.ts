@@ -279,6 +279,8 @@ export interface RunSummary {
   readonly seed: number | string;
   readonly scenario: Scenario;
   readonly profile: MachineProfile;
+  /** Settings in it that no Go release has, in words; absent without any. */
+  readonly hypothetical?: readonly string[];
   /** Headline figures over the whole run; units end their names. */
   readonly figures: Readonly<Record<string, number>>;
   /** Objects allocated by each part of the workload. */
@@ -491,6 +493,12 @@ function numaNodes({ machine }: Scenario, costs: RuntimeCosts): NumaNodes | unde
   });
 }
 
+/** What a scenario sets that no Go release has. */
+export function hypotheticalSettings({ go }: Scenario): string[] {
+  const { arenascale } = go.hypothetical ?? {};
+  return arenascale === undefined ? [] : [`arenascale=${arenascale} (in no Go release)`];
+}
+
 /** How the process's pages are treated. Where no page can be huge, nothing is kept of huge pages. */
 function pageSettings(
   { machine, go, layers }: Scenario,
@@ -615,6 +623,7 @@ class Simulation {
       heapBase: { chunk: base.u32() % 16, paddingPages: base.u32() % 512 },
       avx512: profile.avx512,
       needZeroAfterSysUnused: scenario.go.GODEBUG.madvdontneed === 0,
+      arenaScale: scenario.go.hypothetical?.arenascale ?? 1,
     });
     inputs.heap = heap;
     if (numa !== undefined) numa.currentP = () => heap.currentP;
@@ -1174,6 +1183,11 @@ class Simulation {
       own["gomaxprocs_seconds"] = rt.sched.totalTimeNs(rt.sched.nowNs) / 1e9;
       own["usable_cpu_seconds"] = rt.sched.usableTimeNs(rt.sched.nowNs) / 1e9;
     }
+    if (this.#scenario.go.hypothetical !== undefined) {
+      const { work, reservations } = rt.heap;
+      own["heap_reserve_calls"] = reservations;
+      own["heap_map_calls"] = work.total.heapGrowths + work.heapGrowths;
+    }
     if (this.#numa !== undefined) own["numa_remote_cpu_seconds"] = this.#numa.remoteNs / 1e9;
     this.#scenario.workload.forEach((entry, i) => {
       const { completed, refused } = this.#running[i] ?? NOT_RUNNING;
@@ -1241,11 +1255,17 @@ class Simulation {
     });
     Object.assign(figures, this.#run.startupFigures());
     const allocated = this.#allocated();
+    const hypothetical = hypotheticalSettings(this.#scenario);
+    if (hypothetical.length > 0) {
+      figures["heap_reserve_calls"] = counters["heap_reserve_calls"];
+      figures["heap_map_calls"] = counters["heap_map_calls"];
+    }
     this.#options.onProgress?.(1, this.#scenario.duration);
     return {
       versions: VERSIONS,
       seed: this.#seed,
       scenario: this.#scenario,
+      ...(hypothetical.length > 0 ? { hypothetical } : {}),
       profile: this.#profile,
       figures,
       heap_at_end: {

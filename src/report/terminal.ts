@@ -121,6 +121,8 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
       figure("Sys, peak", "bytes", "sys_peak_bytes"),
       figure("Sys - HeapReleased, peak", "bytes", "mapped_ready_peak_bytes"),
       figure("StackInuse, mean", "bytes", "stack_inuse_mean_bytes"),
+      figure("heap reservations (mmap)", "count", "heap_reserve_calls"),
+      figure("heap growths (mmap)", "count", "heap_map_calls"),
       figure("page faults", "count", "page_faults"),
       figure("start-up", "seconds", "startup_seconds"),
     ],
@@ -384,7 +386,13 @@ export function terminalSummary(
     separator,
     options.width,
   );
+  const hypothetical = runs.flatMap(({ summary: { hypothetical = [], scenario: of } }) =>
+    hypothetical.map((what) => `${runs.length > 1 ? `${of.variant}: ` : ""}${what}`),
+  );
   const parts = [
+    ...(hypothetical.length > 0
+      ? [`HYPOTHETICAL ${joinWithin(hypothetical, separator, options.width)}`]
+      : []),
     `${options.paint.bold(scenario.name)}\n${settings}\n${options.paint.dim(provenance)}`,
     pictures(runs, options),
     tables(runs, options),

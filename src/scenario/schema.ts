@@ -460,6 +460,15 @@ export const godebug = z
   })
   .meta({ description: "GODEBUG, as a mapping of its settings." });
 
+const hypothetical = z
+  .strictObject({
+    arenascale: describe(
+      z.int().min(1).max(1024),
+      "Arenas of 64 MiB that the heap's first growth reserves for each one it needs. 1 is Go as it is.",
+    ),
+  })
+  .meta({ description: "Settings of a runtime that does not exist." });
+
 export const goSettings = z
   .strictObject({
     version: goVersion.prefault("1.26"),
@@ -470,6 +479,10 @@ export const goSettings = z
       "Ps: goroutines that run at once. Default: machine.cpus; from Go 1.25 on in a container at most its CPU limit, rounded up, but 2 at least, and again whenever that changes.",
     ),
     GODEBUG: godebug.prefault({}),
+    hypothetical: describe(
+      hypothetical.optional(),
+      "Settings that no Go release has, to see what they would do. Outputs name them as hypothetical; the real program cannot play them. Default: none.",
+    ),
   })
   .meta({ description: "The Go runtime's settings, under their own names." });
 
@@ -959,6 +972,7 @@ export type Scenario = Omit<ScenarioFile, "phases" | "variants" | "go"> & {
     /** It is Go's own, by a CPU limit that changes during the run. */
     readonly GOMAXPROCS_default?: true;
     readonly GODEBUG: Godebug;
+    readonly hypothetical?: z.output<typeof hypothetical> | undefined;
   };
   readonly phases: readonly ResolvedPhase[];
 };
