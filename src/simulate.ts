@@ -14,10 +14,13 @@ import {
 import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
 import { type ControlEvent, planInterventions, type RuntimeControls } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
+import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
-import { Memory, type PageSettings } from "./os/memory.ts";
+import { CLEAR_NS_PER_BYTE, Memory, type PageSettings } from "./os/memory.ts";
+import { NumaNodes } from "./os/numa.ts";
 import { OS_PAGE_BYTES } from "./os/os.ts";
 import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
+import { M_STRUCT_BYTES, MaxProcs, P_STRUCT_BYTES } from "./runtime/debug.ts";
 import {
   type ClassSnapshot,
   type ComponentSnapshot,
@@ -36,6 +39,7 @@ import { Scavenger, type ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
 import { mapProfileBuckets } from "./runtime/mprof.ts";
+import { spanInUse } from "./runtime/mspan.ts";
 import { type MemStats, newMemStats, ReadMemStats, readMemStats } from "./runtime/mstats.ts";
 import { OwnerTable } from "./runtime/owners.ts";
 import type { SyncPool } from "./runtime/pool.ts";
@@ -46,6 +50,7 @@ import { StackAllocator } from "./runtime/stack.ts";
 import { Trace, type TraceOptions } from "./runtime/trace.ts";
 import { TracedOs } from "./runtime/tracedos.ts";
 import { rulesFor, type VersionRules } from "./runtime/version.ts";
+import { defaultGOMAXPROCS } from "./scenario/container.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 import type { Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
@@ -57,6 +62,7 @@ import { startEntry } from "./workload/start.ts";
 import { StartupRun } from "./workload/startup.ts";
 
 export type { OomIncident } from "./container.ts";
+export type { LayerPart } from "./layers.ts";
 export type { CycleRecord } from "./runtime/mgc.ts";
 export type { ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 
@@ -195,12 +201,49 @@ const PAGE_COLUMNS = [
   },
 ] as const satisfies readonly SampleColumn[];
 
+/** The column where GOMAXPROCS changes. */
+const PROCS_COLUMN = {
+  name: "gomaxprocs",
+  unit: "count",
+  description: "GOMAXPROCS in force.",
+} as const satisfies SampleColumn;
+
+const procsChange = ({ go, interventions }: Scenario): boolean =>
+  go.GOMAXPROCS_default === true || interventions.some((i) => i.do === "set_gomaxprocs");
+
+/** Columns with several nodes. */
+const numaColumns = ({ machine }: Scenario): readonly SampleColumn[] =>
+  machine.numa === undefined
+    ? []
+    : [
+        ...Array.from({ length: machine.numa.nodes }, (_, node) => ({
+          name: `numa_node${node}_bytes`,
+          unit: "bytes" as const,
+          description: `Part of the resident set that is on node ${node}.`,
+        })),
+        {
+          name: "numa_remote_mark_fraction",
+          unit: "fraction",
+          description: "Part of the bytes that the last collection marked from another node.",
+        },
+        {
+          name: "numa_remote_cpu_seconds",
+          unit: "seconds",
+          description: "CPU time lost to other nodes' memory since the start; marking up to the last cycle.",
+        },
+      ];
+
 const hasPageColumns = ({ machine, go }: Scenario): boolean =>
   machine.thp !== "madvise" || go.GODEBUG.madvdontneed === 0;
 
 /** The columns of this scenario's samples: a container has some of its own. */
 export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
-  const own = hasPageColumns(scenario) ? [...SAMPLE_COLUMNS, ...PAGE_COLUMNS] : SAMPLE_COLUMNS;
+  const own = [
+    ...SAMPLE_COLUMNS,
+    ...(hasPageColumns(scenario) ? PAGE_COLUMNS : []),
+    ...(procsChange(scenario) ? [PROCS_COLUMN] : []),
+    ...numaColumns(scenario),
+  ];
   if (scenario.container === undefined) return own;
   const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
   return [...own, ...CONTAINER_COLUMNS, ...quota];
@@ -215,6 +258,8 @@ export interface RunSink {
   cycle?(cycle: CycleRecord): void;
   /** A line of GODEBUG=scavtrace=1. */
   scavTrace?(trace: ScavTraceRecord): void;
+  /** Every part of every layer at sample `sample`, which counts from 1 as the rows do; where the scenario asks for `layers`. */
+  layers?(sample: number, tSeconds: number, parts: readonly LayerPart[]): void;
   /** The process starts again, after an OOM kill; it counts its collections anew. */
   restart?(nowNs: number): void;
 }
@@ -237,6 +282,8 @@ export interface RunSummary {
   readonly seed: number | string;
   readonly scenario: Scenario;
   readonly profile: MachineProfile;
+  /** Settings in it that no Go release has, in words; absent without any. */
+  readonly hypothetical?: readonly string[];
   /** Headline figures over the whole run; units end their names. */
   readonly figures: Readonly<Record<string, number>>;
   /** Objects allocated by each part of the workload. */
@@ -537,8 +584,36 @@ function runtimeCosts(profile: MachineProfile): RuntimeCosts {
   };
 }
 
+/** The nodes of the machine; undefined where there is one. */
+function numaNodes({ machine }: Scenario, costs: RuntimeCosts): NumaNodes | undefined {
+  const { numa, cpus, page_size } = machine;
+  if (numa === undefined) return undefined;
+  return new NumaNodes({
+    nodes: numa.nodes,
+    cpuNodes: numa.cpu_nodes ?? numa.nodes,
+    policy: numa.policy,
+    bindNode: numa.bind_node,
+    remoteRatio: numa.remote_ratio,
+    memoryBound: numa.memory_bound,
+    cpus,
+    pageBytes: page_size,
+    clearNsPerByte: CLEAR_NS_PER_BYTE,
+    writeNsPerByte: costs.zeroNsPerByte,
+  });
+}
+
+/** What a scenario sets that no Go release has. */
+export function hypotheticalSettings({ go }: Scenario): string[] {
+  const { arenascale } = go.hypothetical ?? {};
+  return arenascale === undefined ? [] : [`arenascale=${arenascale} (in no Go release)`];
+}
+
 /** How the process's pages are treated. Where no page can be huge, nothing is kept of huge pages. */
-function pageSettings({ machine, go }: Scenario, rules: VersionRules): PageSettings {
+function pageSettings(
+  { machine, go, layers }: Scenario,
+  rules: VersionRules,
+  numa: NumaNodes | undefined,
+): PageSettings {
   const advisePerRelease = rules.hugePageAdvice === "per-release";
   const disableThp = go.GODEBUG.disablethp === 1;
   const { thp } = machine;
@@ -547,6 +622,8 @@ function pageSettings({ machine, go }: Scenario, rules: VersionRules): PageSetti
   return {
     pageBytes: machine.page_size,
     madvFree: go.GODEBUG.madvdontneed === 0,
+    ...(numa === undefined ? {} : { numa }),
+    ...(layers === true ? { countTables: true } : {}),
     ...(huge && !disableThp
       ? {
           hugePages: {
@@ -603,6 +680,8 @@ class Simulation {
   readonly #stacks: StackAllocator;
   readonly #scavenger: Scavenger;
   readonly #policies: RunningPolicy[] = [];
+  readonly #maxProcs: MaxProcs;
+  readonly #numa: NumaNodes | undefined;
 
   constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
@@ -620,10 +699,11 @@ class Simulation {
     const life = container?.restarts ?? 0;
     const random = new RandomStreams(life === 0 ? this.#seed : `${this.#seed}/process ${life + 1}`);
     const rules = rulesFor(scenario.go.version);
-    const procs = scenario.go.GOMAXPROCS;
+    const procs = this.#procsAtStart();
     const tickNs = chooseTickNs(scenario.duration);
     const costs = runtimeCosts(profile);
     container?.start(startNs, profile.baseline.threads);
+    const numa = (this.#numa = numaNodes(scenario, costs));
     const memory = new Memory(
       {
         fileBytes: profile.baseline.file_rss_bytes,
@@ -631,7 +711,7 @@ class Simulation {
         faults: profile.baseline.page_faults,
       },
       container?.cgroup,
-      pageSettings(scenario, rules),
+      pageSettings(scenario, rules, numa),
     );
     this.#memory = memory;
     const { trace } = run;
@@ -656,8 +736,10 @@ class Simulation {
       heapBase: { chunk: base.u32() % 16, paddingPages: base.u32() % 512 },
       avx512: profile.avx512,
       needZeroAfterSysUnused: scenario.go.GODEBUG.madvdontneed === 0,
+      arenaScale: scenario.go.hypothetical?.arenascale ?? 1,
     });
     inputs.heap = heap;
+    if (numa !== undefined) numa.currentP = () => heap.currentP;
     heap.trace = trace;
     const stacks = new StackAllocator(heap, stackOs, procs);
     this.#stacks = stacks;
@@ -692,7 +774,9 @@ class Simulation {
       startNs,
       delays: container?.cgroup ?? null,
       bandwidth: container?.bandwidth ?? null,
+      newThread: (p) => this.#newThread(p),
     });
+    trace?.procresize(procs);
     sched.trace = trace;
     trace?.attach(sched, () => ({
       heapLive: pacer.heapLive,
@@ -722,15 +806,35 @@ class Simulation {
       tickNs,
       startNs,
       stwNs: (which, preempting) => {
-        const stops = procs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
+        const stops = sched.nprocs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
         return Math.round(drawQuantile(which === 0 ? stops.sweep_term : stops.mark_term, pauseRng));
       },
       onCycle: (cycle) => this.#onCycle(cycle),
+      markSlowdown: () => (numa === undefined ? 1 : markSlowdown(heap, numa)),
       clearPools: (nowNs) => {
         for (const pool of this.#pools) pool.cleanup(this.#rt.deathTick(nowNs));
       },
     });
     sched.attach(gc);
+    const { read_mem_stats } = pause;
+    this.#maxProcs = new MaxProcs({
+      sched,
+      gc,
+      heap,
+      pacer,
+      goroutines,
+      stacks,
+      stopNs: (preempting) =>
+        drawQuantile(preempting ? read_mem_stats.preempting : read_mem_stats.quiet, pauseRng),
+      newP: (p) => {
+        const kind = kinds.add(sourceOfRuntime, P_STRUCT_BYTES, P_STRUCT_BYTES);
+        this.#rt.alloc(this.#system, p, kind, FOREVER);
+      },
+      onChange: (now, before, byRuntime) => {
+        if (byRuntime)
+          this.#report(`GOMAXPROCS ${before} -> ${now}`, "the container's CPU limit has changed");
+      },
+    });
     this.#rt = new GoRuntime({
       heap,
       pacer,
@@ -741,6 +845,7 @@ class Simulation {
       owners,
       costs,
       tickNs,
+      numa,
     });
     this.#context = {
       rt: this.#rt,
@@ -760,6 +865,29 @@ class Simulation {
       readyNs: startNs,
       firstRequests: (service) => run.firstRequestsOf(service),
     };
+  }
+
+  /** GOMAXPROCS of a process that starts now: Go's default goes by the CPU limit of the moment. */
+  #procsAtStart(): number {
+    const { go, machine } = this.#scenario;
+    const { container } = this.#run;
+    return go.GOMAXPROCS_default === true && container !== null
+      ? defaultGOMAXPROCS(machine.cpus, container.cpuLimit, true)
+      : go.GOMAXPROCS;
+  }
+
+  /** A thread more than the process started with: its m, the stacks of its two gs, and what the kernel keeps for it. */
+  #newThread(p: number): void {
+    const { kinds, goroutines } = this.#rt;
+    const source = this.#sources.indexOf("runtime");
+    this.#rt.heap.currentP = p;
+    this.#rt.alloc(this.#system, p, kinds.add(source, M_STRUCT_BYTES, M_STRUCT_BYTES), FOREVER);
+    for (let i = 0; i < 2; i++) {
+      const { gStructBytes } = this.#rt.heap.rules;
+      this.#rt.alloc(this.#system, p, kinds.add(source, gStructBytes, G_PTR_BYTES), FOREVER);
+    }
+    goroutines.newM(p, false);
+    this.#run.container?.cgroup.threadStarted();
   }
 
   #addSource(name: string): number {
@@ -939,7 +1067,20 @@ class Simulation {
         pacer.setMemoryLimit(bytes === Number.POSITIVE_INFINITY ? noMemoryLimit : bytes);
         gc.recommit();
       },
+      setGOMAXPROCS: (procs) => this.#maxProcs.set(procs),
+      resizeContainer: (limits) => {
+        const { container } = this.#run;
+        if (container === null) throw new Error("there is no container to resize");
+        return container.resize(limits, (quotaNs) => sched.setQuota(quotaNs));
+      },
     };
+    const { container } = this.#run;
+    if (
+      scenario.go.GOMAXPROCS_default === true &&
+      container !== null &&
+      scenario.go.GODEBUG.updatemaxprocs === 1
+    )
+      this.#maxProcs.follow(() => defaultGOMAXPROCS(scenario.machine.cpus, container.cpuLimit, true));
     planInterventions(scenario.interventions, sched, watcher, controls, startNs, scenario.duration, report);
     const context: PolicyContext = {
       controls,
@@ -1031,6 +1172,7 @@ class Simulation {
   #onCycle(cycle: CycleRecord): void {
     this.#run.figures.cycle(cycle);
     this.#run.container?.cycle(cycle, this.#rt.sched.nowNs);
+    this.#numa?.cycleEnded(cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns);
     this.#options.sink?.cycle?.(cycle);
     const { sched } = this.#rt;
     // After the cycle's own commit.
@@ -1120,19 +1262,44 @@ class Simulation {
       row[i++] = this.#memory.anonHugePagesBytes();
       row[i++] = this.#memory.lazyFreeBytes();
     }
+    if (procsChange(this.#scenario)) row[i++] = rt.sched.nprocs;
+    const numa = this.#numa;
+    if (numa !== undefined) {
+      for (let node = 0; node < numa.pages.length; node++) row[i++] = numa.residentBytes(node);
+      row[i++] = numa.remoteMarkShare;
+      row[i++] = numa.remoteNs / 1e9;
+    }
     this.#run.container?.sample(row, i, st, nowNs);
     this.#run.figures.sample(nowNs, st, rss, inflight);
     if (limit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
     this.#nowNs = nowNs;
     this.#options.sink?.sample?.(row, this.#view);
-    this.#run.trace?.gauge();
+    if (this.#scenario.layers === true) this.#layers(nowNs, rss);
+    this.#run.trace?.gauge(this.#scenario.layers === true ? this.#run.samples + 1 : undefined);
     for (const running of this.#running) running.latency?.rotate();
     this.#run.sampled();
     if (this.#options.checked) this.#check();
     if (this.#run.samples % SAMPLES_PER_PROGRESS === 0) {
       this.#options.onProgress?.(nowNs / this.#scenario.duration, nowNs);
     }
+  }
+
+  #layers(nowNs: number, rss: number): void {
+    const { container } = this.#run;
+    const parts = layersAt(
+      {
+        heap: this.#rt.heap,
+        memory: this.#memory,
+        numa: this.#numa,
+        cgroup: container?.cgroup,
+        sources: this.#sources,
+        offHeapBytes: container?.settings.off_heap ?? 0,
+      },
+      this.#rt.deathTick(nowNs),
+    );
+    if (this.#options.checked) checkLayers(parts, rss, container?.cgroup.currentBytes);
+    this.#options.sink?.layers?.(this.#run.samples + 1, nowNs / 1e9, parts);
   }
 
   /** Objects allocated by source, over all processes of the run. */
@@ -1158,6 +1325,16 @@ class Simulation {
       gc_limiter_enabled_seconds: rt.sched.limiter.enabledNs(rt.sched.nowNs) / 1e9,
       scavenge_cpu_seconds: (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9,
     };
+    if (procsChange(this.#scenario)) {
+      own["gomaxprocs_seconds"] = rt.sched.totalTimeNs(rt.sched.nowNs) / 1e9;
+      own["usable_cpu_seconds"] = rt.sched.usableTimeNs(rt.sched.nowNs) / 1e9;
+    }
+    if (this.#scenario.go.hypothetical !== undefined) {
+      const { work, reservations } = rt.heap;
+      own["heap_reserve_calls"] = reservations;
+      own["heap_map_calls"] = work.total.heapGrowths + work.heapGrowths;
+    }
+    if (this.#numa !== undefined) own["numa_remote_cpu_seconds"] = this.#numa.remoteNs / 1e9;
     this.#scenario.workload.forEach((entry, i) => {
       const { completed, refused } = this.#running[i] ?? NOT_RUNNING;
       if (completed !== undefined) own[`${entry.name}_requests`] = completed;
@@ -1180,6 +1357,14 @@ class Simulation {
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
     figures["pause_total_ns"] = counters["pause_total_ns"];
     figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
+    if (procsChange(this.#scenario)) {
+      figures["gomaxprocs_mean"] = counters["gomaxprocs_seconds"] / (endNs / 1e9);
+      figures["usable_cpu_seconds"] = counters["usable_cpu_seconds"];
+    }
+    if (this.#numa !== undefined) {
+      figures["numa_remote_cpu_seconds"] = counters["numa_remote_cpu_seconds"];
+      figures["numa_remote_mark_fraction"] = this.#numa.remoteMarkShare;
+    }
     if (this.#run.limitFigures.sampled) {
       Object.assign(figures, this.#run.limitFigures.finish());
       figures["gc_limiter_enabled_seconds"] = counters["gc_limiter_enabled_seconds"];
@@ -1216,11 +1401,17 @@ class Simulation {
     });
     Object.assign(figures, this.#run.startupFigures());
     const allocated = this.#allocated();
+    const hypothetical = hypotheticalSettings(this.#scenario);
+    if (hypothetical.length > 0) {
+      figures["heap_reserve_calls"] = counters["heap_reserve_calls"];
+      figures["heap_map_calls"] = counters["heap_map_calls"];
+    }
     this.#options.onProgress?.(1, this.#scenario.duration);
     return {
       versions: VERSIONS,
       seed: this.#seed,
       scenario: this.#scenario,
+      ...(hypothetical.length > 0 ? { hypothetical } : {}),
       profile: this.#profile,
       figures,
       heap_at_end: {
@@ -1235,6 +1426,18 @@ class Simulation {
       ...(container === null ? {} : { oom_kills: container.incidents }),
     };
   }
+}
+
+/** By what a mark takes longer for survivors that are on other nodes than those who mark them. */
+function markSlowdown(heap: Heap, numa: NumaNodes): number {
+  const { spans } = heap;
+  numa.beginMark();
+  for (let s = 0; s < spans.count; s++) {
+    if (spans.state[s] !== spanInUse || spans.marked[s] === 0) continue;
+    const start = spans.base[s] * PAGE_BYTES;
+    numa.marked(start, start + spans.npages[s] * PAGE_BYTES, spans.marked[s] * spans.elemsize[s]);
+  }
+  return numa.markFactor(heap.procs);
 }
 
 /** CPU time of the collector, its pauses' included. */

@@ -6,6 +6,7 @@
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
+import { LAYERS_HEADER, layerLines } from "../report/layers.ts";
 import { oomText } from "../report/oom.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
@@ -18,6 +19,7 @@ import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
 import {
   type CycleRecord,
+  type LayerPart,
   type RunSink,
   type SampleColumn,
   type ScavTraceRecord,
@@ -49,24 +51,23 @@ export type OutputName =
   | "gctrace.txt"
   | "scavtrace.txt"
   | "oom.txt"
+  | "layers.csv"
   | "events.ndjson"
   | "trace.json"
   | "summary.json";
 
-/** What a run writes; a container's also tells of OOM kills, and an event trace is written when it is wanted. */
+/** What a run writes; a container's also tells of OOM kills, and layers and an event trace are written when they are wanted. */
 export const outputFiles = ({ scenario, trace, exports }: Job): readonly OutputName[] => [
   "timeseries.csv",
   "cycles.csv",
   "gctrace.txt",
   "scavtrace.txt",
   ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
+  ...(scenario.layers === true ? (["layers.csv"] as const) : []),
   ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
   ...(exports === undefined ? [] : exportFiles(exports)),
   "summary.json",
 ];
-
-/** work.stwprocs of the runtime: Ps that can run at once while the world is stopped. */
-const stwProcs = ({ go, machine }: Scenario): number => Math.min(go.GOMAXPROCS, machine.cpus);
 
 /** Cycles are handed to the CSV library this many at a time. */
 const CYCLE_BATCH = 256;
@@ -77,9 +78,10 @@ class FileSink implements RunSink {
   readonly #cycles: OutputFile;
   readonly #gctrace: OutputFile;
   readonly #scavtrace: OutputFile;
+  readonly #layers: OutputFile | undefined;
   readonly #columns: readonly SampleColumn[];
   readonly #formatter: SampleFormatter;
-  readonly #stwProcs: number;
+  readonly #cpus: number;
   /** When the process started whose collections come in. */
   #processStartNs = 0;
   readonly #batch: CycleRecord[] = [];
@@ -94,7 +96,9 @@ class FileSink implements RunSink {
     this.#cycles = new OutputFile(job, "cycles.csv");
     this.#gctrace = new OutputFile(job, "gctrace.txt");
     this.#scavtrace = new OutputFile(job, "scavtrace.txt");
-    this.#stwProcs = stwProcs(job.scenario);
+    this.#layers = job.scenario.layers === true ? new OutputFile(job, "layers.csv") : undefined;
+    this.#layers?.writer.write(LAYERS_HEADER);
+    this.#cpus = job.scenario.machine.cpus;
     const columns = sampleColumns(job.scenario);
     this.#columns = columns;
     this.#formatter = new SampleFormatter(columns);
@@ -121,12 +125,16 @@ class FileSink implements RunSink {
     for (const { column, sketch } of this.#pictures) if (column >= 0) sketch.add(row[column]);
   }
 
+  layers(sample: number, tSeconds: number, parts: readonly LayerPart[]): void {
+    this.#layers?.writer.write(layerLines(sample, tSeconds, parts));
+  }
+
   restart(nowNs: number): void {
     this.#processStartNs = nowNs;
   }
 
   cycle(cycle: CycleRecord): void {
-    this.#gctrace.writer.write(`${gctraceLine(cycle, this.#stwProcs, this.#processStartNs / 1e9)}\n`);
+    this.#gctrace.writer.write(`${gctraceLine(cycle, this.#cpus, this.#processStartNs / 1e9)}\n`);
     this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
     this.#batch.push({ ...cycle });
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
@@ -147,6 +155,7 @@ class FileSink implements RunSink {
     this.#cycles.close();
     this.#gctrace.close();
     this.#scavtrace.close();
+    this.#layers?.close();
   }
 
   digest(): RunDigest {
@@ -238,7 +247,7 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Fi
   sink.close();
   trace?.close();
   if (summary.oom_kills !== undefined)
-    writeWhole(job, "oom.txt", oomText(summary.oom_kills, stwProcs(job.scenario)));
+    writeWhole(job, "oom.txt", oomText(summary.oom_kills, job.scenario.machine.cpus));
   writeWhole(job, "summary.json", summaryJson(summary));
   return { summary, digest: sink.digest() };
 }

@@ -62,7 +62,8 @@ const cpuShare = (run: FinishedRun, seconds: number | undefined): number | undef
   const cpus = Math.min(scenario.go.GOMAXPROCS, scenario.machine.cpus);
   // A run that an OOM kill ends is shorter than planned.
   const ran = run.summary.figures["ran_seconds"] ?? scenario.duration / 1e9;
-  return seconds === undefined ? undefined : seconds / (cpus * ran);
+  const usable = run.summary.figures["usable_cpu_seconds"] ?? cpus * ran;
+  return seconds === undefined ? undefined : seconds / usable;
 };
 
 /** The groups of the table, in its order. A row that no run has a value for is left out, a group without rows too. */
@@ -120,6 +121,8 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
       figure("Sys, peak", "bytes", "sys_peak_bytes"),
       figure("Sys - HeapReleased, peak", "bytes", "mapped_ready_peak_bytes"),
       figure("StackInuse, mean", "bytes", "stack_inuse_mean_bytes"),
+      figure("heap reservations (mmap)", "count", "heap_reserve_calls"),
+      figure("heap growths (mmap)", "count", "heap_map_calls"),
       figure("page faults", "count", "page_faults"),
       figure("start-up", "seconds", "startup_seconds"),
     ],
@@ -383,7 +386,13 @@ export function terminalSummary(
     separator,
     options.width,
   );
+  const hypothetical = runs.flatMap(({ summary: { hypothetical = [], scenario: of } }) =>
+    hypothetical.map((what) => `${runs.length > 1 ? `${of.variant}: ` : ""}${what}`),
+  );
   const parts = [
+    ...(hypothetical.length > 0
+      ? [`HYPOTHETICAL ${joinWithin(hypothetical, separator, options.width)}`]
+      : []),
     `${options.paint.bold(scenario.name)}\n${settings}\n${options.paint.dim(provenance)}`,
     pictures(runs, options),
     tables(runs, options),

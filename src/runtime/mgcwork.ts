@@ -82,7 +82,8 @@ export class MarkWork {
   takenNs = 0;
   takenWork = 0;
 
-  plan(totals: MarkTotals, roots: RootWork, costs: RuntimeCosts): void {
+  /** `slowdown`: by what marking objects takes longer than it would on one node. */
+  plan(totals: MarkTotals, roots: RootWork, costs: RuntimeCosts, slowdown = 1): void {
     const walked = totals.spanBytes;
     const { objects } = totals;
     const random = splitCosts(costs.markRandom, walked);
@@ -148,7 +149,7 @@ export class MarkWork {
       findNs * (1 - foundInTables) + visitSmallNs + smallPointersNs + plainNs * (1 - share(bigOtherBytes));
     this.#lump[SPANS] = 0;
     // A phase without time cannot have work that takes any.
-    for (let i = 0; i < PHASES; i++) this.#ns[i] = Math.max(1, this.#ns[i]);
+    for (let i = 0; i < PHASES; i++) this.#ns[i] = Math.max(1, this.#ns[i] * (i === ROOTS ? 1 : slowdown));
     this.totalNs = this.#ns[ROOTS] + this.#ns[TABLES] + this.#ns[BIG] + this.#ns[SPANS];
     this.heapWork = totals.scanBytes;
   }
