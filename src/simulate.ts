@@ -195,11 +195,18 @@ const PAGE_COLUMNS = [
   },
 ] as const satisfies readonly SampleColumn[];
 
-const hasPageColumns = ({ machine, go }: Scenario): boolean =>
+/** What of a scenario decides on the columns of its samples. */
+export interface SampledParts {
+  readonly machine: Pick<Scenario["machine"], "thp">;
+  readonly go: Pick<Scenario["go"], "GODEBUG">;
+  readonly container?: Scenario["container"];
+}
+
+const hasPageColumns = ({ machine, go }: SampledParts): boolean =>
   machine.thp !== "madvise" || go.GODEBUG.madvdontneed === 0;
 
 /** The columns of this scenario's samples: a container has some of its own. */
-export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
+export function sampleColumns(scenario: SampledParts): readonly SampleColumn[] {
   const own = hasPageColumns(scenario) ? [...SAMPLE_COLUMNS, ...PAGE_COLUMNS] : SAMPLE_COLUMNS;
   if (scenario.container === undefined) return own;
   const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
@@ -358,6 +365,14 @@ export class SimulatedRun {
       this.#nowNs = until;
       if (this.ended && this.#restartNs === undefined) run.trace?.processEnds(duration, false);
     }
+  }
+
+  /**
+   * What is counted one by one over the run so far: `NAME_latency_ns` of each service and batch, `latency_ns` of all of them
+   * together, `read_mem_stats_ns`. None is empty.
+   */
+  distributions(): ReadonlyMap<string, LatencyHistogram> {
+    return this.#process.distributions();
   }
 
   /** Of the run so far; the last process's heap as it stands. */
@@ -1151,9 +1166,37 @@ class Simulation {
     return own;
   }
 
+  /** Latencies of an entry's requests over all processes of the run, with what ended after the last sample. */
+  #latencyOf(index: number): LatencyHistogram | undefined {
+    const latency = this.#running[index]?.latency;
+    const past = this.#run.pastLatency.get(this.#scenario.workload[index].name);
+    if (latency === undefined && past === undefined) return undefined;
+    const all = new LatencyHistogram();
+    if (past !== undefined) all.merge(past);
+    if (latency !== undefined) {
+      all.merge(latency.total);
+      all.merge(latency);
+    }
+    return all.count === 0 ? undefined : all;
+  }
+
+  distributions(): Map<string, LatencyHistogram> {
+    const all = new LatencyHistogram();
+    const found = new Map<string, LatencyHistogram>();
+    this.#scenario.workload.forEach((entry, i) => {
+      const latency = this.#latencyOf(i);
+      if (latency === undefined) return;
+      found.set(`${entry.name}_latency_ns`, latency);
+      all.merge(latency);
+    });
+    if (all.count > 0) found.set("latency_ns", all);
+    if (this.#run.readLatency.count > 0) found.set("read_mem_stats_ns", this.#run.readLatency);
+    return found;
+  }
+
   summary(endNs: number): RunSummary {
     const rt = this.#rt;
-    const { container, pastLatency } = this.#run;
+    const { container } = this.#run;
     const counters = this.#counters();
     const figures = this.#run.figures.finish(counters["gc_count"]);
     figures["page_faults"] = counters["page_faults"];
@@ -1182,15 +1225,11 @@ class Simulation {
     this.#scenario.workload.forEach((entry, i) => {
       const running = this.#running[i] ?? NOT_RUNNING;
       if (running.completed === undefined) return;
-      // What ended after the last sample, when the run is no whole number of intervals.
-      running.latency?.rotate();
       figures[`${entry.name}_requests`] = counters[`${entry.name}_requests`];
       const refused = counters[`${entry.name}_refused`] ?? 0;
       if (refused > 0) figures[`${entry.name}_refused`] = refused;
-      const latency = running.latency?.total;
-      const past = pastLatency.get(entry.name);
-      if (past !== undefined) latency?.merge(past);
-      if (latency === undefined || latency.count === 0) return;
+      const latency = this.#latencyOf(i);
+      if (latency === undefined) return;
       figures[`${entry.name}_latency_mean_ns`] = latency.sumNs / latency.count;
       figures[`${entry.name}_latency_p50_ns`] = latency.percentile(0.5);
       figures[`${entry.name}_latency_p95_ns`] = latency.percentile(0.95);

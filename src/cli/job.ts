@@ -23,10 +23,11 @@ import {
   type RunSink,
   type SampleColumn,
   type ScavTraceRecord,
+  SimulatedRun,
   sampleColumns,
-  simulate,
   VERSIONS,
 } from "../simulate.ts";
+import { ThresholdWatch } from "../thresholds.ts";
 import { ChunkedWriter, cannotWrite } from "./outputs.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
@@ -41,15 +42,18 @@ export interface Job {
   readonly label: string;
 }
 
-type OutputName =
-  | "timeseries.csv"
-  | "cycles.csv"
-  | "gctrace.txt"
-  | "scavtrace.txt"
-  | "oom.txt"
-  | "events.ndjson"
-  | "trace.json"
-  | "summary.json";
+/** Everything a run may write. */
+export const OUTPUT_NAMES = [
+  "timeseries.csv",
+  "cycles.csv",
+  "gctrace.txt",
+  "scavtrace.txt",
+  "oom.txt",
+  "events.ndjson",
+  "trace.json",
+  "summary.json",
+] as const;
+type OutputName = (typeof OUTPUT_NAMES)[number];
 
 /** What a run writes; a container's also tells of OOM kills, and an event trace is written when it is wanted. */
 export const outputFiles = ({ scenario, trace }: Job): readonly OutputName[] => [
@@ -107,12 +111,14 @@ class FileSink implements RunSink {
   #processStartNs = 0;
   readonly #batch: CycleRecord[] = [];
   readonly #pausesNs: number[] = [];
+  readonly #watch: ThresholdWatch;
   readonly #sums: Float64Array;
   readonly #counts: Float64Array;
   readonly #last: Float64Array;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
 
-  constructor(job: Job) {
+  constructor(job: Job, watch: ThresholdWatch) {
+    this.#watch = watch;
     this.#timeseries = new OutputFile(job, "timeseries.csv");
     this.#cycles = new OutputFile(job, "cycles.csv");
     this.#gctrace = new OutputFile(job, "gctrace.txt");
@@ -141,6 +147,7 @@ class FileSink implements RunSink {
       this.#counts[i]++;
       this.#last[i] = value;
     }
+    this.#watch.sample(row);
     for (const { column, sketch } of this.#pictures) if (column >= 0) sketch.add(row[column]);
   }
 
@@ -150,6 +157,7 @@ class FileSink implements RunSink {
 
   cycle(cycle: CycleRecord): void {
     this.#gctrace.writer.write(`${gctraceLine(cycle, this.#stwProcs, this.#processStartNs / 1e9)}\n`);
+    this.#watch.cycle(cycle);
     this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
     this.#batch.push({ ...cycle });
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
@@ -232,19 +240,24 @@ class TraceFiles implements Tracer {
 
 /** Runs the job to its end; throws a CliError when its files cannot be written. */
 export function runJob(job: Job, onProgress: (fractionDone: number) => void): FinishedRun {
-  const sink = new FileSink(job);
+  const { scenario } = job;
+  const watch = new ThresholdWatch(scenario);
+  const sink = new FileSink(job, watch);
   const trace = job.trace === undefined ? undefined : new TraceFiles(job);
-  const summary = simulate(job.scenario, {
+  const run = new SimulatedRun(scenario, {
     ...(job.profile === undefined ? {} : { profile: job.profile }),
     checked: job.checked,
     sink,
     ...(trace === undefined ? {} : { trace: { ...job.trace, tracer: trace } }),
     onProgress,
   });
+  run.advance(scenario.duration);
+  const summary = run.summary();
+  const verdicts = watch.verdicts(summary.figures, run.distributions());
   sink.close();
   trace?.close();
   if (summary.oom_kills !== undefined)
-    writeWhole(job, "oom.txt", oomText(summary.oom_kills, stwProcs(job.scenario)));
-  writeWhole(job, "summary.json", summaryJson(summary));
-  return { summary, digest: sink.digest() };
+    writeWhole(job, "oom.txt", oomText(summary.oom_kills, stwProcs(scenario)));
+  writeWhole(job, "summary.json", summaryJson(summary, verdicts));
+  return { summary, digest: sink.digest(), verdicts };
 }
