@@ -51,6 +51,8 @@ interface Headline {
   readonly unit: Unit;
   /** Shown only where runs differ in it. */
   readonly ifDifferent?: boolean;
+  /** The figure it is, where it is one. */
+  readonly figure?: string;
   /** The value; undefined or NaN when this run has none. */
   value(run: FinishedRun): number | undefined;
 }
@@ -58,6 +60,7 @@ interface Headline {
 const figure = (label: string, unit: Unit, name: string): Headline => ({
   label,
   unit,
+  figure: name,
   value: (run) => run.summary.figures[name],
 });
 
@@ -177,7 +180,34 @@ function serviceRows(runs: readonly FinishedRun[]): Headline[] {
   });
 }
 
-interface Row {
+/** Figures by the summary's groups, in its order and under its words; those of services follow, then those it does not show. */
+export function groupFigures(
+  names: readonly string[],
+): {
+  readonly name: string;
+  readonly rows: readonly { readonly label: string; readonly figure: string }[];
+}[] {
+  const left = new Set(names);
+  const groups = GROUPS.map(({ name, rows }) => ({
+    name,
+    rows: rows.flatMap(({ label, figure }) =>
+      figure !== undefined && left.delete(figure) ? [{ label: label.trim(), figure }] : [],
+    ),
+  }));
+  const spelled = (figure: string): { label: string; figure: string } => ({
+    label: figure.replace(/_(?:ns|seconds|bytes|fraction|percent)$/, "").replaceAll("_", " "),
+    figure,
+  });
+  const service = [...left].filter((name) => SERVICE_FIGURE.test(name));
+  const other = [...left].filter((name) => !SERVICE_FIGURE.test(name));
+  return [
+    ...groups,
+    { name: "Service", rows: service.map(spelled) },
+    { name: "Other", rows: other.map(spelled) },
+  ].filter((group) => group.rows.length > 0);
+}
+
+export interface Row {
   readonly label: string;
   /** One text per variant; undefined for a group's heading. */
   readonly cells: readonly string[] | undefined;
@@ -270,7 +300,7 @@ const COLUMN_GAP = 3;
 const MIN_TABLE_WIDTH = 40;
 
 /** A borderless table: a head, a rule under it, labels left, figures right. */
-function renderTable(head: readonly string[], rows: readonly Row[], options: TerminalOptions): string {
+export function renderTable(head: readonly string[], rows: readonly Row[], options: TerminalOptions): string {
   const none = "";
   const gap = " ".repeat(COLUMN_GAP);
   const table = new Table({

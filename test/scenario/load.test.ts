@@ -137,7 +137,7 @@ describe("keys", () => {
       "5:6 go.gogc: unknown key \`gogc\` (did you mean \`GOGC\`?)
       6:1 GOMAXPROCS: unknown key \`GOMAXPROCS\` (did you mean \`go.GOMAXPROCS\`?)
       7:1 sampl_interval: unknown key \`sampl_interval\` (did you mean \`sample_interval\`?)
-      8:1 zebra: unknown key \`zebra\` (the keys here are \`name\`, \`description\`, \`duration\`, \`seed\`, \`sample_interval\`, \`go\`, \`machine\`, \`container\`, \`startup\`, \`workload\`, \`phases\`, \`interventions\`, \`policies\` and \`variants\`)"
+      8:1 zebra: unknown key \`zebra\` (the keys here are \`name\`, \`description\`, \`duration\`, \`seed\`, \`sample_interval\`, \`go\`, \`machine\`, \`container\`, \`startup\`, \`workload\`, \`phases\`, \`interventions\`, \`policies\`, \`thresholds\` and \`variants\`)"
     `);
     expect(stream("rate: 1, size: 8, lifetime: 1s, byterate: 1, bursts: 2")).toMatchInlineSnapshot(`
       "4:61 workload.a.byterate: unknown key \`byterate\` (did you mean \`byte_rate\`?)
