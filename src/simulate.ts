@@ -201,6 +201,16 @@ const PAGE_COLUMNS = [
   },
 ] as const satisfies readonly SampleColumn[];
 
+/** What of a scenario decides on the columns of its samples. */
+export interface SampledParts {
+  readonly machine: Pick<Scenario["machine"], "thp"> & {
+    readonly numa?: { readonly nodes: number } | undefined;
+  };
+  readonly go: Pick<Scenario["go"], "GODEBUG" | "GOMAXPROCS_default">;
+  readonly interventions: readonly { readonly do: string }[];
+  readonly container?: Scenario["container"];
+}
+
 /** The column where GOMAXPROCS changes. */
 const PROCS_COLUMN = {
   name: "gomaxprocs",
@@ -208,11 +218,11 @@ const PROCS_COLUMN = {
   description: "GOMAXPROCS in force.",
 } as const satisfies SampleColumn;
 
-const procsChange = ({ go, interventions }: Scenario): boolean =>
+const procsChange = ({ go, interventions }: SampledParts): boolean =>
   go.GOMAXPROCS_default === true || interventions.some((i) => i.do === "set_gomaxprocs");
 
 /** Columns with several nodes. */
-const numaColumns = ({ machine }: Scenario): readonly SampleColumn[] =>
+const numaColumns = ({ machine }: SampledParts): readonly SampleColumn[] =>
   machine.numa === undefined
     ? []
     : [
@@ -233,11 +243,11 @@ const numaColumns = ({ machine }: Scenario): readonly SampleColumn[] =>
         },
       ];
 
-const hasPageColumns = ({ machine, go }: Scenario): boolean =>
+const hasPageColumns = ({ machine, go }: SampledParts): boolean =>
   machine.thp !== "madvise" || go.GODEBUG.madvdontneed === 0;
 
 /** The columns of this scenario's samples: a container has some of its own. */
-export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
+export function sampleColumns(scenario: SampledParts): readonly SampleColumn[] {
   const own = [
     ...SAMPLE_COLUMNS,
     ...(hasPageColumns(scenario) ? PAGE_COLUMNS : []),
@@ -410,6 +420,14 @@ export class SimulatedRun {
       this.#nowNs = until;
       if (this.ended && this.#restartNs === undefined) run.trace?.processEnds(duration, false);
     }
+  }
+
+  /**
+   * What is counted one by one over the run so far: `NAME_latency_ns` of each service and batch, `latency_ns` of all of them
+   * together, `read_mem_stats_ns`. None is empty.
+   */
+  distributions(): ReadonlyMap<string, LatencyHistogram> {
+    return this.#process.distributions();
   }
 
   /** Of the run so far; the last process's heap as it stands. */
@@ -1344,9 +1362,37 @@ class Simulation {
     return own;
   }
 
+  /** Latencies of an entry's requests over all processes of the run, with what ended after the last sample. */
+  #latencyOf(index: number): LatencyHistogram | undefined {
+    const latency = this.#running[index]?.latency;
+    const past = this.#run.pastLatency.get(this.#scenario.workload[index].name);
+    if (latency === undefined && past === undefined) return undefined;
+    const all = new LatencyHistogram();
+    if (past !== undefined) all.merge(past);
+    if (latency !== undefined) {
+      all.merge(latency.total);
+      all.merge(latency);
+    }
+    return all.count === 0 ? undefined : all;
+  }
+
+  distributions(): Map<string, LatencyHistogram> {
+    const all = new LatencyHistogram();
+    const found = new Map<string, LatencyHistogram>();
+    this.#scenario.workload.forEach((entry, i) => {
+      const latency = this.#latencyOf(i);
+      if (latency === undefined) return;
+      found.set(`${entry.name}_latency_ns`, latency);
+      all.merge(latency);
+    });
+    if (all.count > 0) found.set("latency_ns", all);
+    if (this.#run.readLatency.count > 0) found.set("read_mem_stats_ns", this.#run.readLatency);
+    return found;
+  }
+
   summary(endNs: number): RunSummary {
     const rt = this.#rt;
-    const { container, pastLatency } = this.#run;
+    const { container } = this.#run;
     const counters = this.#counters();
     const figures = this.#run.figures.finish(counters["gc_count"]);
     figures["page_faults"] = counters["page_faults"];
@@ -1383,15 +1429,11 @@ class Simulation {
     this.#scenario.workload.forEach((entry, i) => {
       const running = this.#running[i] ?? NOT_RUNNING;
       if (running.completed === undefined) return;
-      // What ended after the last sample, when the run is no whole number of intervals.
-      running.latency?.rotate();
       figures[`${entry.name}_requests`] = counters[`${entry.name}_requests`];
       const refused = counters[`${entry.name}_refused`] ?? 0;
       if (refused > 0) figures[`${entry.name}_refused`] = refused;
-      const latency = running.latency?.total;
-      const past = pastLatency.get(entry.name);
-      if (past !== undefined) latency?.merge(past);
-      if (latency === undefined || latency.count === 0) return;
+      const latency = this.#latencyOf(i);
+      if (latency === undefined) return;
       figures[`${entry.name}_latency_mean_ns`] = latency.sumNs / latency.count;
       figures[`${entry.name}_latency_p50_ns`] = latency.percentile(0.5);
       figures[`${entry.name}_latency_p95_ns`] = latency.percentile(0.95);

@@ -45,6 +45,14 @@ export const DEFAULT_EXPORT: Omit<ExportOptions, "kinds"> = {
 type InstantFile = "metrics.prom" | "vars.json" | "runtime-metrics.json";
 export type ExportFile = InstantFile | "openmetrics.txt";
 
+/** Everything an export may write. */
+export const EXPORT_FILES: readonly ExportFile[] = [
+  "metrics.prom",
+  "vars.json",
+  "runtime-metrics.json",
+  "openmetrics.txt",
+];
+
 type InstantText = (view: ProcessView, options: ExportOptions) => string;
 
 /** What each kind shows of an instant. */

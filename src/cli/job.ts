@@ -27,7 +27,8 @@ import {
   sampleColumns,
   VERSIONS,
 } from "../simulate.ts";
-import { type ExportFile, type ExportOptions, exportFiles, RunExports } from "./exports.ts";
+import { ThresholdWatch } from "../thresholds.ts";
+import { EXPORT_FILES, type ExportOptions, exportFiles, RunExports } from "./exports.ts";
 import { OutputFile, writeWhole } from "./outputfile.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
@@ -44,17 +45,20 @@ export interface Job {
   readonly label: string;
 }
 
-export type OutputName =
-  | ExportFile
-  | "timeseries.csv"
-  | "cycles.csv"
-  | "gctrace.txt"
-  | "scavtrace.txt"
-  | "oom.txt"
-  | "layers.csv"
-  | "events.ndjson"
-  | "trace.json"
-  | "summary.json";
+/** Everything a run may write. */
+export const OUTPUT_NAMES = [
+  "timeseries.csv",
+  "cycles.csv",
+  "gctrace.txt",
+  "scavtrace.txt",
+  "oom.txt",
+  "layers.csv",
+  "events.ndjson",
+  "trace.json",
+  ...EXPORT_FILES,
+  "summary.json",
+] as const;
+export type OutputName = (typeof OUTPUT_NAMES)[number];
 
 /** What a run writes; a container's also tells of OOM kills, and layers and an event trace are written when they are wanted. */
 export const outputFiles = ({ scenario, trace, exports }: Job): readonly OutputName[] => [
@@ -86,12 +90,14 @@ class FileSink implements RunSink {
   #processStartNs = 0;
   readonly #batch: CycleRecord[] = [];
   readonly #pausesNs: number[] = [];
+  readonly #watch: ThresholdWatch;
   readonly #sums: Float64Array;
   readonly #counts: Float64Array;
   readonly #last: Float64Array;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
 
-  constructor(job: Job) {
+  constructor(job: Job, watch: ThresholdWatch) {
+    this.#watch = watch;
     this.#timeseries = new OutputFile(job, "timeseries.csv");
     this.#cycles = new OutputFile(job, "cycles.csv");
     this.#gctrace = new OutputFile(job, "gctrace.txt");
@@ -122,6 +128,7 @@ class FileSink implements RunSink {
       this.#counts[i]++;
       this.#last[i] = value;
     }
+    this.#watch.sample(row);
     for (const { column, sketch } of this.#pictures) if (column >= 0) sketch.add(row[column]);
   }
 
@@ -135,6 +142,7 @@ class FileSink implements RunSink {
 
   cycle(cycle: CycleRecord): void {
     this.#gctrace.writer.write(`${gctraceLine(cycle, this.#cpus, this.#processStartNs / 1e9)}\n`);
+    this.#watch.cycle(cycle);
     this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
     this.#batch.push({ ...cycle });
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
@@ -225,29 +233,33 @@ function withExports(sink: FileSink, exports: RunExports): RunSink {
     },
     cycle: (cycle) => sink.cycle(cycle),
     scavTrace: (trace) => sink.scavTrace(trace),
+    layers: (...args) => sink.layers(...args),
     restart: (nowNs) => sink.restart(nowNs),
   };
 }
 
 /** Runs the job to its end; throws a CliError when its files cannot be written. */
 export function runJob(job: Job, onProgress: (fractionDone: number) => void): FinishedRun {
-  const sink = new FileSink(job);
+  const { scenario } = job;
+  const watch = new ThresholdWatch(scenario);
+  const sink = new FileSink(job, watch);
   const trace = job.trace === undefined ? undefined : new TraceFiles(job);
   const exports = job.exports === undefined ? undefined : new RunExports(job, job.exports);
-  const run = new SimulatedRun(job.scenario, {
+  const run = new SimulatedRun(scenario, {
     ...(job.profile === undefined ? {} : { profile: job.profile }),
     checked: job.checked,
     sink: exports === undefined ? sink : withExports(sink, exports),
     ...(trace === undefined ? {} : { trace: { ...job.trace, tracer: trace } }),
     onProgress,
   });
-  run.advance(job.scenario.duration);
+  run.advance(scenario.duration);
   exports?.finish(run.lastView());
   const summary = run.summary();
+  const verdicts = watch.verdicts(summary.figures, run.distributions());
   sink.close();
   trace?.close();
   if (summary.oom_kills !== undefined)
-    writeWhole(job, "oom.txt", oomText(summary.oom_kills, job.scenario.machine.cpus));
-  writeWhole(job, "summary.json", summaryJson(summary));
-  return { summary, digest: sink.digest() };
+    writeWhole(job, "oom.txt", oomText(summary.oom_kills, scenario.machine.cpus));
+  writeWhole(job, "summary.json", summaryJson(summary, verdicts));
+  return { summary, digest: sink.digest(), verdicts };
 }

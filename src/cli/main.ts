@@ -4,6 +4,7 @@ import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
 import { calibrateCommand } from "./calibrate.ts";
 import { checkCommand } from "./check.ts";
+import { compareCommand } from "./compare.ts";
 import { complain, watchStandardStreams, widthOf } from "./console.ts";
 import { CliError, EXIT, type ExitStatus, exitStatusHelp } from "./exit.ts";
 import { explain } from "./failure.ts";
@@ -24,6 +25,7 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
         "$0 <command>\n\nSimulates the memory of a Go process: workload and settings in, time series out.",
       )
       .command(runCommand)
+      .command(compareCommand)
       .command(checkCommand)
       .command(validateCommand)
       .command(calibrateCommand)

@@ -144,6 +144,18 @@ function moveInto(from: string, to: string): void {
   }
 }
 
+/** Removes these files of a folder, and the folder if nothing else is in it. summary.json first: without it there is no run. */
+export function removeRunFiles(folder: string, names: readonly string[]): void {
+  attempt(folder, () => {
+    for (const name of ["summary.json", ...names]) rmSync(join(folder, name), { force: true });
+    try {
+      rmdirSync(folder);
+    } catch (error) {
+      if (errorCode(error) !== "ENOTEMPTY" && errorCode(error) !== "EEXIST") throw error;
+    }
+  });
+}
+
 const CHUNK_CHARS = 1 << 16;
 
 /**

@@ -1,10 +1,11 @@
 /**
  * summary.json: what was run and what came out, in one object. It opens with the versions and the seed, then the
- * headline figures, then everything needed to run it again (resolved scenario, machine profile).
+ * headline figures and the verdicts on thresholds, then everything needed to run it again (resolved scenario, machine profile).
  *
  * Holds no wall-clock time, host name or path: the same scenario, profile and seed give the same bytes anywhere.
  */
 import type { RunSummary } from "../simulate.ts";
+import type { Verdict } from "../thresholds.ts";
 import { plainNumber, unitOf } from "./format.ts";
 
 /** Raised when a key changes its meaning or goes; new keys do not raise it. */
@@ -20,7 +21,18 @@ function roundedFigures(figures: Readonly<Record<string, number>>): Record<strin
   return rounded;
 }
 
-export function summaryJson(run: RunSummary): string {
+/** Not-a-number is null, with the reason beside it. */
+const verdictJson = ({ metric, expression, unit, value, passed, reason }: Verdict) => ({
+  metric,
+  expression,
+  unit,
+  value: Number.isNaN(value) ? null : Number(plainNumber(value, unit)),
+  passed,
+  ...(reason === undefined ? {} : { reason }),
+});
+
+/** `verdicts`: what came of the scenario's thresholds; without any the file has no word of them. */
+export function summaryJson(run: RunSummary, verdicts: readonly Verdict[] = []): string {
   const { versions, seed, figures, scenario, profile, ...rest } = run;
   const ordered = {
     format: SUMMARY_FORMAT,
@@ -30,6 +42,7 @@ export function summaryJson(run: RunSummary): string {
     seed,
     profile: profile.name,
     figures: roundedFigures(figures),
+    ...(verdicts.length === 0 ? {} : { thresholds: verdicts.map(verdictJson) }),
     ...rest,
     scenario,
     machine_profile: profile,

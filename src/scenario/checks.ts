@@ -6,9 +6,10 @@
 import { kernelBytesAtStart } from "../os/cgroup.ts";
 import { OS_PAGE_BYTES } from "../os/os.ts";
 import { rulesFor } from "../runtime/version.ts";
+import { type MetricParts, metricsOf, readThreshold } from "../thresholds.ts";
 import defaultProfile from "./default-profile.json" with { type: "json" };
 import { type Dist, isZero, meanOf } from "./dist.ts";
-import { type Fault, isMapping, shown, tick } from "./faults.ts";
+import { type Fault, isMapping, nearest, shown, tick } from "./faults.ts";
 import {
   type ContainerLimits,
   type ContainerSettings,
@@ -49,6 +50,7 @@ export interface Readable {
   readonly container: ContainerSettings | undefined;
   readonly machine: Machine | undefined;
   readonly go: { readonly version: GoVersion; readonly GODEBUG: Godebug } | undefined;
+  readonly thresholds: Readonly<Record<string, readonly string[] | undefined>>;
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
@@ -137,7 +139,66 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
   const tuners = scenario.policies.filter((policy) => policy !== undefined && "max" in policy);
   if (tuners.length > 1)
     tell(["policies"], `${tuners.map((p) => p?.kind).join(" and ")} would both set GOGC`, "keep one of them");
+  checkThresholds(scenario, faults);
   return faults;
+}
+
+/** What of the scenario decides on its metrics; of what could not be read, that it is there. */
+function metricParts({ raw, workload, machine, go, container, policies }: Readable): MetricParts {
+  const at = (key: string): Record<string, unknown> => (isMapping(raw[key]) ? raw[key] : {});
+  const interventions = Array.isArray(raw["interventions"]) ? raw["interventions"] : [];
+  const does = (what: string): boolean =>
+    interventions.some((item: unknown) => isMapping(item) && item["do"] === what);
+  const hasContainer = raw["container"] !== undefined;
+  const cpuQuota = at("container")["cpu"] !== undefined;
+  const read = machine !== undefined && go !== undefined && (container !== undefined || !hasContainer);
+  const isOn = (setting: string, byDefault: boolean): boolean => {
+    const value = at("go")[setting];
+    return value === undefined ? byDefault : value !== "off";
+  };
+  return {
+    sampled: read
+      ? { machine, go, container, interventions: does("set_gomaxprocs") ? [{ do: "set_gomaxprocs" }] : [] }
+      : undefined,
+    workload,
+    container: hasContainer,
+    cpuQuota,
+    pageCache: at("container")["page_cache"] !== undefined,
+    memoryLimit: isOn("GOMEMLIMIT", false) || does("set_memory_limit"),
+    gcPercent:
+      isOn("GOGC", true) || does("set_gc_percent") || policies.some((p) => p !== undefined && "max" in p),
+    readsMemStats: does("read_mem_stats"),
+    startup: raw["startup"] !== undefined,
+  };
+}
+
+function checkThresholds(scenario: Readable, faults: Fault[]) {
+  const metrics = metricsOf(metricParts(scenario));
+  const names = [...metrics.keys()];
+  for (const [metric, expressions] of Object.entries(scenario.thresholds)) {
+    const path = ["thresholds", metric];
+    const info = metrics.get(metric);
+    if (info === undefined) {
+      const near = nearest(metric, names);
+      faults.push({
+        path,
+        message: `there is no metric ${tick(metric.slice(0, 80))}`,
+        hint:
+          near === undefined
+            ? "metrics are the columns of timeseries.csv, the figures of summary.json, `pause_ns`, `latency_ns` and `NAME_latency_ns`"
+            : `did you mean ${tick(near)}?`,
+        onKey: true,
+      });
+      continue;
+    }
+    const written = isMapping(scenario.raw["thresholds"]) ? scenario.raw["thresholds"][metric] : undefined;
+    expressions?.forEach((expression, i) => {
+      const at = Array.isArray(written) ? [...path, i] : path;
+      readThreshold(metric, info, expression, (message, hint) => {
+        faults.push(hint === undefined ? { path: at, message } : { path: at, message, hint });
+      });
+    });
+  }
 }
 
 /**

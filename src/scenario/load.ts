@@ -28,6 +28,7 @@ import {
   type Scenario,
   type ScenarioFile,
   scenarioFile,
+  thresholdExpressions,
   workloadEntry,
 } from "./schema.ts";
 import { applySetting, spellPath } from "./settings.ts";
@@ -311,6 +312,7 @@ const whole = (file: ScenarioFile, root: unknown): Readable => ({
   container: file.container,
   machine: file.machine,
   go: file.go,
+  thresholds: file.thresholds ?? {},
   raw: isMapping(root) ? root : {},
 });
 
@@ -339,6 +341,12 @@ function pieces(root: unknown): Readable {
     container: containerSettings.safeParse(raw["container"]).data,
     machine: machine.safeParse(raw["machine"] ?? {}).data,
     go: goSettings.safeParse(raw["go"] ?? {}).data,
+    thresholds: Object.fromEntries(
+      Object.entries(isMapping(raw["thresholds"]) ? raw["thresholds"] : {}).map(([metric, of]) => [
+        metric,
+        thresholdExpressions.safeParse(of).data,
+      ]),
+    ),
     raw,
   };
 }

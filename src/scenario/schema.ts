@@ -885,6 +885,30 @@ const seed = spelled<number | string>(
   },
 );
 
+/** One expression or a list of them; what they mean depends on the metric and the scenario (thresholds.ts). */
+export const thresholdExpressions = spelled<readonly string[]>(
+  {
+    id: "Threshold",
+    description:
+      "What a metric must keep to, `AGGREGATE COMPARISON VALUE`, or a list of such: max < 900MiB, p95 < 20ms, count == 0. Over samples: min, max, mean, med, p95 (any percentile), last; over pauses and latencies: max, mean, med, p95, count; of a figure: value, count.",
+    anyOf: [{ type: "string" }, { type: "array", items: { type: "string" }, minItems: 1, maxItems: 20 }],
+    examples: ["max < 900MiB", ["p95 < 20ms", "p99.9 < 100ms"]],
+  },
+  (value, report) => {
+    const items: readonly unknown[] = Array.isArray(value) ? value : [value];
+    if (items.length === 0 || items.length > 20) report(`expected 1 to 20 expressions, got ${items.length}`);
+    items.forEach((item, i) => {
+      if (typeof item !== "string")
+        report(
+          `expected an expression such as "max < 900MiB", got ${shown(item)}`,
+          undefined,
+          Array.isArray(value) ? [i] : [],
+        );
+    });
+    return items.filter((item) => typeof item === "string");
+  },
+);
+
 export const scenarioFile = z
   .strictObject({
     name: describe(name, "Names the output folder."),
@@ -915,6 +939,10 @@ export const scenarioFile = z
     policies: describe(
       z.array(policy).max(100).default([]),
       "What the program does about its own memory, all the time.",
+    ),
+    thresholds: describe(
+      z.record(z.string(), thresholdExpressions).optional(),
+      "What the run must keep to, by metric: a column of timeseries.csv, a figure of summary.json, `pause_ns`, `latency_ns` or `NAME_latency_ns`. A breach has an exit status of its own.",
     ),
     variants: describe(
       z.array(variant).max(100).default([]),
