@@ -1,6 +1,6 @@
 /**
  * One variant simulated and written: timeseries.csv, cycles.csv, gctrace.txt, scavtrace.txt and the event trace, where one is
- * wanted, while it runs, summary.json at its end.
+ * wanted, while it runs, summary.json, heapmap.json and report.html at its end.
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
 import { closeSync, openSync } from "node:fs";
@@ -8,8 +8,11 @@ import { join } from "node:path";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
+import { reportHtml } from "../report/html.ts";
 import { oomText } from "../report/oom.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
+import type { ReportRun } from "../report/reportdata.ts";
+import { ReportCollector } from "../report/runreport.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
 import { summaryJson } from "../report/summary.ts";
@@ -20,6 +23,7 @@ import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
 import {
   type CycleRecord,
+  type ProcessView,
   type RunSink,
   type SampleColumn,
   type ScavTraceRecord,
@@ -28,6 +32,7 @@ import {
   VERSIONS,
 } from "../simulate.ts";
 import { ChunkedWriter, cannotWrite } from "./outputs.ts";
+import { deflate, pageBundle } from "./page.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
 export interface Job {
@@ -49,7 +54,9 @@ type OutputName =
   | "oom.txt"
   | "events.ndjson"
   | "trace.json"
-  | "summary.json";
+  | "summary.json"
+  | "heapmap.json"
+  | "report.html";
 
 /** What a run writes; a container's also tells of OOM kills, and an event trace is written when it is wanted. */
 export const outputFiles = ({ scenario, trace }: Job): readonly OutputName[] => [
@@ -60,6 +67,8 @@ export const outputFiles = ({ scenario, trace }: Job): readonly OutputName[] => 
   ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
   ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
   "summary.json",
+  "heapmap.json",
+  "report.html",
 ];
 
 /** work.stwprocs of the runtime: Ps that can run at once while the world is stopped. */
@@ -111,6 +120,7 @@ class FileSink implements RunSink {
   readonly #counts: Float64Array;
   readonly #last: Float64Array;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
+  readonly report: ReportCollector;
 
   constructor(job: Job) {
     this.#timeseries = new OutputFile(job, "timeseries.csv");
@@ -121,6 +131,7 @@ class FileSink implements RunSink {
     const columns = sampleColumns(job.scenario);
     this.#columns = columns;
     this.#formatter = new SampleFormatter(columns);
+    this.report = new ReportCollector(job.scenario, columns);
     this.#sums = new Float64Array(columns.length);
     this.#counts = new Float64Array(columns.length);
     this.#last = new Float64Array(columns.length);
@@ -132,7 +143,8 @@ class FileSink implements RunSink {
     this.#cycles.writer.write(cyclesHeader());
   }
 
-  sample(row: Float64Array): void {
+  sample(row: Float64Array, view: (() => ProcessView) | undefined): void {
+    this.report.sample(row, view);
     this.#timeseries.writer.write(this.#formatter.line(row));
     for (let i = 0; i < row.length; i++) {
       const value = row[i];
@@ -149,6 +161,7 @@ class FileSink implements RunSink {
   }
 
   cycle(cycle: CycleRecord): void {
+    this.report.cycle(cycle);
     this.#gctrace.writer.write(`${gctraceLine(cycle, this.#stwProcs, this.#processStartNs / 1e9)}\n`);
     this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
     this.#batch.push({ ...cycle });
@@ -230,8 +243,15 @@ class TraceFiles implements Tracer {
   }
 }
 
+/** What a job leaves for the page that lays all variants over each other, too. */
+export interface DoneJob extends FinishedRun {
+  readonly overlay: ReportRun;
+}
+
 /** Runs the job to its end; throws a CliError when its files cannot be written. */
-export function runJob(job: Job, onProgress: (fractionDone: number) => void): FinishedRun {
+export function runJob(job: Job, onProgress: (fractionDone: number) => void): DoneJob {
+  // Before the simulation: without the page nothing else needs to be tried.
+  const bundle = pageBundle();
   const sink = new FileSink(job);
   const trace = job.trace === undefined ? undefined : new TraceFiles(job);
   const summary = simulate(job.scenario, {
@@ -246,5 +266,8 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Fi
   if (summary.oom_kills !== undefined)
     writeWhole(job, "oom.txt", oomText(summary.oom_kills, stwProcs(job.scenario)));
   writeWhole(job, "summary.json", summaryJson(summary));
-  return { summary, digest: sink.digest() };
+  const heap = sink.report.heap(deflate);
+  writeWhole(job, "heapmap.json", `${JSON.stringify(heap)}\n`);
+  writeWhole(job, "report.html", reportHtml([sink.report.finish(summary, heap, deflate)], bundle));
+  return { summary, digest: sink.digest(), overlay: sink.report.overlay(summary, deflate) };
 }
