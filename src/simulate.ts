@@ -215,6 +215,8 @@ export interface RunSink {
   cycle?(cycle: CycleRecord): void;
   /** A line of GODEBUG=scavtrace=1. */
   scavTrace?(trace: ScavTraceRecord): void;
+  /** The process is killed; the view is of it as it dies. */
+  killed?(nowNs: number, view: () => ProcessView): void;
   /** The process starts again, after an OOM kill; it counts its collections anew. */
   restart?(nowNs: number): void;
 }
@@ -346,6 +348,7 @@ export class SimulatedRun {
       const killedNs = this.#process.run(until);
       if (killedNs === undefined) break;
       run.trace?.processEnds(killedNs, true);
+      this.#options.sink?.killed?.(killedNs, () => this.#process.view());
       const restartNs = this.#process.killed(killedNs);
       if (restartNs === Infinity) {
         this.#endNs = killedNs;
@@ -761,11 +764,11 @@ class Simulation {
     if (!this.#started) this.#start();
     while (run.nextSampleNs <= untilNs) {
       sched.run(run.nextSampleNs);
-      if (sched.halted) return sched.nowNs;
+      if (sched.halted) return (this.#nowNs = sched.nowNs);
       this.#sample(run.nextSampleNs);
     }
     sched.run(untilNs);
-    this.#nowNs = untilNs;
+    this.#nowNs = sched.halted ? sched.nowNs : untilNs;
     return sched.halted ? sched.nowNs : undefined;
   }
 

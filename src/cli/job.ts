@@ -156,6 +156,10 @@ class FileSink implements RunSink {
     for (const { column, sketch } of this.#pictures) if (column >= 0) sketch.add(row[column]);
   }
 
+  killed(_nowNs: number, view: () => ProcessView): void {
+    this.report.killed(view);
+  }
+
   restart(nowNs: number): void {
     this.#processStartNs = nowNs;
   }

@@ -187,7 +187,8 @@ export class HeapMapView {
     this.#slider.value = String(i);
     const map = this.#maps[i];
     this.#slider.setAttribute("aria-valuetext", `${clock(map.t_seconds, 0.1)}, ${map.reason}`);
-    this.#instants.forEach((button, at) => button.setAttribute("aria-pressed", String(at === i)));
+    for (const [at, button] of this.#instants.entries())
+      button.setAttribute("aria-pressed", String(at === i));
     let unpacked = this.#unpacked.get(i);
     if (unpacked === undefined) {
       unpacked = inflate(map.data).then((bytes) => ({ map, bytes, count: bytes.length / CELL_PLANES }));
@@ -399,19 +400,8 @@ function describe(cells: Cells, cell: number): string {
 function sizeClassTable(map: HeapMap): HTMLElement {
   const share = (part: number, of: number): string => (of > 0 ? humanShare(part / of) : "–");
   return table(
-    "Spans by size class; waste is rounding up inside slots, and span tails",
-    [
-      "size",
-      "spans",
-      "span bytes",
-      "slots",
-      "taken",
-      "live",
-      "live share",
-      "free slots",
-      "rounding",
-      "tails",
-    ],
+    "Spans by size class; tails are what is left of a span behind its last slot",
+    ["size", "spans", "span bytes", "slots", "taken", "live", "live share", "free slots", "tails"],
     map.size_classes.map((c) => [
       c.sizeclass === 0 ? "large" : `${c.elemsize} B`,
       humanCount(c.spans),
@@ -421,7 +411,6 @@ function sizeClassTable(map: HeapMap): HTMLElement {
       humanCount(c.live),
       share(c.live, c.slots),
       humanBytes(c.free_slot_bytes),
-      humanBytes(c.internal_waste_bytes),
       humanBytes(c.tail_waste_bytes),
     ]),
   );

@@ -11,7 +11,7 @@
 import { PAGE_RESIDENT } from "../os/os.ts";
 import type { PageAlloc } from "../runtime/mpagealloc.ts";
 import { spanInUse, spanManual } from "../runtime/mspan.ts";
-import { numSizeClasses, pageSize } from "../runtime/sizeclasses.ts";
+import { classToSize, numSizeClasses, pageSize } from "../runtime/sizeclasses.ts";
 import type { ProcessView } from "../simulate.ts";
 import {
   CELL_FREE,
@@ -30,20 +30,38 @@ export const MAX_CELLS = 2 ** 14;
 /** Live objects of each span, exactly. */
 function liveBySpan(view: ProcessView): Int32Array {
   const { rt } = view;
-  const { spans, slots, owners } = rt.heap;
+  const { spans, slots } = rt.heap;
+  const ownerDeath = rt.heap.owners.death;
   const tick = rt.deathTick(view.nowNs);
   const live = new Int32Array(spans.count);
   for (let s = 0; s < spans.count; s++) {
     if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
-    const death = slots.death[spans.slotSeg[s]];
-    const swept = spans.sweptTick[s];
-    const off = spans.slotOff[s];
-    let n = 0;
-    for (let i = off; i < off + spans.nelems[s]; i++) {
-      const v = death[i];
-      if (v < 0 ? owners.death[~v] > tick : v > tick && v > swept) n++;
-    }
-    live[s] = n;
+    // Its latest death has been.
+    if (spans.hasOwned[s] === 0 && spans.maxDeath[s] <= tick) continue;
+    live[s] = liveSlots(
+      slots.death[spans.slotSeg[s]],
+      spans.slotOff[s],
+      spans.nelems[s],
+      Math.max(tick, spans.sweptTick[s]),
+      tick,
+      ownerDeath,
+    );
+  }
+  return live;
+}
+
+function liveSlots(
+  death: Int32Array,
+  off: number,
+  n: number,
+  freeTick: number,
+  tick: number,
+  ownerDeath: Int32Array,
+): number {
+  let live = 0;
+  for (let i = off; i < off + n; i++) {
+    const v = death[i];
+    if (v < 0 ? ownerDeath[~v] > tick : v > freeTick) live++;
   }
   return live;
 }
@@ -74,11 +92,7 @@ export function heapMap(view: ProcessView, reason: string, maxCells = MAX_CELLS)
   const live = liveBySpan(view);
   const cells = new Cells(view, live, perCell, stretches);
   let bytes = 0;
-  const liveOfClass = new Float64Array(numSizeClasses);
-  for (let s = 0; s < spans.count; s++) {
-    bytes += live[s] * spans.elemsize[s];
-    if (live[s] > 0) liveOfClass[spans.spc[s] >> 1] += live[s];
-  }
+  for (let s = 0; s < spans.count; s++) bytes += live[s] * spans.elemsize[s];
   const st = view.memStats;
   return {
     map: {
@@ -93,10 +107,39 @@ export function heapMap(view: ProcessView, reason: string, maxCells = MAX_CELLS)
       heap_released_bytes: st.heapReleased,
       rss_bytes: view.memory.residentBytes(),
       largest_free_run_bytes: pages.largestFreeRun() * pageSize,
-      size_classes: view.sizeClasses().map((c) => ({ ...c, live: liveOfClass[c.sizeclass] })),
+      size_classes: classes(view, live),
     },
     planes: cells.planes,
   };
+}
+
+/** Spans by size class, as classSnapshot has them, but for the waste inside slots, which costs another pass. */
+function classes(view: ProcessView, live: Int32Array): HeapMap["size_classes"] {
+  const { spans } = view.rt.heap;
+  const all = Array.from({ length: numSizeClasses }, (_, sizeclass) => ({
+    sizeclass,
+    elemsize: classToSize[sizeclass],
+    spans: 0,
+    span_bytes: 0,
+    slots: 0,
+    allocated: 0,
+    live: 0,
+    free_slot_bytes: 0,
+    tail_waste_bytes: 0,
+  }));
+  for (let s = 0; s < spans.count; s++) {
+    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
+    const c = all[spans.spc[s] >> 1];
+    const n = spans.nelems[s];
+    c.spans++;
+    c.span_bytes += spans.npages[s] * pageSize;
+    c.slots += n;
+    c.allocated += spans.allocCount[s];
+    c.live += live[s];
+    c.free_slot_bytes += (n - spans.allocCount[s]) * spans.elemsize[s];
+    c.tail_waste_bytes += spans.npages[s] * pageSize - n * spans.elemsize[s];
+  }
+  return all.filter((c) => c.spans > 0);
 }
 
 /** What a page without a span is. */
@@ -138,44 +181,57 @@ class Cells {
 
   /** Writes cell `cell` of `total`: pages [from, limit). */
   #write(cell: number, total: number, spanOn: Int32Array, base: number, from: number, limit: number): void {
-    const { memory, rt } = this.#view;
-    const { spans, pages } = rt.heap;
+    const { spans, pages } = this.#view.rt.heap;
     const { planes } = this;
+    const votes = this.#votes;
     let kind = 0;
     let most = 0;
     let flags = 0;
     let inSpans = 0;
     let allocated = 0;
     let live = 0;
-    let osPages = 0;
-    let resident = 0;
-    const osPage = Math.min(memory.pageBytes, pageSize);
-    for (let page = from; page < limit; page++) {
+    for (let page = from; page < limit; ) {
       const s = spanOn[page - base] - 1;
       let here = CELL_STACK;
+      let end = page + 1;
       if (s < 0) here = pageKind(pages, page);
-      else if (spans.state[s] === spanInUse) {
-        here = spans.spc[s];
-        inSpans++;
-        allocated += spans.allocCount[s] / spans.nelems[s];
-        live += this.#live[s] / spans.nelems[s];
+      else {
+        // The span's pages in this cell at once.
+        end = Math.min(limit, spans.base[s] + spans.npages[s]);
+        if (spans.base[s] === page) flags |= FLAG_START;
+        if (spans.state[s] === spanInUse) {
+          const weight = (end - page) / spans.nelems[s];
+          here = spans.spc[s];
+          inSpans += end - page;
+          allocated += spans.allocCount[s] * weight;
+          live += this.#live[s] * weight;
+        }
       }
-      if (s >= 0 && spans.base[s] === page) flags |= FLAG_START;
-      if (++this.#votes[here] > most) {
-        most = this.#votes[here];
+      if ((votes[here] += end - page) > most) {
+        most = votes[here];
         kind = here;
       }
-      for (let at = page * pageSize; at < (page + 1) * pageSize; at += osPage) {
-        osPages++;
-        if (memory.pageState(at) === PAGE_RESIDENT) resident++;
-      }
+      page = end;
     }
-    this.#votes.fill(0);
-    const share = (part: number, of: number): number => (of === 0 ? 0 : Math.round((255 * part) / of));
+    // Of most cells all pages voted alike.
+    if (most === limit - from) votes[kind] = 0;
+    else votes.fill(0);
     planes[cell] = kind;
     planes[total + cell] = flags;
     planes[2 * total + cell] = share(allocated, inSpans);
     planes[3 * total + cell] = share(live, inSpans);
-    planes[4 * total + cell] = share(resident, osPages);
+    planes[4 * total + cell] = share(this.#residentPages(from, limit), limit - from);
+  }
+
+  #residentPages(from: number, limit: number): number {
+    const { memory } = this.#view;
+    if (memory.isResident(from * pageSize, limit * pageSize)) return limit - from;
+    let pages = 0;
+    const step = Math.min(memory.pageBytes, pageSize);
+    for (let at = from * pageSize; at < limit * pageSize; at += step)
+      if (memory.pageState(at) === PAGE_RESIDENT) pages += step / pageSize;
+    return pages;
   }
 }
+
+const share = (part: number, of: number): number => (of === 0 ? 0 : Math.round((255 * part) / of));

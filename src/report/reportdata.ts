@@ -39,7 +39,8 @@ export interface HeapMap {
   readonly heap_released_bytes: number;
   readonly rss_bytes: number;
   readonly largest_free_run_bytes: number;
-  readonly size_classes: readonly (ClassSnapshot & { readonly live: number })[];
+  /** Objects dead and alive (`allocated`), and alive, by size class; classes without spans are left out. */
+  readonly size_classes: readonly (Omit<ClassSnapshot, "internal_waste_bytes"> & { readonly live: number })[];
   /** Base64 of the deflated planes. */
   readonly data: string;
 }
@@ -79,6 +80,8 @@ export interface ReportRun {
   readonly memory_high_bytes?: number;
   readonly figures: Readonly<Record<string, number | null>>;
   readonly truth: HeapTruth;
+  /** Bytes by which objects were rounded up to their size class, at the end. */
+  readonly rounding_bytes: Readonly<Record<number, number>>;
   readonly sources: RunSummary["sources"];
   readonly events: readonly ControlEvent[];
   readonly oom_kills: readonly OomMark[];

@@ -2,13 +2,11 @@
  * What the report page knows of a run: gathered while the run streams, in bounded memory, and packed into plain data.
  *
  * Series are kept in a BoundedTable, cycles in a smaller one. At chosen instants a heap map is taken through the view: at even
- * steps of the run, within 2 % of the peak of RSS, after the largest fall of HeapInuse, and at the end. Between them live bytes, which
- * no statistic of Go tells, are counted exactly. Both cost a pass over the heap's slots; `credit` bounds what that adds to a
- * run by the objects it allocates: no more than a slot looked at per object allocated. It counts work, not time, so that the same run gives
- * the same report.
+ * steps of the run, near the peak of RSS, after the largest fall of HeapInuse, at OOM kills and at the end. Between them live bytes, which
+ * no statistic of Go tells, are counted exactly. Both cost a pass over the heap's slots, which a credit bounds. It is earned by the
+ * simulator's own work (objects, requests, faults, cycles), not by time, so that the same run gives the same report.
  */
 import { stringify } from "yaml";
-import type { HeapTruth } from "../runtime/heapreport.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import type {
   CycleRecord,
@@ -29,7 +27,7 @@ export type ReportSummary = Pick<
 > & {
   readonly figures: Readonly<Record<string, number | null>>;
   readonly oom_kills?: readonly OomIncident[] | undefined;
-  readonly heap_at_end: { readonly truth: HeapTruth };
+  readonly heap_at_end: Pick<RunSummary["heap_at_end"], "truth" | "size_classes">;
 };
 
 /** Points kept of the series and of the cycles; in an overlay of several runs, where a line is enough, fewer. */
@@ -98,6 +96,11 @@ export class ReportCollector {
     if (view !== undefined) this.#heap.sample(row, view);
   }
 
+  /** The process is killed: the heap as it dies is what one wants to see. */
+  killed(view: () => ProcessView): void {
+    this.#heap.killed(view());
+  }
+
   cycle(cycle: CycleRecord): void {
     const { start_seconds, stw1_ns, concurrent_ns, stw2_ns } = cycle;
     this.#cycles.add([
@@ -108,7 +111,7 @@ export class ReportCollector {
       cycle.trigger_bytes,
       cycle.goal_bytes,
       cycle.heap_marked_bytes,
-      REASONS.findIndex((reason) => reason === cycle.reason),
+      REASONS.indexOf(cycle.reason),
     ]);
   }
 
@@ -158,6 +161,9 @@ export class ReportCollector {
       ...(high === undefined ? {} : { memory_high_bytes: high }),
       figures: summary.figures,
       truth: summary.heap_at_end.truth,
+      rounding_bytes: Object.fromEntries(
+        summary.heap_at_end.size_classes.map((c) => [c.sizeclass, c.internal_waste_bytes]),
+      ),
       sources: summary.sources,
       events: summary.events,
       oom_kills: (summary.oom_kills ?? []).map(({ t_seconds, restart_at_seconds, kernel_log }) => ({
@@ -172,6 +178,18 @@ export class ReportCollector {
   }
 }
 
+/**
+ * What the simulator spends at least on a run's own work, in CPU nanoseconds, and so what looking at the heap may cost: some 15 % of it
+ * (measured over the shipped scenarios, see test/bench/report.ts).
+ */
+const CREDIT_NS = { malloc: 4, request: 150, fault: 20, sample: 10_000, objectPerCycle: 2 } as const;
+/** What looking costs: for a slot, and in a map also for a page. A quarter more slots than objects. */
+const COST_NS = { object: 1.25 * 6, page: 60 } as const;
+const PAGE_BYTES = 8192;
+
+/** Counters that credit is given for; a process started again counts anew. */
+const WORK = { mallocs: "malloc", requests_completed: "request", page_faults: "fault" } as const;
+
 /** Decides when the heap is looked at closely, and keeps what was seen. */
 class HeapWatcher {
   readonly #live = new BoundedTable(
@@ -184,11 +202,14 @@ class HeapWatcher {
   readonly #even: HeapMapShot[] = [];
   #peak: HeapMapShot | undefined;
   #fall: HeapMapShot | undefined;
+  #firstKill: HeapMapShot | undefined;
+  #lastKill: HeapMapShot | undefined;
   readonly #lastSampleSeconds: number;
-  readonly #at: Readonly<Record<"t" | "objects" | "sys" | "inuse" | "rss" | "mallocs", number>>;
-  /** Slots that may be looked at. */
-  #credit = 0;
-  #mallocs = 0;
+  readonly #at: Readonly<Record<"t" | "objects" | "sys" | "inuse" | "rss" | "cycles", number>>;
+  readonly #work: readonly { readonly at: number; readonly ns: number }[];
+  readonly #done: Float64Array;
+  #cycles = 0;
+  #creditNs = 0;
   #nextEven = 1;
   #peakRss = 0;
   #inusePeak = 0;
@@ -204,30 +225,43 @@ class HeapWatcher {
       sys: at("heap_sys_bytes"),
       inuse: at("heap_inuse_bytes"),
       rss: at("rss_bytes"),
-      mallocs: at("mallocs"),
+      cycles: at("num_gc"),
     };
+    this.#work = Object.entries(WORK).map(([name, kind]) => ({ at: at(name), ns: CREDIT_NS[kind] }));
+    this.#done = new Float64Array(this.#work.length);
+  }
+
+  /** The simulator's work since the last sample becomes credit. */
+  #earn(row: ArrayLike<number>): void {
+    this.#work.forEach(({ at, ns }, i) => {
+      const done = row[at];
+      this.#creditNs += ns * (done < this.#done[i] ? done : done - this.#done[i]);
+      this.#done[i] = done;
+    });
+    const cycles = row[this.#at.cycles];
+    const marked = cycles < this.#cycles ? cycles : cycles - this.#cycles;
+    this.#creditNs += CREDIT_NS.sample + CREDIT_NS.objectPerCycle * marked * row[this.#at.objects];
+    this.#cycles = cycles;
   }
 
   sample(row: ArrayLike<number>, view: () => ProcessView): void {
+    this.#earn(row);
     const at = this.#at;
     const t = row[at.t];
-    const mallocs = row[at.mallocs];
-    // A process started again counts anew.
-    this.#credit += mallocs < this.#mallocs ? mallocs : mallocs - this.#mallocs;
-    this.#mallocs = mallocs;
-    // Slots, of which some are free, and pages.
-    const cost = 1.25 * row[at.objects] + row[at.sys] / 2048;
     const inuse = row[at.inuse];
     const rss = row[at.rss];
+    const liveNs = COST_NS.object * row[at.objects];
+    const mapNs = liveNs + (COST_NS.page * row[at.sys]) / PAGE_BYTES;
     this.#inusePeak = Math.max(this.#inusePeak, inuse);
     const fall = this.#inusePeak - inuse;
     const atEnd = t >= this.#lastSampleSeconds;
     const even = t >= (this.#lastSampleSeconds * this.#nextEven) / EVEN_MAPS;
     const peak = rss > this.#peakRss * PEAK_STEP;
     const fell = fall > this.#deepest * FALL_STEP && fall > FALL_SHARE * this.#inusePeak;
-    if ((even || peak || fell) && (atEnd || this.#credit >= cost)) {
+    if (atEnd || ((even || peak || fell) && this.#creditNs >= mapNs)) {
       const share = Math.round((100 * t) / this.#lastSampleSeconds);
-      const shot = heapMap(view(), atEnd ? "end of the run" : `after ${share} % of the run`);
+      const shot = this.#shoot(view(), atEnd ? END : `after ${share} % of the run`);
+      this.#creditNs -= mapNs;
       if (even) {
         this.#even.push(shot);
         while (t >= (this.#lastSampleSeconds * this.#nextEven) / EVEN_MAPS) this.#nextEven++;
@@ -240,20 +274,29 @@ class HeapWatcher {
         this.#fall = named(shot, "after the largest fall of HeapInuse");
         this.#deepest = fall;
       }
-      this.#live.add([t, shot.map.live_bytes]);
-      this.#credit -= cost;
-    } else if (this.#credit >= 2 * cost) {
-      // Twice, so that a map that falls due finds its share.
+    } else if (this.#creditNs >= liveNs + mapNs) {
+      // So much that a map that falls due finds its share.
       this.#live.add([t, liveBytes(view())]);
-      this.#credit -= cost;
+      this.#creditNs -= liveNs;
     }
-    this.#credit = Math.min(this.#credit, 4 * cost);
+    this.#creditNs = Math.min(this.#creditNs, 4 * mapNs);
+  }
+
+  killed(view: ProcessView): void {
+    this.#lastKill = this.#shoot(view, this.#firstKill === undefined ? "OOM kill" : "last OOM kill");
+    this.#firstKill ??= this.#lastKill;
+  }
+
+  #shoot(view: ProcessView, reason: string): HeapMapShot {
+    const shot = heapMap(view, reason);
+    this.#live.add([shot.map.t_seconds, shot.map.live_bytes]);
+    return shot;
   }
 
   finish(deflate: Deflate): HeapMaps {
     const shots = new Map<number, HeapMapShot>();
-    for (const shot of [...this.#even, this.#peak, this.#fall]) {
-      if (shot === undefined) continue;
+    for (const shot of [...this.#even, this.#firstKill, this.#lastKill, this.#peak, this.#fall]) {
+      if (shot === undefined || shot === shots.get(shot.map.t_seconds)) continue;
       const { t_seconds, reason } = shot.map;
       const same = shots.get(t_seconds);
       shots.set(t_seconds, same === undefined ? shot : named(shot, `${same.map.reason}, ${reason}`));
@@ -266,6 +309,9 @@ class HeapWatcher {
     };
   }
 }
+
+/** Reason of the map that is taken of every run that is not killed. */
+const END = "end of the run";
 
 const named = ({ map, planes }: HeapMapShot, reason: string): HeapMapShot => ({
   map: { ...map, reason },
