@@ -329,6 +329,11 @@ export class SimulatedRun {
     return this.#restartNs === undefined && this.#endNs === undefined ? this.#process.view() : undefined;
   }
 
+  /** The process as it is now, or as the OOM killer left the last one. */
+  lastView(): ProcessView {
+    return this.#process.view();
+  }
+
   /** Plays on until `untilNs`, at most to the scenario's end. */
   advance(untilNs: number): void {
     const { duration } = this.#scenario;
@@ -378,6 +383,8 @@ export interface ProcessView {
   /** When this process started: not 0 after a kill. */
   readonly startNs: number;
   readonly scenario: Scenario;
+  readonly profile: MachineProfile;
+  readonly seed: number | string;
   /** As runtime/metrics would say; the object is used again. */
   readonly memStats: Readonly<MemStats>;
   /** The model itself: heap, pacer, collector, scheduler, kinds. */
@@ -768,8 +775,9 @@ class Simulation {
       this.#sample(run.nextSampleNs);
     }
     sched.run(untilNs);
-    this.#nowNs = sched.halted ? sched.nowNs : untilNs;
-    return sched.halted ? sched.nowNs : undefined;
+    if (sched.halted) return (this.#nowNs = sched.nowNs);
+    this.#nowNs = untilNs;
+    return undefined;
   }
 
   #start(): void {
@@ -798,6 +806,8 @@ class Simulation {
       nowNs,
       startNs: this.#startNs,
       scenario: this.#scenario,
+      profile: this.#profile,
+      seed: this.#seed,
       memStats: this.#stats,
       rt,
       memory,

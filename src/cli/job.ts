@@ -3,8 +3,6 @@
  * wanted, while it runs, summary.json, heapmap.json and report.html at its end.
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
-import { closeSync, openSync } from "node:fs";
-import { join } from "node:path";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
@@ -27,11 +25,12 @@ import {
   type RunSink,
   type SampleColumn,
   type ScavTraceRecord,
+  SimulatedRun,
   sampleColumns,
-  simulate,
   VERSIONS,
 } from "../simulate.ts";
-import { ChunkedWriter, cannotWrite } from "./outputs.ts";
+import { type ExportFile, type ExportOptions, exportFiles, RunExports } from "./exports.ts";
+import { OutputFile, writeWhole } from "./outputfile.ts";
 import { deflate, pageBundle } from "./page.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
@@ -41,12 +40,15 @@ export interface Job {
   readonly checked: boolean;
   /** Write an event trace, and of what. */
   readonly trace?: Omit<TraceOptions, "tracer">;
+  /** Other tools' formats to write, too. */
+  readonly exports?: ExportOptions;
   /** An existing folder to write into, and how messages call the place it will end up in. */
   readonly folder: string;
   readonly label: string;
 }
 
-type OutputName =
+export type OutputName =
+  | ExportFile
   | "timeseries.csv"
   | "cycles.csv"
   | "gctrace.txt"
@@ -59,13 +61,14 @@ type OutputName =
   | "report.html";
 
 /** What a run writes; a container's also tells of OOM kills, and an event trace is written when it is wanted. */
-export const outputFiles = ({ scenario, trace }: Job): readonly OutputName[] => [
+export const outputFiles = ({ scenario, trace, exports }: Job): readonly OutputName[] => [
   "timeseries.csv",
   "cycles.csv",
   "gctrace.txt",
   "scavtrace.txt",
   ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
   ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
+  ...(exports === undefined ? [] : exportFiles(exports)),
   "summary.json",
   "heapmap.json",
   "report.html",
@@ -76,32 +79,6 @@ const stwProcs = ({ go, machine }: Scenario): number => Math.min(go.GOMAXPROCS, 
 
 /** Cycles are handed to the CSV library this many at a time. */
 const CYCLE_BATCH = 256;
-
-class OutputFile {
-  readonly #fd: number;
-  readonly writer: ChunkedWriter;
-
-  constructor(job: Job, name: OutputName) {
-    const label = join(job.label, name);
-    try {
-      this.#fd = openSync(join(job.folder, name), "w");
-    } catch (error) {
-      throw cannotWrite(label, error);
-    }
-    this.writer = new ChunkedWriter(this.#fd, label);
-  }
-
-  close(): void {
-    this.writer.flush();
-    closeSync(this.#fd);
-  }
-}
-
-function writeWhole(job: Job, name: OutputName, text: string): void {
-  const file = new OutputFile(job, name);
-  file.writer.write(text);
-  file.close();
-}
 
 /** Writes the series to files as they come and keeps the little the terminal summary needs. */
 class FileSink implements RunSink {
@@ -247,6 +224,20 @@ class TraceFiles implements Tracer {
   }
 }
 
+/** Samples go to the exports, too. */
+function withExports(sink: FileSink, exports: RunExports): RunSink {
+  return {
+    sample: (row, view) => {
+      sink.sample(row, view);
+      if (view !== undefined) exports.sample(row[0] * 1e9, view);
+    },
+    cycle: (cycle) => sink.cycle(cycle),
+    scavTrace: (trace) => sink.scavTrace(trace),
+    killed: (nowNs, view) => sink.killed(nowNs, view),
+    restart: (nowNs) => sink.restart(nowNs),
+  };
+}
+
 /** What a job leaves for the page that lays all variants over each other, too. */
 export interface DoneJob extends FinishedRun {
   readonly overlay: ReportRun;
@@ -258,13 +249,17 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   const bundle = pageBundle();
   const sink = new FileSink(job);
   const trace = job.trace === undefined ? undefined : new TraceFiles(job);
-  const summary = simulate(job.scenario, {
+  const exports = job.exports === undefined ? undefined : new RunExports(job, job.exports);
+  const run = new SimulatedRun(job.scenario, {
     ...(job.profile === undefined ? {} : { profile: job.profile }),
     checked: job.checked,
-    sink,
+    sink: exports === undefined ? sink : withExports(sink, exports),
     ...(trace === undefined ? {} : { trace: { ...job.trace, tracer: trace } }),
     onProgress,
   });
+  run.advance(job.scenario.duration);
+  exports?.finish(run.lastView());
+  const summary = run.summary();
   sink.close();
   trace?.close();
   if (summary.oom_kills !== undefined)

@@ -6,14 +6,18 @@
  */
 import { join } from "node:path";
 import type { CommandModule } from "yargs";
+import { reportHtml } from "../report/html.ts";
 import { terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
 import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
+import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
 import { type Job, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList } from "./options.ts";
+import { writeWhole } from "./outputfile.ts";
 import { OutputFolder } from "./outputs.ts";
+import { pageBundle } from "./page.ts";
 import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
@@ -32,6 +36,10 @@ interface RunArguments {
   readonly "trace-events": string | undefined;
   readonly "trace-from": string | undefined;
   readonly "trace-to": string | undefined;
+  readonly export: string | undefined;
+  readonly "export-at": string | undefined;
+  readonly "export-interval": string | undefined;
+  readonly "export-start": string | undefined;
 }
 
 /** A moment of the run, for the option that gives it. */
@@ -67,6 +75,39 @@ function traceOf(args: RunArguments): Job["trace"] {
   };
 }
 
+/** What --export and its options ask for; undefined: nothing. */
+function exportsOf(args: RunArguments): Job["exports"] {
+  const { "export-at": at, "export-interval": interval, "export-start": start } = args;
+  if (args.export === undefined) {
+    if (at ?? interval ?? start)
+      throw new CliError(EXIT.usage, "--export-at, --export-interval and --export-start need --export");
+    return undefined;
+  }
+  const kinds = args.export.split(",").map((kind): ExportKind => {
+    if (isExportKind(kind)) return kind;
+    const known = Object.keys(EXPORTS).join(", ");
+    throw new CliError(EXIT.usage, `--export: expected formats out of ${known}, got "${kind}"`);
+  });
+  const atNs = moment("export-at", at);
+  const intervalNs = moment("export-interval", interval) ?? DEFAULT_EXPORT.intervalNs;
+  if (intervalNs === 0) throw new CliError(EXIT.usage, "--export-interval: must be more than 0");
+  const startMs = start === undefined ? undefined : Date.parse(start);
+  if (startMs !== undefined && !(startMs >= 0 && /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)$/.test(start!)))
+    throw new CliError(
+      EXIT.usage,
+      `--export-start: expected a date and time such as 2026-01-31T12:00:00Z, got "${start}"`,
+    );
+  return {
+    kinds: [...new Set(kinds)],
+    ...(atNs === undefined ? {} : { atNs }),
+    intervalNs,
+    startUnixSeconds: startMs === undefined ? DEFAULT_EXPORT.startUnixSeconds : startMs / 1e3,
+  };
+}
+
+/** The page with all variants, at the top of the folder. */
+const OVERLAY = "overlay.html";
+
 const SIGNALS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hangup } as const;
 
 /** Turns the first of the signals into an abort, so that the way out is the same as after a failure. */
@@ -97,6 +138,7 @@ async function run(args: RunArguments): Promise<void> {
     args.variant === undefined ? all : [...new Set(args.variant)].map((name) => pickVariant(all, name));
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const trace = traceOf(args);
+  const exports = exportsOf(args);
   const abort = abortOnSignals();
   const folder = new OutputFolder(args.out ?? join("out", scenarios[0].name));
   const progress = progressFor(scenarios.map(runName), args.quiet);
@@ -107,6 +149,7 @@ async function run(args: RunArguments): Promise<void> {
         ...(profile === undefined ? {} : { profile }),
         checked: args.checked,
         ...(trace === undefined ? {} : { trace }),
+        ...(exports === undefined ? {} : { exports }),
         folder: folder.folder(variantFolder(scenario)),
         label: join(folder.target, variantFolder(scenario)),
       }),
@@ -114,9 +157,18 @@ async function run(args: RunArguments): Promise<void> {
     const finished = await runJobs(jobs, progress, abort.signal);
     progress.stop();
     abort.signal.throwIfAborted();
+    const several = finished.length > 1;
+    if (several) {
+      const page = reportHtml(
+        finished.map(({ overlay }) => overlay),
+        pageBundle(),
+      );
+      writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
+    }
     folder.commit();
     if (args.quiet) return;
     const written = jobs.map((job) => `wrote ${job.label}: ${outputFiles(job).join(", ")}`);
+    if (several) written.push(`wrote ${join(folder.target, OVERLAY)}: the variants laid over each other`);
     const options = { width: widthOf(process.stdout), paint: paintFor(process.stdout), ascii: onlyAscii() };
     try {
       await print(terminalSummary(finished, written, options));
@@ -193,6 +245,32 @@ export const runCommand: CommandModule<object, RunArguments> = {
         nargs: 1,
         coerce: once("trace-to"),
         describe: "With --trace: only up to this moment",
+      })
+      .option("export", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export"),
+        describe: `Write other tools' formats, too, comma separated: ${Object.entries(EXPORTS)
+          .map(([kind, file]) => `${kind} (${file})`)
+          .join(", ")}`,
+      })
+      .option("export-at", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export-at"),
+        describe: "With --export: the instant of those that show one, e.g. 30s (default: the end)",
+      })
+      .option("export-interval", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export-interval"),
+        describe: "With --export openmetrics: time between instants (default: 1s)",
+      })
+      .option("export-start", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export-start"),
+        describe: "With --export: date and time at which the run starts (default: 2026-01-01T00:00:00Z)",
       }),
   handler: run,
 };

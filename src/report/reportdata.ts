@@ -3,7 +3,7 @@
  */
 import type { ControlEvent } from "../control/interventions.ts";
 import type { ClassSnapshot, HeapTruth } from "../runtime/heapreport.ts";
-import type { RunSummary, SampleUnit } from "../simulate.ts";
+import type { RunSummary } from "../simulate.ts";
 import type { PackedTable } from "./table.ts";
 
 /** Packs bytes for a page: deflated (raw) and in base64. Where the program runs decides how. */
@@ -87,7 +87,6 @@ export interface ReportRun {
   readonly oom_kills: readonly OomMark[];
   readonly scenario_yaml: string;
   readonly profile_json: string;
-  readonly units: Readonly<Record<string, SampleUnit>>;
   readonly samples: PackedTable;
   readonly cycles: PackedTable;
   readonly heap?: HeapMaps;

@@ -8,17 +8,12 @@
  */
 import { stringify } from "yaml";
 import type { Scenario } from "../scenario/schema.ts";
-import type {
-  CycleRecord,
-  OomIncident,
-  ProcessView,
-  RunSummary,
-  SampleColumn,
-  SampleUnit,
-} from "../simulate.ts";
+import type { CycleRecord, OomIncident, ProcessView, RunSummary } from "../simulate.ts";
+import type { Unit } from "./format.ts";
 import { type HeapMapShot, heapMap, liveBytes } from "./heapmap.ts";
 import { type Deflate, type HeapMaps, REASONS, type ReportRun } from "./reportdata.ts";
 import { BoundedTable, type TableColumn } from "./table.ts";
+import type { Column } from "./timeseries.ts";
 
 /** What a finished run says of itself; summary.json has it, too. */
 export type ReportSummary = Pick<
@@ -43,12 +38,13 @@ const FALL_STEP = 1.1;
 /** Falls below this share of HeapInuse are the sawtooth of any heap. */
 const FALL_SHARE = 0.1;
 
-const SCALES: Readonly<Record<SampleUnit, number>> = {
+const SCALES: Readonly<Record<Unit, number>> = {
   seconds: 1e6,
   bytes: 1,
   ns: 1,
   count: 1,
   fraction: 1e5,
+  percent: 1e3,
 };
 
 /** Parts of one stack: when points stand for many rows, all are of the row in which HeapAlloc was highest or lowest. */
@@ -73,13 +69,11 @@ const CYCLE_COLUMNS: readonly TableColumn[] = [
   { name: "reason", scale: 1, leader: "start_seconds" },
 ];
 export class ReportCollector {
-  readonly #columns: readonly SampleColumn[];
   readonly #samples: BoundedTable;
   readonly #cycles = new BoundedTable(CYCLE_COLUMNS, CYCLE_POINTS);
   readonly #heap: HeapWatcher;
 
-  constructor(scenario: Scenario, columns: readonly SampleColumn[]) {
-    this.#columns = columns;
+  constructor(scenario: Scenario, columns: readonly Column[]) {
     this.#samples = new BoundedTable(
       columns.map(({ name, unit }) => ({
         name,
@@ -173,7 +167,6 @@ export class ReportCollector {
       })),
       scenario_yaml: stringify(scenario, { aliasDuplicateObjects: false, lineWidth: 0 }),
       profile_json: JSON.stringify(profile, null, 2),
-      units: Object.fromEntries(this.#columns.map(({ name, unit }) => [name, unit])),
     };
   }
 }
@@ -215,7 +208,7 @@ class HeapWatcher {
   #inusePeak = 0;
   #deepest = 0;
 
-  constructor(scenario: Scenario, columns: readonly SampleColumn[]) {
+  constructor(scenario: Scenario, columns: readonly Column[]) {
     const { duration, sample_interval } = scenario;
     this.#lastSampleSeconds = (Math.floor(duration / sample_interval) * sample_interval) / 1e9;
     const at = (name: string): number => columns.findIndex((column) => column.name === name);

@@ -59,6 +59,8 @@ const FORCE_GC_PERIOD_NS = 120e9;
 const WORKER_PARKED_BYTES = 250;
 /** Up to so many spans are swept in no time on the way to a cycle; more take theirs before it starts. */
 const START_SWEEP_SPANS = 1000;
+/** Cycles whose pauses are remembered: len(MemStats.PauseNs). */
+export const PAUSE_RING = 256;
 /** bgsweep yields after this many spans. */
 const SWEEP_BATCH_SPANS = 10;
 
@@ -156,7 +158,12 @@ export class Gc implements MarkScheduling, PacingFollowers {
   /** A cycle is between its start and the end of mark termination. */
   running = false;
   numGC = 0;
+  /** Of them those that runtime.GC asked for. */
+  numForcedGC = 0;
   pauseTotalNs = 0;
+  /** Both pauses of each of the last cycles and when the second ended; that of cycle n is at (n - 1) % PAUSE_RING. */
+  readonly pauseNs = new Float64Array(PAUSE_RING);
+  readonly pauseEndNs = new Float64Array(PAUSE_RING);
   /** Cumulative GC CPU, by /cpu/classes/gc; updated at the end of each cycle, as the runtime does. */
   assistNs = 0;
   dedicatedNs = 0;
@@ -232,6 +239,23 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   /** CPU of the sweeping done since the last call, from the heap's work counters. */
   takeSweepNs: () => number = () => 0;
+
+  /** Goroutines that mark, one per P from the first cycle on. */
+  get workerGoroutines(): number {
+    return this.#workerGs;
+  }
+
+  /** CPU times since the start as `assistNs` and so on, with those of a cycle whose mark is not over yet. */
+  cpuNow(): { readonly assistNs: number; readonly dedicatedNs: number; readonly idleNs: number } {
+    const { pacer } = this.#o;
+    const cycle = this.marking || this.#ending ? 1 : 0;
+    return {
+      assistNs: this.assistNs + cycle * pacer.assistTime,
+      dedicatedNs:
+        this.dedicatedNs + this.fractionalNs + cycle * (pacer.dedicatedMarkTime + pacer.fractionalMarkTime),
+      idleNs: this.idleNs + cycle * pacer.idleMarkTime,
+    };
+  }
 
   /** Follows the pacer's decisions (gcPaceSweeper). */
   paceSweeper(trigger: number): void {
@@ -331,6 +355,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #startMark(nowNs: number): void {
     const { heap, pacer, stacks, goroutines, costs, sched } = this.#o;
     this.#stw1Ns += sched.stopThrottledNs;
+    sched.stwTotalTimeGC.record(this.#stw1Ns);
     this.#o.clearPools(nowNs);
     sched.resetAssistBytes();
     this.#triggerBytes = this.#reason === "heap" ? pacer.trigger() : pacer.heapLive;
@@ -602,6 +627,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #markTermination(nowNs: number): void {
     const { heap, pacer, stacks, goroutines, sched } = this.#o;
     this.#stw2Ns += sched.stopThrottledNs;
+    sched.stwTotalTimeGC.record(this.#stw2Ns);
     const heap1 = pacer.heapLive;
     pacer.endCycle(this.#markEndNs, sched.nprocs);
     goroutines.gcComputeStartingStackSize();
@@ -613,6 +639,10 @@ export class Gc implements MarkScheduling, PacingFollowers {
     sched.limiter.numGC = this.numGC;
     const pauseNs = this.#stw1Ns + this.#stw2Ns;
     this.pauseTotalNs += pauseNs;
+    const slot = (this.numGC - 1) % PAUSE_RING;
+    this.pauseNs[slot] = pauseNs;
+    this.pauseEndNs[slot] = nowNs;
+    if (this.#reason === "explicit") this.numForcedGC++;
     this.assistNs += pacer.assistTime;
     this.dedicatedNs += pacer.dedicatedMarkTime;
     this.fractionalNs += pacer.fractionalMarkTime;

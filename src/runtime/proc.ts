@@ -25,6 +25,7 @@
 import type { CfsBandwidth } from "../os/cfs.ts";
 import type { ThreadDelays } from "../os/os.ts";
 import { EventQueue } from "../sim/eventqueue.ts";
+import { TimeHistogram } from "./histogram.ts";
 import { GcCPULimiter, limiterEventIdle } from "./mgclimit.ts";
 import type { Occupation, Trace } from "./trace.ts";
 
@@ -204,6 +205,9 @@ export class Scheduler {
   stoppedUntilNs = -1;
   /** Set by a step that wants a collection; consumed as soon as that step returns. */
   gcWanted = false;
+  /** Stops of the world, from the first P asked to stop until all run again: the collector's, and all others. */
+  readonly stwTotalTimeGC = new TimeHistogram();
+  readonly stwTotalTimeOther = new TimeHistogram();
   /** Told what each P does, if anybody watches. */
   trace: Trace | undefined;
   /** The process is no more: `run` does nothing. */
@@ -437,6 +441,29 @@ export class Scheduler {
       }
     }
     this.nowNs = Math.max(this.nowNs, untilNs);
+  }
+
+  /** `mutatorNs` without what the slices under way have still to run: it never goes back. */
+  get mutatorSpentNs(): number {
+    let ns = this.mutatorNs;
+    for (let p = 0; p < this.nprocs; p++) {
+      if (this.pState[p] !== P_RUNNING || this.#pEvent[p] < 0) continue;
+      const left = this.#pEndNs[p] - Math.max(this.nowNs, this.heldUntilNs(p));
+      if (left > 0) ns -= left / this.#pSlow[p];
+    }
+    return ns;
+  }
+
+  /** Goroutines that could run and wait for a P. Those of timers nobody has run yet are not among them. */
+  get runnable(): number {
+    return this.#local.reduce((sum, gs) => sum + gs.length, this.#runq.length - this.#runqHead);
+  }
+
+  /** Ps that run goroutines: assists and mark workers are some. */
+  get runningPs(): number {
+    let n = 0;
+    for (const state of this.pState) if (state !== P_IDLE && state !== P_WAKING && state !== P_STOPPED) n++;
+    return n;
   }
 
   /** Accounts CPU time up to the next event; says whether a CPU ran out of quota before it, whose Ps are then put off. */

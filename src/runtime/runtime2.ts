@@ -73,6 +73,8 @@ export class Goroutines {
   allglen = 0;
   /** Goroutines alive. */
   live = 0;
+  /** Goroutines started so far. */
+  created = 0;
   /** Total of live goroutines' whole stacks, exact (maxStackScan lags behind by less than 8 KiB per P). */
   scannableStackBytes = 0;
 
@@ -142,6 +144,7 @@ export class Goroutines {
     this.#used[g] = 0;
     this.#use(g, NEW_STACK_USED_BYTES);
     this.live++;
+    this.created++;
     this.#addScannableStack(p, size);
     return g;
   }
