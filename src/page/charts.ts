@@ -406,26 +406,28 @@ export function runCharts(run: Run): Chart[] {
         { label: "F", color: "red", values: run.column("frag_ratio"), source: "frag_ratio" },
       ],
     ),
-    chart(
-      {
-        id: "scavenger",
-        title: "Scavenger",
-        unit: "bytes/s",
-        info:
-          "Memory given back to the OS per second (madvise): by the background scavenger, at 1 % of CPU; by allocations near a memory limit; by debug.FreeOSMemory. " +
-          "What is needed again costs page faults.",
-      },
-      t,
-      [
-        {
-          label: "given back",
-          color: "green",
-          style: "area",
-          values: run.rate("scavenged_bytes"),
-          source: "scavenged_bytes, per second; /gc/scavenge in scavtrace",
-        },
-      ],
-    ),
+    run.moves("scavenged_bytes")
+      ? chart(
+          {
+            id: "scavenger",
+            title: "Scavenger",
+            unit: "bytes/s",
+            info:
+              "Memory given back to the OS per second (madvise): by the background scavenger, at 1 % of CPU; by allocations near a memory limit; by debug.FreeOSMemory. " +
+              "What is needed again costs page faults.",
+          },
+          t,
+          [
+            {
+              label: "given back",
+              color: "green",
+              style: "area",
+              values: run.rate("scavenged_bytes"),
+              source: "scavenged_bytes, per second",
+            },
+          ],
+        )
+      : undefined,
     chart(
       {
         id: "allocation",

@@ -54,10 +54,10 @@ const TIME_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500]
   .concat([1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400]);
 const POWERS_OF_TWO = Array.from({ length: 50 }, (_, i) => 2 ** i);
 
-/** `12.5 s` or `3:05`, as exact as the steps between labels need. */
-export function clock(seconds: number, step: number): string {
+/** `12.5 s` or `3:05`, as exact as the steps between labels need. `last` is the largest of those it stands among. */
+export function clock(seconds: number, step: number, last = seconds): string {
   const digits = step >= 1 ? 0 : Math.min(6, Math.ceil(-Math.log10(step) - 1e-9));
-  if (seconds < 120) return `${seconds.toFixed(digits)} s`;
+  if (last < 120) return `${seconds.toFixed(digits)} s`;
   const hours = Math.floor(seconds / 3600);
   const minutes = Math.floor((seconds % 3600) / 60);
   const rest = (seconds % 60).toFixed(digits).padStart(digits === 0 ? 2 : digits + 3, "0");
@@ -199,7 +199,7 @@ export class Plot implements Follower {
     return {
       width: 600,
       height,
-      padding: [8, 8, 0, 0],
+      padding: [8, 22, 0, 0],
       legend: { show: false },
       cursor: {
         drag: { x: true, y: false, setScale: false },
@@ -227,7 +227,8 @@ export class Plot implements Follower {
           gap: 2,
           space: 70,
           incrs: TIME_STEPS,
-          values: (_u, splits, _axis, _space, step) => splits.map((value) => clock(value, step)),
+          values: (_u, splits, _axis, _space, step) =>
+            splits.map((value) => clock(value, step, splits[splits.length - 1])),
         },
         {
           ...axis(),

@@ -12,6 +12,7 @@ import type { CycleRecord, OomIncident, ProcessView, RunSummary } from "../simul
 import type { Unit } from "./format.ts";
 import { type HeapMapShot, heapMap, liveBytes } from "./heapmap.ts";
 import { type Deflate, type HeapMaps, REASONS, type ReportRun } from "./reportdata.ts";
+import { roundedFigures } from "./summary.ts";
 import { BoundedTable, type TableColumn } from "./table.ts";
 import type { Column } from "./timeseries.ts";
 
@@ -153,7 +154,7 @@ export class ReportCollector {
       duration_seconds: scenario.duration / 1e9,
       ...(max === undefined ? {} : { memory_max_bytes: max }),
       ...(high === undefined ? {} : { memory_high_bytes: high }),
-      figures: summary.figures,
+      figures: roundedFigures(summary.figures),
       truth: summary.heap_at_end.truth,
       rounding_bytes: Object.fromEntries(
         summary.heap_at_end.size_classes.map((c) => [c.sizeclass, c.internal_waste_bytes]),
