@@ -270,6 +270,8 @@ export interface RunSink {
   scavTrace?(trace: ScavTraceRecord): void;
   /** Every part of every layer at sample `sample`, which counts from 1 as the rows do; where the scenario asks for `layers`. */
   layers?(sample: number, tSeconds: number, parts: readonly LayerPart[]): void;
+  /** The process is killed; the view is of it as it dies. */
+  killed?(nowNs: number, view: () => ProcessView): void;
   /** The process starts again, after an OOM kill; it counts its collections anew. */
   restart?(nowNs: number): void;
 }
@@ -408,6 +410,7 @@ export class SimulatedRun {
       const killedNs = this.#process.run(until);
       if (killedNs === undefined) break;
       run.trace?.processEnds(killedNs, true);
+      this.#options.sink?.killed?.(killedNs, () => this.#process.view());
       const restartNs = this.#process.killed(killedNs);
       if (restartNs === Infinity) {
         this.#endNs = killedNs;

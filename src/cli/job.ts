@@ -1,14 +1,17 @@
 /**
  * One variant simulated and written: timeseries.csv, cycles.csv, gctrace.txt, scavtrace.txt and the event trace, where one is
- * wanted, while it runs, summary.json at its end.
+ * wanted, while it runs, summary.json, heapmap.json and report.html at its end.
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
+import { reportHtml } from "../report/html.ts";
 import { LAYERS_HEADER, layerLines } from "../report/layers.ts";
 import { oomText } from "../report/oom.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
+import type { ReportRun } from "../report/reportdata.ts";
+import { ReportCollector } from "../report/runreport.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
 import { summaryJson } from "../report/summary.ts";
@@ -20,6 +23,7 @@ import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
 import {
   type CycleRecord,
   type LayerPart,
+  type ProcessView,
   type RunSink,
   type SampleColumn,
   type ScavTraceRecord,
@@ -30,6 +34,7 @@ import {
 import { ThresholdWatch } from "../thresholds.ts";
 import { EXPORT_FILES, type ExportOptions, exportFiles, RunExports } from "./exports.ts";
 import { OutputFile, writeWhole } from "./outputfile.ts";
+import { deflate, pageBundle } from "./page.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
 export interface Job {
@@ -57,6 +62,8 @@ export const OUTPUT_NAMES = [
   "trace.json",
   ...EXPORT_FILES,
   "summary.json",
+  "heapmap.json",
+  "report.html",
 ] as const;
 export type OutputName = (typeof OUTPUT_NAMES)[number];
 
@@ -71,6 +78,8 @@ export const outputFiles = ({ scenario, trace, exports }: Job): readonly OutputN
   ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
   ...(exports === undefined ? [] : exportFiles(exports)),
   "summary.json",
+  "heapmap.json",
+  "report.html",
 ];
 
 /** Cycles are handed to the CSV library this many at a time. */
@@ -95,6 +104,7 @@ class FileSink implements RunSink {
   readonly #counts: Float64Array;
   readonly #last: Float64Array;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
+  readonly report: ReportCollector;
 
   constructor(job: Job, watch: ThresholdWatch) {
     this.#watch = watch;
@@ -108,6 +118,7 @@ class FileSink implements RunSink {
     const columns = sampleColumns(job.scenario);
     this.#columns = columns;
     this.#formatter = new SampleFormatter(columns);
+    this.report = new ReportCollector(job.scenario, columns);
     this.#sums = new Float64Array(columns.length);
     this.#counts = new Float64Array(columns.length);
     this.#last = new Float64Array(columns.length);
@@ -119,7 +130,8 @@ class FileSink implements RunSink {
     this.#cycles.writer.write(cyclesHeader());
   }
 
-  sample(row: Float64Array): void {
+  sample(row: Float64Array, view: (() => ProcessView) | undefined): void {
+    this.report.sample(row, view);
     this.#timeseries.writer.write(this.#formatter.line(row));
     for (let i = 0; i < row.length; i++) {
       const value = row[i];
@@ -136,11 +148,16 @@ class FileSink implements RunSink {
     this.#layers?.writer.write(layerLines(sample, tSeconds, parts));
   }
 
+  killed(_nowNs: number, view: () => ProcessView): void {
+    this.report.killed(view);
+  }
+
   restart(nowNs: number): void {
     this.#processStartNs = nowNs;
   }
 
   cycle(cycle: CycleRecord): void {
+    this.report.cycle(cycle);
     this.#gctrace.writer.write(`${gctraceLine(cycle, this.#cpus, this.#processStartNs / 1e9)}\n`);
     this.#watch.cycle(cycle);
     this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
@@ -228,18 +245,26 @@ class TraceFiles implements Tracer {
 function withExports(sink: FileSink, exports: RunExports): RunSink {
   return {
     sample: (row, view) => {
-      sink.sample(row);
+      sink.sample(row, view);
       if (view !== undefined) exports.sample(row[0] * 1e9, view);
     },
     cycle: (cycle) => sink.cycle(cycle),
     scavTrace: (trace) => sink.scavTrace(trace),
     layers: (...args) => sink.layers(...args),
+    killed: (nowNs, view) => sink.killed(nowNs, view),
     restart: (nowNs) => sink.restart(nowNs),
   };
 }
 
+/** What a job leaves for the page that lays all variants over each other, too. */
+export interface DoneJob extends FinishedRun {
+  readonly overlay: ReportRun;
+}
+
 /** Runs the job to its end; throws a CliError when its files cannot be written. */
-export function runJob(job: Job, onProgress: (fractionDone: number) => void): FinishedRun {
+export function runJob(job: Job, onProgress: (fractionDone: number) => void): DoneJob {
+  // Before the simulation: without the page nothing else needs to be tried.
+  const bundle = pageBundle();
   const { scenario } = job;
   const watch = new ThresholdWatch(scenario);
   const sink = new FileSink(job, watch);
@@ -261,5 +286,8 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Fi
   if (summary.oom_kills !== undefined)
     writeWhole(job, "oom.txt", oomText(summary.oom_kills, scenario.machine.cpus));
   writeWhole(job, "summary.json", summaryJson(summary, verdicts));
-  return { summary, digest: sink.digest(), verdicts };
+  const heap = sink.report.heap(deflate);
+  writeWhole(job, "heapmap.json", `${JSON.stringify(heap)}\n`);
+  writeWhole(job, "report.html", reportHtml([sink.report.finish(summary, heap, deflate)], bundle));
+  return { summary, digest: sink.digest(), verdicts, overlay: sink.report.overlay(summary, deflate) };
 }

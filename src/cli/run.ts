@@ -8,6 +8,7 @@
 import { basename, dirname, join } from "node:path";
 import type { CommandModule } from "yargs";
 import { humanValue } from "../report/format.ts";
+import { reportHtml } from "../report/html.ts";
 import { type FinishedRun, terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
 import type { Scenario } from "../scenario/schema.ts";
@@ -17,7 +18,9 @@ import { CliError, EXIT } from "./exit.ts";
 import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
 import { type Job, OUTPUT_NAMES, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList, wholeNumber } from "./options.ts";
+import { writeWhole } from "./outputfile.ts";
 import { OutputFolder, removeRunFiles } from "./outputs.ts";
+import { pageBundle } from "./page.ts";
 import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
@@ -107,6 +110,9 @@ function exportsOf(args: RunArguments): Job["exports"] {
   };
 }
 
+/** The page with all variants, at the top of the folder. */
+const OVERLAY = "overlay.html";
+
 const SIGNALS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hangup } as const;
 
 /** Turns the first of the signals into an abort, so that the way out is the same as after a failure. */
@@ -191,9 +197,17 @@ async function run(args: RunArguments): Promise<void> {
     const finished = await runJobs(jobs, progress, abort.signal);
     progress.stop();
     abort.signal.throwIfAborted();
+    const several = finished.length > 1;
+    if (several) {
+      const page = reportHtml(
+        finished.map(({ overlay }) => overlay),
+        pageBundle(),
+      );
+      writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
+    }
     removeOtherSeeds(folder.target, runs);
     folder.commit();
-    if (!args.quiet) await tell(finished, jobs);
+    if (!args.quiet) await tell(finished, jobs, several ? join(folder.target, OVERLAY) : undefined);
     const breaches = finished.flatMap(breachesOf);
     if (breaches.length > 0) throw new CliError(EXIT.thresholds, breaches.join("\n"));
   } catch (error) {
@@ -240,8 +254,13 @@ function writtenLines(jobs: readonly Job[]): string[] {
   });
 }
 
-async function tell(finished: readonly FinishedRun[], jobs: readonly Job[]): Promise<void> {
+async function tell(
+  finished: readonly FinishedRun[],
+  jobs: readonly Job[],
+  overlay: string | undefined,
+): Promise<void> {
   const written = writtenLines(jobs);
+  if (overlay !== undefined) written.push(`wrote ${overlay}: the runs laid over each other`);
   const options = { width: widthOf(process.stdout), paint: paintFor(process.stdout), ascii: onlyAscii() };
   try {
     await print(terminalSummary(finished, written, options));
