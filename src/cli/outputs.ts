@@ -15,6 +15,7 @@ import {
   rmdirSync,
   rmSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -141,6 +142,18 @@ function moveInto(from: string, to: string): void {
     } else {
       renameSync(source, destination);
     }
+  }
+}
+
+/** Writes one file, which appears when it is complete. */
+export function writeFileWhole(path: string, content: string | Uint8Array): void {
+  const temporary = `${path}.tmp-${randomBytes(6).toString("hex")}`;
+  try {
+    writeFileSync(temporary, content);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw cannotWrite(path, error);
   }
 }
 
