@@ -38,7 +38,7 @@ import { GcController, type MemoryLimitInputs, noMemoryLimit } from "./runtime/m
 import { Scavenger, type ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
-import { mapProfileBuckets } from "./runtime/mprof.ts";
+import { MemProfile, mapProfileBuckets } from "./runtime/mprof.ts";
 import { spanInUse } from "./runtime/mspan.ts";
 import { type MemStats, newMemStats, ReadMemStats, readMemStats } from "./runtime/mstats.ts";
 import { OwnerTable } from "./runtime/owners.ts";
@@ -206,7 +206,9 @@ export interface SampledParts {
   readonly machine: Pick<Scenario["machine"], "thp"> & {
     readonly numa?: { readonly nodes: number } | undefined;
   };
-  readonly go: Pick<Scenario["go"], "GODEBUG" | "GOMAXPROCS_default">;
+  readonly go: Pick<Scenario["go"], "GOMAXPROCS_default"> & {
+    readonly GODEBUG: { readonly madvdontneed: number };
+  };
   readonly interventions: readonly { readonly do: string }[];
   readonly container?: Scenario["container"];
 }
@@ -762,6 +764,8 @@ class Simulation {
     inputs.heap = heap;
     if (numa !== undefined) numa.currentP = () => heap.currentP;
     heap.trace = trace;
+    const rate = scenario.go.GODEBUG.memprofilerate;
+    if (rate > 0) heap.memProfile = new MemProfile(heap, { rate, procs, rng: random.stream("heap-profile") });
     const stacks = new StackAllocator(heap, stackOs, procs);
     this.#stacks = stacks;
     const sourceOfRuntime = this.#addSource("runtime");
@@ -1114,6 +1118,7 @@ class Simulation {
         const kind = rt.kinds.add(this.#addSource("ballast"), Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES, 0);
         rt.beginStep(this.#system, 0, 0);
         rt.heap.allocLarge(0, kind, FOREVER, false);
+        rt.heap.memProfile?.allocated(0, kind);
       },
       shed: (service, share) => {
         this.#running[scenario.workload.findIndex((entry) => entry.name === service)]?.shed?.(share);
@@ -1175,7 +1180,8 @@ class Simulation {
     const { baseline } = this.#profile;
     const source = this.#addSource("process");
     rt.beginStep(this.#system, 0, 0);
-    mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
+    if (this.#scenario.go.GODEBUG.memprofilerate > 0)
+      mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
     for (let i = 0; i < baseline.threads; i++) rt.goroutines.newM(0, i === 0);
     for (let i = 0; i < baseline.goroutines; i++) {
       const g = rt.goroutines.newproc(0);

@@ -133,7 +133,7 @@ const FIRST_LATENCIES = [
 /** Columns of other scenarios: known, and lacking in this one. */
 const EVERYTHING: SampledParts = {
   machine: { thp: "always", numa: { nodes: 64 } },
-  go: { GODEBUG: { madvdontneed: 0, disablethp: 0, updatemaxprocs: 1 }, GOMAXPROCS_default: true },
+  go: { GODEBUG: { madvdontneed: 0 }, GOMAXPROCS_default: true },
   interventions: [],
   // Only whether it is there matters.
   container: { cpu: {} } as NonNullable<SampledParts["container"]>,

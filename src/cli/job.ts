@@ -3,6 +3,9 @@
  * wanted, while it runs, summary.json, heapmap.json and report.html at its end.
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
@@ -10,6 +13,7 @@ import { reportHtml } from "../report/html.ts";
 import { LAYERS_HEADER, layerLines } from "../report/layers.ts";
 import { oomText } from "../report/oom.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
+import { heapProfile } from "../report/pprof.ts";
 import type { ReportRun } from "../report/reportdata.ts";
 import { ReportCollector } from "../report/runreport.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
@@ -18,6 +22,7 @@ import { summaryJson } from "../report/summary.ts";
 import type { FinishedRun, RunDigest } from "../report/terminal.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
 import type { TraceEvent, TraceOptions, Tracer } from "../runtime/trace.ts";
+import type { ScenarioPlaces } from "../scenario/places.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
 import {
@@ -34,6 +39,7 @@ import {
 import { ThresholdWatch } from "../thresholds.ts";
 import { EXPORT_FILES, type ExportOptions, exportFiles, RunExports } from "./exports.ts";
 import { OutputFile, writeWhole } from "./outputfile.ts";
+import { cannotWrite } from "./outputs.ts";
 import { deflate, pageBundle } from "./page.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
@@ -45,6 +51,11 @@ export interface Job {
   readonly trace?: Omit<TraceOptions, "tracer">;
   /** Other tools' formats to write, too. */
   readonly exports?: ExportOptions;
+  /** Write heap profiles: one at the end and one at each of these times, spelled as they were given. */
+  readonly heapProfiles?: {
+    readonly places: ScenarioPlaces;
+    readonly at: readonly { readonly text: string; readonly ns: number }[];
+  };
   /** An existing folder to write into, and how messages call the place it will end up in. */
   readonly folder: string;
   readonly label: string;
@@ -60,15 +71,16 @@ export const OUTPUT_NAMES = [
   "layers.csv",
   "events.ndjson",
   "trace.json",
+  "heap.pb.gz",
   ...EXPORT_FILES,
   "summary.json",
   "heapmap.json",
   "report.html",
 ] as const;
-export type OutputName = (typeof OUTPUT_NAMES)[number];
+export type OutputName = (typeof OUTPUT_NAMES)[number] | `heap-${string}.pb.gz`;
 
 /** What a run writes; a container's also tells of OOM kills, and layers and an event trace are written when they are wanted. */
-export const outputFiles = ({ scenario, trace, exports }: Job): readonly OutputName[] => [
+export const outputFiles = ({ scenario, trace, exports, heapProfiles }: Job): readonly OutputName[] => [
   "timeseries.csv",
   "cycles.csv",
   "gctrace.txt",
@@ -77,6 +89,9 @@ export const outputFiles = ({ scenario, trace, exports }: Job): readonly OutputN
   ...(scenario.layers === true ? (["layers.csv"] as const) : []),
   ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
   ...(exports === undefined ? [] : exportFiles(exports)),
+  ...(heapProfiles === undefined
+    ? []
+    : [...heapProfiles.at.map(({ text }) => `heap-${text}.pb.gz` as const), "heap.pb.gz" as const]),
   "summary.json",
   "heapmap.json",
   "report.html",
@@ -261,6 +276,18 @@ export interface DoneJob extends FinishedRun {
   readonly overlay: ReportRun;
 }
 
+/** A heap profile as /debug/pprof/heap would serve it now; none while the process is down. */
+function writeHeapProfile(job: Job, run: SimulatedRun, name: OutputName, places: ScenarioPlaces): void {
+  const view = run.view();
+  if (view === undefined) return;
+  const label = join(job.label, name);
+  try {
+    writeFileSync(join(job.folder, name), gzipSync(heapProfile(view, places)));
+  } catch (error) {
+    throw cannotWrite(label, error);
+  }
+}
+
 /** Runs the job to its end; throws a CliError when its files cannot be written. */
 export function runJob(job: Job, onProgress: (fractionDone: number) => void): DoneJob {
   // Before the simulation: without the page nothing else needs to be tried.
@@ -269,6 +296,7 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   const watch = new ThresholdWatch(scenario);
   const sink = new FileSink(job, watch);
   const trace = job.trace === undefined ? undefined : new TraceFiles(job);
+  const { heapProfiles } = job;
   const exports = job.exports === undefined ? undefined : new RunExports(job, job.exports);
   const run = new SimulatedRun(scenario, {
     ...(job.profile === undefined ? {} : { profile: job.profile }),
@@ -277,8 +305,13 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
     ...(trace === undefined ? {} : { trace: { ...job.trace, tracer: trace } }),
     onProgress,
   });
+  for (const { text, ns } of heapProfiles?.at ?? []) {
+    run.advance(ns);
+    writeHeapProfile(job, run, `heap-${text}.pb.gz`, heapProfiles!.places);
+  }
   run.advance(scenario.duration);
   exports?.finish(run.lastView());
+  if (heapProfiles !== undefined) writeHeapProfile(job, run, "heap.pb.gz", heapProfiles.places);
   const summary = run.summary();
   const verdicts = watch.verdicts(summary.figures, run.distributions());
   sink.close();

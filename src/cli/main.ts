@@ -8,6 +8,7 @@ import { compareCommand } from "./compare.ts";
 import { complain, watchStandardStreams, widthOf } from "./console.ts";
 import { CliError, EXIT, type ExitStatus, exitStatusHelp } from "./exit.ts";
 import { explain } from "./failure.ts";
+import { plotCommand } from "./plot.ts";
 import { reportCommand } from "./report.ts";
 import { runCommand } from "./run.ts";
 import { validateCommand } from "./validate.ts";
@@ -27,6 +28,7 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
       )
       .command(runCommand)
       .command(compareCommand)
+      .command(plotCommand)
       .command(checkCommand)
       .command(reportCommand)
       .command(validateCommand)

@@ -5,12 +5,14 @@
  * folder seed=N in those. All of it appears at once at the end, or nothing does: what a folder holds belongs together, and the runs
  * that were finished when another failed cost no more than to be run again (--variant), for the same bytes.
  */
+import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { CommandModule } from "yargs";
 import { humanValue } from "../report/format.ts";
 import { reportHtml } from "../report/html.ts";
 import { type FinishedRun, terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
+import { scenarioPlaces } from "../scenario/places.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
@@ -25,7 +27,7 @@ import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
 import { runFoldersOf, seedFolder } from "./runfolder.ts";
-import { pickVariant, readScenarios, runName, variantFolder } from "./scenarios.ts";
+import { pickVariant, readScenarioFile, runName, type ScenariosRead, variantFolder } from "./scenarios.ts";
 
 interface RunArguments {
   readonly file: string;
@@ -45,6 +47,8 @@ interface RunArguments {
   readonly "export-at": string | undefined;
   readonly "export-interval": string | undefined;
   readonly "export-start": string | undefined;
+  readonly "heap-profile": boolean;
+  readonly "profile-at": string | undefined;
 }
 
 /** A moment of the run, for the option that gives it. */
@@ -113,6 +117,27 @@ function exportsOf(args: RunArguments): Job["exports"] {
 /** The page with all variants, at the top of the folder. */
 const OVERLAY = "overlay.html";
 
+/** What --heap-profile and --profile-at ask for; undefined: none. */
+function heapProfilesOf(args: RunArguments, { input, scenarios }: ScenariosRead): Job["heapProfiles"] {
+  const { "heap-profile": wanted, "profile-at": profileAt } = args;
+  if (!wanted) {
+    if (profileAt !== undefined) throw new CliError(EXIT.usage, "--profile-at needs --heap-profile");
+    return undefined;
+  }
+  const shortest = Math.min(...scenarios.map(({ duration }) => duration));
+  const at = (profileAt?.split(",") ?? []).map((text) => {
+    const ns = moment("profile-at", text) as number;
+    if (ns > shortest)
+      throw new CliError(
+        EXIT.usage,
+        `--profile-at: ${text} is after the end of the run (${shortest / 1e9} s)`,
+      );
+    return { text: text.trim(), ns };
+  });
+  at.sort((a, b) => a.ns - b.ns);
+  return { places: scenarioPlaces(input.text, input.label), at };
+}
+
 const SIGNALS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hangup } as const;
 
 /** Turns the first of the signals into an abort, so that the way out is the same as after a failure. */
@@ -169,13 +194,15 @@ interface SeededRun {
 }
 
 async function run(args: RunArguments): Promise<void> {
-  const all = readScenarios(args.file, args.set, args.seed);
+  const read = readScenarioFile(args.file, args.set, args.seed);
+  const all = read.scenarios;
   const scenarios =
     args.variant === undefined ? all : [...new Set(args.variant)].map((name) => pickVariant(all, name));
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const trace = traceOf(args);
   const exports = exportsOf(args);
   const runs = withSeeds(scenarios, args.seeds === undefined ? undefined : wholeNumber("seeds", args.seeds));
+  const heapProfiles = heapProfilesOf(args, { ...read, scenarios });
   const abort = abortOnSignals();
   const folder = new OutputFolder(args.out ?? join("out", scenarios[0].name));
   const progress = progressFor(
@@ -190,6 +217,7 @@ async function run(args: RunArguments): Promise<void> {
         checked: args.checked,
         ...(trace === undefined ? {} : { trace }),
         ...(exports === undefined ? {} : { exports }),
+        ...(heapProfiles === undefined ? {} : { heapProfiles }),
         folder: folder.folder(at),
         label: join(folder.target, at),
       }),
@@ -205,9 +233,11 @@ async function run(args: RunArguments): Promise<void> {
       );
       writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
     }
+    const written = writtenLines(jobs);
+    if (several) written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
     removeOtherSeeds(folder.target, runs);
     folder.commit();
-    if (!args.quiet) await tell(finished, jobs, several ? join(folder.target, OVERLAY) : undefined);
+    if (!args.quiet) await tell(finished, written);
     const breaches = finished.flatMap(breachesOf);
     if (breaches.length > 0) throw new CliError(EXIT.thresholds, breaches.join("\n"));
   } catch (error) {
@@ -239,28 +269,29 @@ function breachesOf(run: FinishedRun): string[] {
     });
 }
 
-/** A line per folder; of the folders of many seeds, one for all. */
+/** A line per folder, before the files go to where it says they are; of the folders of many seeds, one for all. */
 function writtenLines(jobs: readonly Job[]): string[] {
   const lines = new Map<string, { readonly files: string; readonly folders: string[] }>();
+  const missing: string[] = [];
   for (const job of jobs) {
     const seeds = basename(job.label).startsWith("seed=") ? dirname(job.label) : job.label;
-    const line = lines.get(seeds) ?? { files: outputFiles(job).join(", "), folders: [] };
+    const names = outputFiles(job);
+    const there = names.filter((name) => existsSync(join(job.folder, name)));
+    const line = lines.get(seeds) ?? { files: there.join(", "), folders: [] };
     line.folders.push(job.label);
     lines.set(seeds, line);
+    missing.push(...names.filter((name) => !there.includes(name)).map((name) => join(job.label, name)));
   }
-  return [...lines.values()].map(({ files, folders }) => {
-    const more = folders.length > 1 ? ` and ${folders.length - 1} seeds beside it` : "";
-    return `wrote ${folders[0]}${more}: ${files}`;
-  });
+  return [
+    ...[...lines.values()].map(({ files, folders }) => {
+      const more = folders.length > 1 ? ` and ${folders.length - 1} seeds beside it` : "";
+      return `wrote ${folders[0]}${more}: ${files}`;
+    }),
+    ...missing.map((path) => `not written: ${path}: the process was down then`),
+  ];
 }
 
-async function tell(
-  finished: readonly FinishedRun[],
-  jobs: readonly Job[],
-  overlay: string | undefined,
-): Promise<void> {
-  const written = writtenLines(jobs);
-  if (overlay !== undefined) written.push(`wrote ${overlay}: the runs laid over each other`);
+async function tell(finished: readonly FinishedRun[], written: readonly string[]): Promise<void> {
   const options = { width: widthOf(process.stdout), paint: paintFor(process.stdout), ascii: onlyAscii() };
   try {
     await print(terminalSummary(finished, written, options));
@@ -330,6 +361,17 @@ export const runCommand: CommandModule<object, RunArguments> = {
         nargs: 1,
         coerce: once("trace-from"),
         describe: "With --trace: only from this moment of the run on, e.g. 5s",
+      })
+      .option("heap-profile", {
+        type: "boolean",
+        default: false,
+        describe: "Write the heap profile at the end, heap.pb.gz, for `go tool pprof`",
+      })
+      .option("profile-at", {
+        type: "string",
+        nargs: 1,
+        coerce: once("profile-at"),
+        describe: "With --heap-profile: also at these moments of the run, comma separated, e.g. 10s,1m",
       })
       .option("trace-to", {
         type: "string",

@@ -165,9 +165,9 @@ const environment = ({ go }: Scenario): Record<string, string> => ({
   GOMEMLIMIT: String(go.GOMEMLIMIT),
   // Go follows a limit that changes only where the variable is not set.
   ...(go.GOMAXPROCS_default === true ? {} : { GOMAXPROCS: String(go.GOMAXPROCS) }),
-  GODEBUG:
-    `gctrace=1,madvdontneed=${go.GODEBUG.madvdontneed},disablethp=${go.GODEBUG.disablethp}` +
-    (go.GODEBUG.updatemaxprocs === 0 ? ",updatemaxprocs=0" : ""),
+  GODEBUG: `gctrace=1,${Object.entries(go.GODEBUG)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(",")}`,
 });
 
 const sampleRow = z.array(z.number().nullable());
