@@ -35,7 +35,7 @@ import { GcController, type MemoryLimitInputs, noMemoryLimit } from "./runtime/m
 import { Scavenger, type ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
-import { mapProfileBuckets } from "./runtime/mprof.ts";
+import { MemProfile, mapProfileBuckets } from "./runtime/mprof.ts";
 import { type MemStats, newMemStats, ReadMemStats, readMemStats } from "./runtime/mstats.ts";
 import { OwnerTable } from "./runtime/owners.ts";
 import type { SyncPool } from "./runtime/pool.ts";
@@ -653,6 +653,8 @@ class Simulation {
     });
     inputs.heap = heap;
     heap.trace = trace;
+    const rate = scenario.go.GODEBUG.memprofilerate;
+    if (rate > 0) heap.memProfile = new MemProfile(heap, { rate, procs, rng: random.stream("heap-profile") });
     const stacks = new StackAllocator(heap, stackOs, procs);
     this.#stacks = stacks;
     const sourceOfRuntime = this.#addSource("runtime");
@@ -946,6 +948,7 @@ class Simulation {
         const kind = rt.kinds.add(this.#addSource("ballast"), Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES, 0);
         rt.beginStep(this.#system, 0, 0);
         rt.heap.allocLarge(0, kind, FOREVER, false);
+        rt.heap.memProfile?.allocated(0, kind);
       },
       shed: (service, share) => {
         this.#running[scenario.workload.findIndex((entry) => entry.name === service)]?.shed?.(share);
@@ -1007,7 +1010,8 @@ class Simulation {
     const { baseline } = this.#profile;
     const source = this.#addSource("process");
     rt.beginStep(this.#system, 0, 0);
-    mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
+    if (this.#scenario.go.GODEBUG.memprofilerate > 0)
+      mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
     for (let i = 0; i < baseline.threads; i++) rt.goroutines.newM(0, i === 0);
     for (let i = 0; i < baseline.goroutines; i++) {
       const g = rt.goroutines.newproc(0);

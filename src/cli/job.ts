@@ -3,17 +3,22 @@
  * wanted, while it runs, summary.json at its end.
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
 import { oomText } from "../report/oom.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
+import { heapProfile } from "../report/pprof.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
 import { summaryJson } from "../report/summary.ts";
 import type { FinishedRun, RunDigest } from "../report/terminal.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
 import type { TraceEvent, TraceOptions, Tracer } from "../runtime/trace.ts";
+import type { ScenarioPlaces } from "../scenario/places.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
 import {
@@ -27,6 +32,7 @@ import {
 } from "../simulate.ts";
 import { type ExportFile, type ExportOptions, exportFiles, RunExports } from "./exports.ts";
 import { OutputFile, writeWhole } from "./outputfile.ts";
+import { cannotWrite } from "./outputs.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
 export interface Job {
@@ -37,6 +43,11 @@ export interface Job {
   readonly trace?: Omit<TraceOptions, "tracer">;
   /** Other tools' formats to write, too. */
   readonly exports?: ExportOptions;
+  /** Write heap profiles: one at the end and one at each of these times, spelled as they were given. */
+  readonly heapProfiles?: {
+    readonly places: ScenarioPlaces;
+    readonly at: readonly { readonly text: string; readonly ns: number }[];
+  };
   /** An existing folder to write into, and how messages call the place it will end up in. */
   readonly folder: string;
   readonly label: string;
@@ -51,10 +62,12 @@ export type OutputName =
   | "oom.txt"
   | "events.ndjson"
   | "trace.json"
+  | "heap.pb.gz"
+  | `heap-${string}.pb.gz`
   | "summary.json";
 
 /** What a run writes; a container's also tells of OOM kills, and an event trace is written when it is wanted. */
-export const outputFiles = ({ scenario, trace, exports }: Job): readonly OutputName[] => [
+export const outputFiles = ({ scenario, trace, heapProfiles, exports }: Job): readonly OutputName[] => [
   "timeseries.csv",
   "cycles.csv",
   "gctrace.txt",
@@ -62,6 +75,9 @@ export const outputFiles = ({ scenario, trace, exports }: Job): readonly OutputN
   ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
   ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
   ...(exports === undefined ? [] : exportFiles(exports)),
+  ...(heapProfiles === undefined
+    ? []
+    : [...heapProfiles.at.map(({ text }) => `heap-${text}.pb.gz` as const), "heap.pb.gz" as const]),
   "summary.json",
 ];
 
@@ -220,6 +236,18 @@ function withExports(sink: FileSink, exports: RunExports): RunSink {
   };
 }
 
+/** A heap profile as /debug/pprof/heap would serve it now; none while the process is down. */
+function writeHeapProfile(job: Job, run: SimulatedRun, name: OutputName, places: ScenarioPlaces): void {
+  const view = run.view();
+  if (view === undefined) return;
+  const label = join(job.label, name);
+  try {
+    writeFileSync(join(job.folder, name), gzipSync(heapProfile(view, places)));
+  } catch (error) {
+    throw cannotWrite(label, error);
+  }
+}
+
 /** Runs the job to its end; throws a CliError when its files cannot be written. */
 export function runJob(job: Job, onProgress: (fractionDone: number) => void): FinishedRun {
   const sink = new FileSink(job);
@@ -232,9 +260,15 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Fi
     ...(trace === undefined ? {} : { trace: { ...job.trace, tracer: trace } }),
     onProgress,
   });
+  const { heapProfiles } = job;
+  for (const { text, ns } of heapProfiles?.at ?? []) {
+    run.advance(ns);
+    writeHeapProfile(job, run, `heap-${text}.pb.gz`, heapProfiles!.places);
+  }
   run.advance(job.scenario.duration);
   exports?.finish(run.lastView());
   const summary = run.summary();
+  if (heapProfiles !== undefined) writeHeapProfile(job, run, "heap.pb.gz", heapProfiles.places);
   sink.close();
   trace?.close();
   if (summary.oom_kills !== undefined)

@@ -4,10 +4,12 @@
  * The scenario itself goes to the output folder, each variant to a folder of its name in there; all of it appears at
  * once at the end, or nothing does.
  */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { CommandModule } from "yargs";
 import { terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
+import { scenarioPlaces } from "../scenario/places.ts";
 import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
@@ -18,7 +20,7 @@ import { OutputFolder } from "./outputs.ts";
 import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
-import { pickVariant, readScenarios, runName, variantFolder } from "./scenarios.ts";
+import { pickVariant, readScenarioFile, runName, type ScenariosRead, variantFolder } from "./scenarios.ts";
 
 interface RunArguments {
   readonly file: string;
@@ -37,6 +39,8 @@ interface RunArguments {
   readonly "export-at": string | undefined;
   readonly "export-interval": string | undefined;
   readonly "export-start": string | undefined;
+  readonly "heap-profile": boolean;
+  readonly "profile-at": string | undefined;
 }
 
 /** A moment of the run, for the option that gives it. */
@@ -102,6 +106,27 @@ function exportsOf(args: RunArguments): Job["exports"] {
   };
 }
 
+/** What --heap-profile and --profile-at ask for; undefined: none. */
+function heapProfilesOf(args: RunArguments, { input, scenarios }: ScenariosRead): Job["heapProfiles"] {
+  const { "heap-profile": wanted, "profile-at": profileAt } = args;
+  if (!wanted) {
+    if (profileAt !== undefined) throw new CliError(EXIT.usage, "--profile-at needs --heap-profile");
+    return undefined;
+  }
+  const shortest = Math.min(...scenarios.map(({ duration }) => duration));
+  const at = (profileAt?.split(",") ?? []).map((text) => {
+    const ns = moment("profile-at", text) as number;
+    if (ns > shortest)
+      throw new CliError(
+        EXIT.usage,
+        `--profile-at: ${text} is after the end of the run (${shortest / 1e9} s)`,
+      );
+    return { text: text.trim(), ns };
+  });
+  at.sort((a, b) => a.ns - b.ns);
+  return { places: scenarioPlaces(input.text, input.label), at };
+}
+
 const SIGNALS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hangup } as const;
 
 /** Turns the first of the signals into an abort, so that the way out is the same as after a failure. */
@@ -126,13 +151,26 @@ function abortOnSignals(): { readonly signal: AbortSignal; release(): void } {
   };
 }
 
+/** One line per folder, before the files go to where it says they are. */
+function whatWasWritten(job: Job): string[] {
+  const names = outputFiles(job);
+  const written = names.filter((name) => existsSync(join(job.folder, name)));
+  const missing = names.filter((name) => !written.includes(name));
+  return [
+    `wrote ${job.label}: ${written.join(", ")}`,
+    ...(missing.length === 0 ? [] : [`not written: ${missing.join(", ")}: the process was down then`]),
+  ];
+}
+
 async function run(args: RunArguments): Promise<void> {
-  const all = readScenarios(args.file, args.set, args.seed);
+  const read = readScenarioFile(args.file, args.set, args.seed);
+  const all = read.scenarios;
   const scenarios =
     args.variant === undefined ? all : [...new Set(args.variant)].map((name) => pickVariant(all, name));
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const trace = traceOf(args);
   const exports = exportsOf(args);
+  const heapProfiles = heapProfilesOf(args, { ...read, scenarios });
   const abort = abortOnSignals();
   const folder = new OutputFolder(args.out ?? join("out", scenarios[0].name));
   const progress = progressFor(scenarios.map(runName), args.quiet);
@@ -144,6 +182,7 @@ async function run(args: RunArguments): Promise<void> {
         checked: args.checked,
         ...(trace === undefined ? {} : { trace }),
         ...(exports === undefined ? {} : { exports }),
+        ...(heapProfiles === undefined ? {} : { heapProfiles }),
         folder: folder.folder(variantFolder(scenario)),
         label: join(folder.target, variantFolder(scenario)),
       }),
@@ -151,9 +190,9 @@ async function run(args: RunArguments): Promise<void> {
     const finished = await runJobs(jobs, progress, abort.signal);
     progress.stop();
     abort.signal.throwIfAborted();
+    const written = jobs.flatMap(whatWasWritten);
     folder.commit();
     if (args.quiet) return;
-    const written = jobs.map((job) => `wrote ${job.label}: ${outputFiles(job).join(", ")}`);
     const options = { width: widthOf(process.stdout), paint: paintFor(process.stdout), ascii: onlyAscii() };
     try {
       await print(terminalSummary(finished, written, options));
@@ -224,6 +263,17 @@ export const runCommand: CommandModule<object, RunArguments> = {
         nargs: 1,
         coerce: once("trace-from"),
         describe: "With --trace: only from this moment of the run on, e.g. 5s",
+      })
+      .option("heap-profile", {
+        type: "boolean",
+        default: false,
+        describe: "Write the heap profile at the end, heap.pb.gz, for `go tool pprof`",
+      })
+      .option("profile-at", {
+        type: "string",
+        nargs: 1,
+        coerce: once("profile-at"),
+        describe: "With --heap-profile: also at these moments of the run, comma separated, e.g. 10s,1m",
       })
       .option("trace-to", {
         type: "string",

@@ -158,7 +158,9 @@ const environment = ({ go }: Scenario): Record<string, string> => ({
   GOGC: String(go.GOGC),
   GOMEMLIMIT: String(go.GOMEMLIMIT),
   GOMAXPROCS: String(go.GOMAXPROCS),
-  GODEBUG: `gctrace=1,madvdontneed=${go.GODEBUG.madvdontneed},disablethp=${go.GODEBUG.disablethp}`,
+  GODEBUG: `gctrace=1,${Object.entries(go.GODEBUG)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(",")}`,
 });
 
 const sampleRow = z.array(z.number().nullable());

@@ -675,6 +675,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
       (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) /
       ((nowNs - this.#o.startNs) * sched.nprocs);
     sched.limiter.finishGCTransition(nowNs);
+    heap.memProfile?.nextCycle();
     stacks.freeStackSpans();
     for (let p = 0; p < sched.nprocs; p++) {
       heap.prepareForSweep(p);
@@ -724,6 +725,8 @@ export class ExplicitGc extends G {
   readonly #gc: Gc;
   readonly #heap: Heap;
   #stage = 0;
+  /** The cycle it has waited for. */
+  #cycle = 0;
 
   constructor(gc: Gc, heap: Heap) {
     super();
@@ -749,9 +752,12 @@ export class ExplicitGc extends G {
         this.after = AFTER_PARK;
         return 0;
       case 1: {
+        if (this.#cycle === 0) this.#cycle = this.#gc.numGC;
         let swept = 0;
         while (swept < 100 && this.#heap.sweepone(p) >= 0) swept++;
         if (swept < 100) {
+          // Unless another cycle's mark has ended meanwhile.
+          if (this.#gc.numGC === this.#cycle) this.#heap.memProfile?.postSweep();
           this.after = AFTER_EXIT;
         } else {
           this.after = AFTER_RUN;

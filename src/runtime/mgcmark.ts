@@ -116,6 +116,7 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
   owners.resolveJoints();
   h.kinds.updateOrdered();
   keepTinyBlocks(h, tick);
+  h.memProfile?.mark(tick);
   const state = spans.state;
   const count = spans.count;
   const avx512 = h.avx512 && h.rules.denseSpanScan;

@@ -53,6 +53,7 @@ import {
 } from "./mgcsweep.ts";
 import type { PageAlloc } from "./mpagealloc.ts";
 import { PageCache } from "./mpagecache.ts";
+import type { MemProfile } from "./mprof.ts";
 import { type SpanLayout, spanLayout } from "./msize.ts";
 import { kindNone, offsetOf, SlotStore, SpanTable, segmentOf, spanInUse, spanManual } from "./mspan.ts";
 import { SpanSetBlockPool } from "./mspanset.ts";
@@ -148,6 +149,8 @@ export class Heap {
   scavenger: HeapScavenger | undefined;
   /** Told of spans and growth, if anybody watches. */
   trace: Trace | undefined;
+  /** Told of every object, unless MemProfileRate is 0. */
+  memProfile: MemProfile | undefined;
 
   readonly stats = new HeapStats();
   readonly work = new HeapWork();

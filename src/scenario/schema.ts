@@ -440,6 +440,9 @@ const gomemlimit = spelled<number | "off">(
   },
 );
 
+/** runtime.MemProfileRate unless it is set. */
+const DEFAULT_MEM_PROFILE_RATE = 512 * 1024;
+
 const godebugSwitch = z.int().min(0).max(1);
 
 /** GODEBUG settings that move memory; what the others do (traces, checks, older behaviour) is not modelled. */
@@ -452,6 +455,14 @@ export const godebug = z
     disablethp: describe(
       godebugSwitch.default(0),
       "1: the heap is never backed by transparent huge pages, whatever `machine.thp` says (Go 1.21.6 and later).",
+    ),
+    memprofilerate: describe(
+      z
+        .int()
+        .min(0)
+        .max(2 ** 31 - 1)
+        .default(DEFAULT_MEM_PROFILE_RATE),
+      "runtime.MemProfileRate: mean bytes allocated between two samples of the heap profile. 1 samples every object (slow, and memory for each), 0 none.",
     ),
   })
   .meta({ description: "GODEBUG, as a mapping of its settings." });

@@ -1,0 +1,357 @@
+/**
+ * Reads what `run` wrote: summary.json, timeseries.csv and cycles.csv of one run's folder, typed and checked.
+ *
+ * Files are read in pieces. A series takes 8 bytes per row and column in memory, so whoever needs a few columns of a long run names
+ * them; `scanSamples` goes over the rows and keeps none. What is damaged, cut off, or written by another program or another format
+ * of ours is refused in one line that says where and what to do. summary.json is written last by `run`, so a folder that has one
+ * was finished.
+ */
+import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { z } from "zod";
+import { CYCLE_COLUMNS } from "../report/cycles.ts";
+import { type Unit, unitOf } from "../report/format.ts";
+import { SUMMARY_FORMAT } from "../report/summary.ts";
+import type { Column } from "../report/timeseries.ts";
+import { nearest } from "../scenario/faults.ts";
+import { BASE_VARIANT } from "../scenario/schema.ts";
+import { type CycleRecord, type RunSummary, SAMPLE_COLUMNS } from "../simulate.ts";
+import { CliError, EXIT, errorCode, reasonOf } from "./exit.ts";
+
+const figures = z
+  .record(z.string(), z.number().nullable())
+  .transform((of) => Object.fromEntries(Object.entries(of).map(([name, x]) => [name, x ?? Number.NaN])));
+
+/**
+ * What every reader relies on. The rest of the object is as `summaryJson` wrote it: `format` vouches for its shape, and JSON for its
+ * being whole.
+ */
+const head = z.looseObject({
+  format: z.literal(SUMMARY_FORMAT),
+  versions: z.object({ gomemsim: z.string(), model: z.string() }),
+  name: z.string(),
+  variant: z.string(),
+  seed: z.union([z.number(), z.string()]),
+  profile: z.string(),
+  figures,
+  events: z.array(z.looseObject({ t_seconds: z.number(), event: z.string(), reason: z.string() })),
+  scenario: z.looseObject({
+    name: z.string(),
+    variant: z.string(),
+    duration: z.number().positive(),
+    sample_interval: z.number().positive(),
+    go: z.looseObject({ version: z.string(), GOMAXPROCS: z.number() }),
+    machine: z.looseObject({ cpus: z.number() }),
+    workload: z.array(z.looseObject({ kind: z.string(), name: z.string() })),
+  }),
+  machine_profile: z.looseObject({}),
+  heap_at_end: z.looseObject({ size_classes: z.array(z.looseObject({})), components: z.looseObject({}) }),
+  address_space_at_end: z.looseObject({}),
+});
+
+/** summary.json: the run's summary, with the profile's name where the run had the profile. */
+export type StoredSummary = Omit<RunSummary, "profile"> & {
+  readonly name: string;
+  readonly variant: string;
+  readonly profile: string;
+  readonly machine_profile: RunSummary["profile"];
+};
+
+export interface RunFolder {
+  /** As the user named it. */
+  readonly path: string;
+  readonly summary: StoredSummary;
+  /** The columns read, in the file's order. */
+  readonly columns: readonly Column[];
+  readonly rows: number;
+  /** A value per row; NaN where the cell is empty. */
+  readonly samples: Readonly<Record<string, Float64Array>>;
+  readonly cycles: readonly CycleRecord[];
+}
+
+export interface ReadRunOptions {
+  /** The columns of timeseries.csv to keep. Default: all. */
+  readonly columns?: readonly string[];
+}
+
+const damaged = (path: string, what: string): CliError =>
+  new CliError(EXIT.input, `${path}: ${what}; write the run again with \`gomemsim run\``);
+
+const READ_BYTES = 1 << 18;
+/** No line of ours is longer; a file without line feeds is not one of ours. */
+const MAX_LINE_CHARS = 1 << 20;
+
+/** Calls back with each line, line feed excluded. A last line without one was cut off in the middle. */
+function eachLine(path: string, line: (text: string, number: number) => void): void {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch (error) {
+    throw new CliError(EXIT.input, `${path}: cannot be read: ${reasonOf(error)}`, { cause: error });
+  }
+  try {
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    const decoder = new TextDecoder();
+    let rest = "";
+    let number = 0;
+    for (;;) {
+      let count: number;
+      try {
+        count = readSync(fd, buffer);
+      } catch (error) {
+        throw new CliError(EXIT.input, `${path}: cannot be read: ${reasonOf(error)}`, { cause: error });
+      }
+      if (count === 0) break;
+      const text = rest + decoder.decode(buffer.subarray(0, count), { stream: true });
+      let start = 0;
+      for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", start)) {
+        line(text.slice(start, end), ++number);
+        start = end + 1;
+      }
+      rest = text.slice(start);
+      if (rest.length > MAX_LINE_CHARS) throw damaged(path, `line ${number + 1} has no end`);
+    }
+    if (rest !== "") throw damaged(path, `line ${number + 1} is cut off`);
+    if (number === 0) throw damaged(path, "is empty");
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A CSV cell of ours as a number: an empty one has no value. */
+function cellNumber(cell: string, path: string, line: number, column: string): number {
+  if (cell === "") return Number.NaN;
+  const value = Number(cell);
+  if (Number.isNaN(value))
+    throw damaged(path, `line ${line}: ${column} is not a number: "${cell.slice(0, 40)}"`);
+  return value;
+}
+
+const UNITS: ReadonlyMap<string, Unit> = new Map(SAMPLE_COLUMNS.map(({ name, unit }) => [name, unit]));
+
+/** The heading, told once, gives the visitor of the rows. Its array is reused. */
+export type SampleVisitor = (columns: readonly Column[]) => (row: Float64Array) => void;
+
+/** Goes over timeseries.csv row by row. */
+export function scanSamples(folder: string, visitor: SampleVisitor): void {
+  const path = join(folder, "timeseries.csv");
+  let columns: readonly Column[] = [];
+  let row = new Float64Array(0);
+  let visit: (row: Float64Array) => void = () => {};
+  eachLine(path, (text, number) => {
+    const cells = text.split(",");
+    if (number === 1) {
+      if (cells[0] !== "t_seconds") throw damaged(path, "does not begin with a heading of ours");
+      columns = cells.map((name) => ({ name, unit: UNITS.get(name) ?? unitOf(name) }));
+      row = new Float64Array(cells.length);
+      visit = visitor(columns);
+      return;
+    }
+    if (cells.length !== columns.length)
+      throw damaged(path, `line ${number} has ${cells.length} cells where the heading has ${columns.length}`);
+    for (let i = 0; i < cells.length; i++) row[i] = cellNumber(cells[i], path, number, columns[i].name);
+    visit(row);
+  });
+}
+
+/** A column that grows with its rows. */
+class Growing {
+  #values = new Float64Array(1024);
+  #length = 0;
+
+  push(value: number): void {
+    if (this.#length === this.#values.length) {
+      const longer = new Float64Array(2 * this.#length);
+      longer.set(this.#values);
+      this.#values = longer;
+    }
+    this.#values[this.#length++] = value;
+  }
+
+  get values(): Float64Array {
+    return this.#values.subarray(0, this.#length);
+  }
+}
+
+const REASONS: readonly string[] = ["heap", "periodic", "explicit"] satisfies CycleRecord["reason"][];
+
+/** Goes over cycles.csv; every record is a new one. */
+export function scanCycles(folder: string, visit: (cycle: CycleRecord) => void): void {
+  const path = join(folder, "cycles.csv");
+  const names = CYCLE_COLUMNS.map((column) => column.name);
+  eachLine(path, (text, number) => {
+    const cells = text.split(",");
+    if (number === 1) {
+      if (text !== names.join(",")) throw damaged(path, "has other columns than this version writes");
+      return;
+    }
+    if (cells.length !== names.length)
+      throw damaged(path, `line ${number} has ${cells.length} cells where the heading has ${names.length}`);
+    const record = Object.fromEntries(
+      names.map((name, i): [string, number | string | boolean] => [
+        name,
+        name === "reason"
+          ? cells[i]
+          : name === "forced"
+            ? cells[i] === "1"
+            : cellNumber(cells[i], path, number, name),
+      ]),
+    );
+    if (!REASONS.includes(String(record["reason"])))
+      throw damaged(
+        path,
+        `line ${number}: "${String(record["reason"]).slice(0, 40)}" is no reason for a cycle`,
+      );
+    // The heading is CYCLE_COLUMNS', which has every key of a CycleRecord.
+    visit(record as unknown as CycleRecord);
+  });
+}
+
+/** A folder beside the one that is not there, with a similar name. */
+function similarFolder(path: string): string | undefined {
+  const full = resolve(path);
+  try {
+    const names = readdirSync(dirname(full), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name);
+    const near = nearest(basename(full), names);
+    return near === undefined ? undefined : join(dirname(path), near);
+  } catch {
+    return undefined;
+  }
+}
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+
+/** Folders below that hold a run, by name. */
+function runsBelow(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && isFile(join(folder, entry.name, "summary.json")))
+    .map((entry) => entry.name)
+    .sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+}
+
+/** Only summary.json. */
+export function readSummary(path: string): StoredSummary {
+  const file = join(path, "summary.json");
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw notARun(path, error);
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw damaged(file, "is not whole, or not JSON");
+  }
+  const parsed = head.safeParse(json);
+  if (parsed.success) return parsed.data as unknown as StoredSummary;
+  const format: unknown =
+    typeof json === "object" && json !== null && "format" in json ? json.format : undefined;
+  if (typeof format === "number" && format !== SUMMARY_FORMAT)
+    throw damaged(file, `has format ${format}, and this gomemsim reads format ${SUMMARY_FORMAT}`);
+  const [issue] = parsed.error.issues;
+  const where = issue.path.length === 0 ? "it" : `\`${issue.path.join(".")}\``;
+  throw new CliError(EXIT.input, `${file}: not a summary of \`gomemsim run\`: ${where}: ${issue.message}`);
+}
+
+function notARun(path: string, cause: unknown): CliError {
+  const say = (what: string): CliError => new CliError(EXIT.input, `${path}: ${what}`, { cause });
+  if (isFile(path)) return say(`is a file; name the folder of a run, such as ${dirname(path)}`);
+  if (!isFolder(path)) {
+    const near = similarFolder(path);
+    return say(
+      `cannot be read: ${reasonOf(cause)}${near === undefined ? "; runs are written by `gomemsim run`" : `; did you mean ${near}?`}`,
+    );
+  }
+  const code = errorCode(cause);
+  if (code !== undefined && code !== "ENOENT") return say(`summary.json cannot be read: ${reasonOf(cause)}`);
+  const below = runsBelow(path);
+  const hint =
+    below.length === 0
+      ? "name the folder of a run, such as out/web-api"
+      : `did you mean ${join(path, below[0])}?`;
+  return say(`is not the folder of a run: it has no summary.json; ${hint}`);
+}
+
+/** Reads a run's folder whole. */
+export function readRun(path: string, options: ReadRunOptions = {}): RunFolder {
+  const summary = readSummary(path);
+  const wanted = options.columns;
+  const kept: { readonly column: Column; readonly at: number; readonly values: Growing }[] = [];
+  let rows = 0;
+  scanSamples(path, (columns) => {
+    const names = columns.map((column) => column.name);
+    for (const name of wanted ?? names) {
+      if (names.includes(name)) continue;
+      const near = nearest(name, names);
+      throw new CliError(
+        EXIT.input,
+        `${join(path, "timeseries.csv")}: has no column ${name}${near === undefined ? "" : `; did you mean ${near}?`}`,
+      );
+    }
+    columns.forEach((column, at) => {
+      if (wanted?.includes(column.name) ?? true) kept.push({ column, at, values: new Growing() });
+    });
+    return (row) => {
+      rows++;
+      for (const { at, values } of kept) values.push(row[at]);
+    };
+  });
+  const cycles: CycleRecord[] = [];
+  scanCycles(path, (cycle) => cycles.push(cycle));
+  return {
+    path,
+    summary,
+    columns: kept.map(({ column }) => column),
+    rows,
+    samples: Object.fromEntries(kept.map(({ column, values }) => [column.name, values.values])),
+    cycles,
+  };
+}
+
+/** Folder of one seed's run. An equals sign, which no variant's name has; DuckDB and its like read it as a column. */
+export const seedFolder = (seed: number): string => `seed=${seed}`;
+const SEED_FOLDER = /^seed=-?\d+$/;
+
+/** Runs that differ in their seeds only: what a column of a comparison is made of. */
+export interface RunGroup {
+  /** As the user named it, or the variant's folder in it. */
+  readonly path: string;
+  readonly variant: string;
+  /** The runs' folders, in the order of their seeds. */
+  readonly runs: readonly string[];
+}
+
+/** The runs a folder stands for: itself, or its seeds. */
+export function readGroup(path: string): RunGroup {
+  const seeds =
+    isFolder(path) && !isFile(join(path, "summary.json"))
+      ? runsBelow(path).filter((name) => SEED_FOLDER.test(name))
+      : [];
+  const runs = seeds.length === 0 ? [path] : seeds.map((name) => join(path, name));
+  return { path, variant: readSummary(runs[0]).variant, runs };
+}
+
+/** The folder's own runs first, then those of the variants in it. */
+export function readVariants(path: string): RunGroup[] {
+  const base = readGroup(path);
+  if (base.variant !== BASE_VARIANT) return [base];
+  const { name } = readSummary(base.runs[0]);
+  const variants = readdirSync(path, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !SEED_FOLDER.test(entry.name))
+    .map((entry) => join(path, entry.name))
+    .filter(
+      (folder) =>
+        isFile(join(folder, "summary.json")) || runsBelow(folder).some((run) => SEED_FOLDER.test(run)),
+    )
+    .map(readGroup)
+    .filter((group) => {
+      const summary = readSummary(group.runs[0]);
+      return summary.name === name && summary.variant === basename(group.path);
+    });
+  return [base, ...variants];
+}
