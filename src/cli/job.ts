@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
-import { gctraceLine } from "../report/gctrace.ts";
+import { gctraceLine, stwProcs } from "../report/gctrace.ts";
 import { oomText } from "../report/oom.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
 import { heapProfile } from "../report/pprof.ts";
@@ -80,9 +80,6 @@ export const outputFiles = ({ scenario, trace, heapProfiles, exports }: Job): re
     : [...heapProfiles.at.map(({ text }) => `heap-${text}.pb.gz` as const), "heap.pb.gz" as const]),
   "summary.json",
 ];
-
-/** work.stwprocs of the runtime: Ps that can run at once while the world is stopped. */
-const stwProcs = ({ go, machine }: Scenario): number => Math.min(go.GOMAXPROCS, machine.cpus);
 
 /** Cycles are handed to the CSV library this many at a time. */
 const CYCLE_BATCH = 256;

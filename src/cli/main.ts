@@ -8,6 +8,7 @@ import { complain, watchStandardStreams, widthOf } from "./console.ts";
 import { CliError, EXIT, type ExitStatus, exitStatusHelp } from "./exit.ts";
 import { explain } from "./failure.ts";
 import { runCommand } from "./run.ts";
+import { serveCommand } from "./serve.ts";
 import { validateCommand } from "./validate.ts";
 import { packageVersion } from "./version.ts";
 
@@ -24,6 +25,7 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
         "$0 <command>\n\nSimulates the memory of a Go process: workload and settings in, time series out.",
       )
       .command(runCommand)
+      .command(serveCommand)
       .command(checkCommand)
       .command(validateCommand)
       .command(calibrateCommand)

@@ -21,6 +21,7 @@ import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
 import { pickVariant, readScenarioFile, runName, type ScenariosRead, variantFolder } from "./scenarios.ts";
+import { abortOnSignals } from "./signals.ts";
 
 interface RunArguments {
   readonly file: string;
@@ -127,30 +128,6 @@ function heapProfilesOf(args: RunArguments, { input, scenarios }: ScenariosRead)
   return { places: scenarioPlaces(input.text, input.label), at };
 }
 
-const SIGNALS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hangup } as const;
-
-/** Turns the first of the signals into an abort, so that the way out is the same as after a failure. */
-function abortOnSignals(): { readonly signal: AbortSignal; release(): void } {
-  const controller = new AbortController();
-  const handlers = (Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]).map((name) => {
-    const handler = (): void =>
-      controller.abort(
-        new CliError(
-          SIGNALS[name],
-          `${name === "SIGINT" ? "interrupted" : `stopped by ${name}`}; nothing was written`,
-        ),
-      );
-    process.on(name, handler);
-    return { name, handler };
-  });
-  return {
-    signal: controller.signal,
-    release: () => {
-      for (const { name, handler } of handlers) process.off(name, handler);
-    },
-  };
-}
-
 /** One line per folder, before the files go to where it says they are. */
 function whatWasWritten(job: Job): string[] {
   const names = outputFiles(job);
@@ -171,7 +148,7 @@ async function run(args: RunArguments): Promise<void> {
   const trace = traceOf(args);
   const exports = exportsOf(args);
   const heapProfiles = heapProfilesOf(args, { ...read, scenarios });
-  const abort = abortOnSignals();
+  const abort = abortOnSignals("nothing was written");
   const folder = new OutputFolder(args.out ?? join("out", scenarios[0].name));
   const progress = progressFor(scenarios.map(runName), args.quiet);
   try {

@@ -66,7 +66,14 @@ export function planInterventions(
   }
 }
 
-function intervene(intervention: Intervention, sched: Scheduler, controls: RuntimeControls): string {
+/** What an intervention does, without its time. */
+type Call = Intervention extends infer I
+  ? I extends Intervention
+    ? Pick<I, "do" | Extract<keyof I, "to">>
+    : never
+  : never;
+
+export function intervene(intervention: Call, sched: Scheduler, controls: RuntimeControls): string {
   switch (intervention.do) {
     case "gc":
       sched.ready(controls.gc());

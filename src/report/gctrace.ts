@@ -12,6 +12,7 @@
  * The format is the same from Go 1.19 on. Not written: "(checking for goroutine leaks)" and the scan statistics of
  * gctrace=2, which the model does not have.
  */
+import type { Scenario } from "../scenario/schema.ts";
 import type { CycleRecord } from "../simulate.ts";
 
 /**
@@ -37,6 +38,9 @@ export function fmtNSAsMS(ns: number): string {
   }
   return itoaDiv(digits, decimals);
 }
+
+/** work.stwprocs of the runtime: Ps that can run at once while the world is stopped. */
+export const stwProcs = ({ go, machine }: Scenario): number => Math.min(go.GOMAXPROCS, machine.cpus);
 
 const mebibytes = (bytes: number): number => Math.floor(bytes / 2 ** 20);
 
