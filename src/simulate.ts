@@ -12,7 +12,12 @@ import {
   type OomIncident,
 } from "./container.ts";
 import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
-import { type ControlEvent, planInterventions, type RuntimeControls } from "./control/interventions.ts";
+import {
+  type ControlEvent,
+  intervene,
+  planInterventions,
+  type RuntimeControls,
+} from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
 import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
@@ -50,16 +55,18 @@ import { StackAllocator } from "./runtime/stack.ts";
 import { Trace, type TraceOptions } from "./runtime/trace.ts";
 import { TracedOs } from "./runtime/tracedos.ts";
 import { rulesFor, type VersionRules } from "./runtime/version.ts";
+import type { Action } from "./scenario/actions.ts";
 import { defaultGOMAXPROCS } from "./scenario/container.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
-import type { Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
+import type { ResolvedPhase, Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
 import { decayOf } from "./sim/decay.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
 import { FirstRequests, LatencyHistogram } from "./workload/latency.ts";
 import { type Context, drawNs, type Running } from "./workload/program.ts";
 import { startEntry } from "./workload/start.ts";
 import { StartupRun } from "./workload/startup.ts";
+import { withTraffic } from "./workload/traffic.ts";
 
 export type { OomIncident } from "./container.ts";
 export type { LayerPart } from "./layers.ts";
@@ -335,6 +342,8 @@ const START_STACKS_BYTES = [
 /** Allocating stacks of a process before main. */
 const PROCESS_STACKS = 8;
 const SAMPLES_PER_PROGRESS = 8;
+/** Why something happened that no scenario plans. */
+const BY_HAND = "by hand";
 /** Events a summary tells of. */
 const MAX_EVENTS = 1000;
 const PAGE_BYTES = 8192;
@@ -435,6 +444,44 @@ export class SimulatedRun {
     return this.#process.distributions();
   }
 
+  /**
+   * Does something to the process or its workload at this moment. Returns false where nothing was done: what is asked of the runtime needs
+   * a process, a phase must be one of the scenario's, and after the end there is no time left. Traffic and phases hold for the
+   * processes to come, too; GOGC and the limit of a new one are the scenario's. The same actions at the same virtual times give
+   * the same run.
+   */
+  act(action: Action): boolean {
+    if (this.ended || this.#endNs !== undefined) return false;
+    const down = this.#restartNs !== undefined;
+    const run = this.#run;
+    switch (action.do) {
+      case "set_traffic":
+        run.traffic = action.to;
+        if (!down) this.#process.changeTraffic();
+        return true;
+      case "phase": {
+        const phase = this.#scenario.phases.find(({ name }) => name === action.to);
+        if (phase === undefined) return false;
+        run.begun.push(phase);
+        if (!down) this.#process.beginByHand(phase);
+        return true;
+      }
+      default:
+        if (!down) this.#process.intervene(action);
+        return !down;
+    }
+  }
+
+  /** The part of the scenario's rates at which the workload comes (`set_traffic`). */
+  get traffic(): number {
+    return this.#run.traffic;
+  }
+
+  /** When the process starts again that has been killed; undefined while it lives, or stays down. */
+  get restartNs(): number | undefined {
+    return this.#restartNs;
+  }
+
   /** Of the run so far; the last process's heap as it stands. */
   summary(): RunSummary {
     return this.#process.summary(this.#endNs ?? this.#nowNs);
@@ -487,6 +534,9 @@ class RunState {
   readonly pastAllocated = new Map<string, number>();
   /** Latencies of their requests, by workload entry. */
   readonly pastLatency = new Map<string, LatencyHistogram>();
+  /** What was asked for by hand and outlives the process: how many times the scenario's rates, and phases begun. */
+  traffic = 1;
+  readonly begun: ResolvedPhase[] = [];
   nextSampleNs: number;
   samples = 0;
   readonly #interval: number;
@@ -697,6 +747,7 @@ class Simulation {
   readonly #startNs: number;
   #started = false;
   #nowNs: number;
+  #controls!: RuntimeControls;
   readonly #view = (): ProcessView => this.view();
   readonly #system = new RuntimeG();
   readonly #pauseRng: Rng;
@@ -946,6 +997,8 @@ class Simulation {
       if (startNs === 0 || at === undefined || at > startNs) continue;
       for (const { index, entry } of changes) this.#entries[index] = entry;
     }
+    for (const { changes } of this.#run.begun)
+      for (const { index, entry } of changes) this.#entries[index] = entry;
     if (scenario.startup === undefined) this.#startWorkload(startNs);
     else this.#startUp(scenario.startup);
     this.#startControl();
@@ -979,9 +1032,48 @@ class Simulation {
     };
   }
 
+  /** The entries at the present traffic. */
+  #workload(): WorkloadEntry[] {
+    return this.#entries.map((entry) => withTraffic(entry, this.#run.traffic));
+  }
+
+  /** The entry has changed: what runs of it follows. Before the process is ready nothing does. */
+  #changeEntry(index: number, nowNs: number): void {
+    const entry = withTraffic(this.#entries[index], this.#run.traffic);
+    this.#running[index]?.change({ ...entry, start: Math.max(entry.start, this.#startNs) }, nowNs);
+  }
+
+  #beginPhase({ changes }: ResolvedPhase, nowNs: number): void {
+    for (const { index, entry } of changes) {
+      this.#entries[index] = entry;
+      this.#changeEntry(index, nowNs);
+    }
+  }
+
+  /** What somebody does to the process while it runs, at the moment up to which it has run. */
+  intervene(action: Parameters<typeof intervene>[0]): void {
+    if (!this.#started) this.#start();
+    this.#report(intervene(action, this.#rt.sched, this.#controls), BY_HAND);
+  }
+
+  beginByHand(phase: ResolvedPhase): void {
+    if (!this.#started) return;
+    this.#beginPhase(phase, this.#rt.sched.nowNs);
+    this.#report(`phase ${phase.name}`, BY_HAND);
+  }
+
+  changeTraffic(): void {
+    if (!this.#started) return;
+    const { traffic } = this.#run;
+    this.#entries.forEach((entry, index) => {
+      if (withTraffic(entry, 2) !== entry) this.#changeEntry(index, this.#rt.sched.nowNs);
+    });
+    this.#report(`set_traffic ${traffic}`, BY_HAND);
+  }
+
   /** The process is ready; with `startup` that takes a while. */
   #startWorkload(readyNs: number): void {
-    for (const entry of this.#entries)
+    for (const entry of this.#workload())
       this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, readyNs) }));
   }
 
@@ -993,7 +1085,7 @@ class Simulation {
       this.#context.readyNs = nowNs;
       this.#run.startedUp(nowNs - this.#startNs);
       this.#report("ready", "start-up is over");
-      for (const entry of this.#entries) {
+      for (const entry of this.#workload()) {
         const early = waits && entry.kind === "service" ? this.#startNs : nowNs;
         this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, early) }));
       }
@@ -1063,14 +1155,11 @@ class Simulation {
     const startNs = this.#startNs;
     const watcher = new Watcher(sched, this.#gauges());
     const report = (event: string, reason: string, again = false): void => this.#report(event, reason, again);
-    for (const { at, when, name, changes } of scenario.phases) {
+    for (const phase of scenario.phases) {
+      const { at, when, name } = phase;
       if (at !== undefined && startNs > 0 && at <= startNs) continue;
       const begin = (nowNs: number): void => {
-        for (const { index, entry } of changes) {
-          this.#entries[index] = entry;
-          // Before the process is ready nothing runs that could change.
-          this.#running[index]?.change({ ...entry, start: Math.max(entry.start, startNs) }, nowNs);
-        }
+        this.#beginPhase(phase, nowNs);
         report(`phase ${name}`, when === undefined ? "at its time" : conditionText(when));
       };
       if (when === undefined) sched.call(at ?? 0, PRIORITY_WORLD, begin);
@@ -1080,7 +1169,7 @@ class Simulation {
           return !holds;
         });
     }
-    const controls: RuntimeControls = {
+    const controls: RuntimeControls = (this.#controls = {
       gc: () => new ExplicitGc(gc, heap),
       readMemStats: () => this.#readMemStats(),
       freeOSMemory: () => new FreeOSMemory(gc, heap, this.#scavenger),
@@ -1098,7 +1187,7 @@ class Simulation {
         if (container === null) throw new Error("there is no container to resize");
         return container.resize(limits, (quotaNs) => sched.setQuota(quotaNs));
       },
-    };
+    });
     const { container } = this.#run;
     if (
       scenario.go.GOMAXPROCS_default === true &&

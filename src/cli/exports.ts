@@ -8,7 +8,7 @@ import { closeSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { DEFAULT_START_UNIX_SECONDS, expvarJson } from "../report/memstats.ts";
 import { OpenMetricsRun, type PieceStore, runLabels } from "../report/openmetrics.ts";
-import { classicText, metricFamilies } from "../report/prometheus.ts";
+import { classicText, GrowingFamilies, metricFamilies } from "../report/prometheus.ts";
 import { runtimeMetricsJson } from "../report/runtimemetrics.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import type { ProcessView } from "../simulate.ts";
@@ -124,6 +124,7 @@ export class RunExports {
   readonly #options: ExportOptions;
   readonly #run: OpenMetricsRun | undefined;
   readonly #pieces: PieceFile | undefined;
+  readonly #families = new GrowingFamilies();
   #nextNs: number;
   #instantTaken = false;
 
@@ -156,7 +157,7 @@ export class RunExports {
 
   #add(view: ProcessView): void {
     const { startUnixSeconds } = this.#options;
-    this.#run?.add(metricFamilies(view, startUnixSeconds), startUnixSeconds + view.nowNs / 1e9);
+    this.#run?.add(this.#families.at(view, startUnixSeconds), startUnixSeconds + view.nowNs / 1e9);
   }
 
   #instant(view: ProcessView): void {

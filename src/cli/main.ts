@@ -11,6 +11,7 @@ import { explain } from "./failure.ts";
 import { plotCommand } from "./plot.ts";
 import { reportCommand } from "./report.ts";
 import { runCommand } from "./run.ts";
+import { serveCommand } from "./serve.ts";
 import { validateCommand } from "./validate.ts";
 import { packageVersion } from "./version.ts";
 
@@ -27,6 +28,7 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
         "$0 <command>\n\nSimulates the memory of a Go process: workload and settings in, time series out.",
       )
       .command(runCommand)
+      .command(serveCommand)
       .command(compareCommand)
       .command(plotCommand)
       .command(checkCommand)

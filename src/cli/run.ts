@@ -28,6 +28,7 @@ import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
 import { runFoldersOf, seedFolder } from "./runfolder.ts";
 import { pickVariant, readScenarioFile, runName, type ScenariosRead, variantFolder } from "./scenarios.ts";
+import { abortOnSignals } from "./signals.ts";
 
 interface RunArguments {
   readonly file: string;
@@ -138,30 +139,6 @@ function heapProfilesOf(args: RunArguments, { input, scenarios }: ScenariosRead)
   return { places: scenarioPlaces(input.text, input.label), at };
 }
 
-const SIGNALS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hangup } as const;
-
-/** Turns the first of the signals into an abort, so that the way out is the same as after a failure. */
-function abortOnSignals(): { readonly signal: AbortSignal; release(): void } {
-  const controller = new AbortController();
-  const handlers = (Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]).map((name) => {
-    const handler = (): void =>
-      controller.abort(
-        new CliError(
-          SIGNALS[name],
-          `${name === "SIGINT" ? "interrupted" : `stopped by ${name}`}; nothing was written`,
-        ),
-      );
-    process.on(name, handler);
-    return { name, handler };
-  });
-  return {
-    signal: controller.signal,
-    release: () => {
-      for (const { name, handler } of handlers) process.off(name, handler);
-    },
-  };
-}
-
 /** A run of each scenario with its own seed, or with as many seeds as are asked for: its own and those that follow. */
 function withSeeds(scenarios: readonly Scenario[], seeds: number | undefined): SeededRun[] {
   if (seeds === undefined)
@@ -203,7 +180,7 @@ async function run(args: RunArguments): Promise<void> {
   const exports = exportsOf(args);
   const runs = withSeeds(scenarios, args.seeds === undefined ? undefined : wholeNumber("seeds", args.seeds));
   const heapProfiles = heapProfilesOf(args, { ...read, scenarios });
-  const abort = abortOnSignals();
+  const abort = abortOnSignals("nothing was written");
   const folder = new OutputFolder(args.out ?? join("out", scenarios[0].name));
   const progress = progressFor(
     runs.map(({ name }) => name),

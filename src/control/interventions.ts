@@ -71,7 +71,14 @@ export function planInterventions(
   }
 }
 
-function intervene(intervention: Intervention, sched: Scheduler, controls: RuntimeControls): string {
+/** What an intervention does, without its time. */
+type Call = Intervention extends infer I
+  ? I extends Intervention
+    ? Omit<I, "at" | "when" | "every">
+    : never
+  : never;
+
+export function intervene(intervention: Call, sched: Scheduler, controls: RuntimeControls): string {
   switch (intervention.do) {
     case "gc":
       sched.ready(controls.gc());

@@ -230,8 +230,8 @@ function runtimeFamilies(view: ProcessView): Family[] {
 /** User and system time of the process: what its goroutines, the collector and one thread in each stop of the world have used. */
 export function processCpuSeconds(view: ProcessView): number {
   const { sched, gc } = view.rt;
-  const now = gc.cpuNow();
-  return (sched.mutatorSpentNs + now.assistNs + now.dedicatedNs + now.idleNs + gc.pauseTotalNs) / 1e9;
+  const now = gc.cpuNow(view.nowNs);
+  return (sched.mutatorSpentNs + now.assistNs + now.dedicatedNs + now.idleNs + now.pauseTotalNs) / 1e9;
 }
 
 function processFamilies(view: ProcessView, startUnixSeconds: number): Family[] {
@@ -393,6 +393,32 @@ export function metricFamilies(
     ...containerFamilies(view, startUnixSeconds),
     ...workloadFamilies(view),
   ];
+}
+
+/**
+ * Families of one process after another, in which no counter falls: to Prometheus that would be a restart. As in client_golang a
+ * counter rests where it is until its source has caught up: /cpu/classes/user is what other times leave over, and the scavenger's are
+ * counted when a slice of its work begins.
+ */
+export class GrowingFamilies {
+  #startNs = -1;
+  readonly #highest = new Map<string, number>();
+
+  at(view: ProcessView, startUnixSeconds?: number): readonly Family[] {
+    if (view.startNs !== this.#startNs) this.#highest.clear();
+    this.#startNs = view.startNs;
+    return metricFamilies(view, startUnixSeconds).map((family) => {
+      const [series] = family.series;
+      if (family.type !== "counter" || series.labels.length > 0) return family;
+      const [sample] = series.samples;
+      const highest = this.#highest.get(family.name) ?? 0;
+      if (sample.value >= highest) {
+        this.#highest.set(family.name, sample.value);
+        return family;
+      }
+      return { ...family, series: [{ labels: [], samples: [{ ...sample, value: highest }] }] };
+    });
+  }
 }
 
 /** A value or bound as Go prints it ('g', shortest), near enough for every parser. */

@@ -55,11 +55,11 @@ export interface CpuClasses {
 
 export function cpuClasses(view: ProcessView): CpuClasses {
   const { sched, gc } = view.rt;
-  const now = gc.cpuNow();
+  const now = gc.cpuNow(view.nowNs);
   const assist = now.assistNs / 1e9;
   const dedicated = now.dedicatedNs / 1e9;
   const gcIdle = now.idleNs / 1e9;
-  const pause = gc.pauseCpuNs / 1e9;
+  const pause = (now.pauseTotalNs * sched.nprocs) / 1e9;
   const scavengeAssist = view.scavenger.assistNs / 1e9;
   const scavengeBackground = view.scavenger.backgroundNs / 1e9;
   const idle = sched.limiter.idleNs(view.nowNs) / 1e9;

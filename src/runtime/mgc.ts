@@ -37,6 +37,7 @@ import {
   FORCE_PREEMPT_NS,
   G,
   type MarkScheduling,
+  P_ASSIST,
   P_DEDICATED,
   P_FRACTIONAL,
   P_IDLE,
@@ -85,6 +86,14 @@ export interface CycleRecord {
   readonly forced: boolean;
   readonly reason: GcReason;
   readonly gc_cpu_percent: number;
+}
+
+/** CPU time the collector has used; dedicated workers' includes fractional ones'. Pauses count once, however many Ps they stop. */
+export interface GcCpu {
+  readonly assistNs: number;
+  readonly dedicatedNs: number;
+  readonly idleNs: number;
+  readonly pauseTotalNs: number;
 }
 
 function workerMode(state: number): WorkerMode {
@@ -252,16 +261,30 @@ export class Gc implements MarkScheduling, PacingFollowers {
     return this.#workerGs;
   }
 
-  /** CPU times since the start as `assistNs` and so on, with those of a cycle whose mark is not over yet. */
-  cpuNow(): { readonly assistNs: number; readonly dedicatedNs: number; readonly idleNs: number } {
-    const { pacer } = this.#o;
-    const cycle = this.marking || this.#ending ? 1 : 0;
-    return {
-      assistNs: this.assistNs + cycle * pacer.assistTime,
-      dedicatedNs:
-        this.dedicatedNs + this.fractionalNs + cycle * (pacer.dedicatedMarkTime + pacer.fractionalMarkTime),
-      idleNs: this.idleNs + cycle * pacer.idleMarkTime,
-    };
+  /**
+   * CPU times since the start as `assistNs` and so on, with those of the cycle under way, and of the workers, assists and pause in the
+   * middle of which `nowNs` is.
+   */
+  cpuNow(nowNs: number): GcCpu {
+    const { pacer, sched } = this.#o;
+    let { assistNs, idleNs, pauseTotalNs } = this;
+    let dedicatedNs = this.dedicatedNs + this.fractionalNs;
+    if (this.marking || this.#ending) {
+      assistNs += pacer.assistTime;
+      dedicatedNs += pacer.dedicatedMarkTime + pacer.fractionalMarkTime;
+      idleNs += pacer.idleMarkTime;
+      pauseTotalNs += this.#stw1Ns;
+    }
+    for (let p = 0; p < sched.nprocs; p++) {
+      const ns = nowNs - this.#workerStartNs[p];
+      const state = sched.pState[p];
+      if (state === P_ASSIST) assistNs += ns;
+      else if (state === P_DEDICATED || state === P_FRACTIONAL) dedicatedNs += ns;
+      else if (state === P_IDLE_WORKER) idleNs += ns;
+    }
+    if (this.running && !this.marking)
+      pauseTotalNs += nowNs - (this.#ending ? this.#markEndNs : this.#stwStartNs);
+    return { assistNs, dedicatedNs, idleNs, pauseTotalNs };
   }
 
   /** Follows the pacer's decisions (gcPaceSweeper). */

@@ -40,7 +40,7 @@ export const AFTER_YIELD = 3;
 /** States of a P. */
 export const P_IDLE = 0;
 const P_RUNNING = 1;
-const P_ASSIST = 2;
+export const P_ASSIST = 2;
 export const P_DEDICATED = 3;
 export const P_FRACTIONAL = 4;
 export const P_IDLE_WORKER = 5;

@@ -394,7 +394,7 @@ const goVersion = spelled<GoVersion>(
 
 const MAX_GOGC = 1_000_000;
 
-const gogc = spelled<number | "off">(
+export const gogc = spelled<number | "off">(
   {
     id: "GOGC",
     description: "Heap growth in percent that starts a collection, or `off`.",
@@ -414,7 +414,7 @@ const gogc = spelled<number | "off">(
   },
 );
 
-const gomemlimit = spelled<number | "off">(
+export const gomemlimit = spelled<number | "off">(
   {
     id: "GOMEMLIMIT",
     description:
