@@ -211,6 +211,21 @@ describe("a CPU quota", () => {
     expect(within["cpu_nr_throttled"]).toBe(0);
   });
 
+  test("pays for what threads do without a P, as the program of validate does it", () => {
+    const scenario = scenarioOf(
+      "name: q\nduration: 4s\nmachine: {cpus: 2}\ncontainer: {cpu: {limit: 1.5}}\nworkload:\n  - {kind: stream, name: s, rate: 1000/s, size: 64, lifetime: 10ms}\n",
+    );
+    const usage = (tickNs: number): number =>
+      simulate(scenario, {
+        declareOracle: true,
+        profile: { ...defaultProfile, oracle: { ...defaultProfile.oracle, tick_ns: tickNs } },
+      }).figures["cpu_usage_seconds"];
+    // A stream wakes up every millisecond, or when it is late after two.
+    const cost = usage(50_000) - usage(0);
+    expect(cost).toBeGreaterThan(0.9 * 4000 * 50e-6);
+    expect(cost).toBeLessThanOrEqual(4000 * 50e-6);
+  });
+
   test("with many more Ps makes pauses as long as periods", () => {
     const text = (procs: number) => `
 name: q
