@@ -414,7 +414,7 @@ class Calibration {
 }
 
 /** Giving back runs of two lengths: a part per page, and one per call; another CPU that runs the process adds to the latter. */
-function scavengeCosts(
+export function scavengeCosts(
   from: Measurement,
 ): Pick<MachineProfile["alloc"], "scavenge_ns_per_page" | "scavenge_call_ns" | "scavenge_busy_call_ns"> {
   const [shortPages, longPages] = [measured(from, "short_run_pages"), measured(from, "long_run_pages")];
