@@ -21,7 +21,8 @@
  *
  * In a container the kernel holds threads up. A thread that sleeps in a page fault (memory.high) keeps its P, and a stop of the
  * world waits for it. So it does for a P whose CPU is out of quota: all it does is put off until the next period. P p runs on CPU p
- * modulo the CPUs. What the runtime's threads without a P do (sysmon, epoll) is not held up.
+ * modulo the CPUs. What threads do without a P (waking each other, epoll) is not held up; it uses quota as far as it is known
+ * (`usedWithoutP`), sysmon's part does not.
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
  */
 import type { CfsBandwidth } from "../os/cfs.ts";
@@ -480,6 +481,12 @@ export class Scheduler {
     let n = 0;
     for (const state of this.pState) if (state !== P_IDLE && state !== P_WAKING && state !== P_STOPPED) n++;
     return n;
+  }
+
+  /** Threads have spent CPU time to bring P `p` what it is about to do: waking each other, epoll. */
+  usedWithoutP(p: number, ns: number): void {
+    this.mutatorNs += ns;
+    if (this.#bandwidth !== null) this.#bandwidth.charge(p % this.#busy.length, ns);
   }
 
   /** Accounts CPU time up to the next event; says whether a CPU ran out of quota before it, whose Ps are then put off. */
