@@ -9,6 +9,7 @@
 export { CYCLE_COLUMNS, csvLine, cycleLines, cyclesHeader } from "./report/cycles.ts";
 export { eventLines } from "./report/events.ts";
 export { gctraceLine } from "./report/gctrace.ts";
+export { LAYERS_HEADER, layerLines } from "./report/layers.ts";
 export { oomText } from "./report/oom.ts";
 export { type PerfettoOptions, PerfettoTrace } from "./report/perfetto.ts";
 export { SUMMARY_FORMAT, summaryJson } from "./report/summary.ts";
@@ -46,6 +47,7 @@ export {
 export {
   type CycleRecord,
   defaultProfile,
+  type LayerPart,
   type OomIncident,
   type ProcessView,
   type RunSink,

@@ -363,13 +363,15 @@ interventions:
   });
 
   test("the next process lives under the new limit", () => {
-    const { figures, summary } = resize("v2", ", restart: {policy: always}");
+    const { figures, summary, rows } = resize("v2", ", restart: {policy: always}");
     const [first, second] = summary.oom_kills!;
     expect(first.t_seconds).toBe(4);
     // 24 MiB at 8 MiB/s, less what a process has at its start.
     expect(second.t_seconds - second.process_start_seconds).toBeGreaterThan(2);
     expect(second.t_seconds - second.process_start_seconds).toBeLessThan(3);
     expect(second.memory.current_bytes).toBe(24 * MiB);
+    expect(rows[38]["memory_max_bytes"]).toBe(128 * MiB);
+    expect(rows[42]["memory_max_bytes"]).toBe(24 * MiB);
     expect(figures["restarts"]).toBeGreaterThanOrEqual(1);
   });
 
@@ -377,6 +379,8 @@ interventions:
     const { figures, summary, rows } = resize("v1");
     expect(figures["oom_kills"]).toBe(0);
     expect(rows.length).toBe(80);
+    expect(rows[79]["memory_max_bytes"]).toBe(128 * MiB);
+    expect(rows[79]["cpu_limit_cpus"]).toBeNaN();
     expect(summary.events[0].event).toBe("resize_container memory_max 25165824 refused: EBUSY");
   });
 

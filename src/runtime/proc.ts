@@ -609,7 +609,10 @@ export class Scheduler {
     return owner;
   }
 
-  /** tg_set_cfs_bandwidth: the quota per period is another from now on, and whoever stands still for lack of it goes on. */
+  /**
+   * tg_set_cfs_bandwidth: the quota per period is another from now on, and whoever stands still for lack of it goes on. Simplified: a stop of the
+   * world that the old quota has put off, or the end of a mark, is not brought forward.
+   */
   setQuota(quotaNs: number): void {
     const bandwidth = this.#bandwidth;
     if (bandwidth === null) throw new Error("there is no quota to change");
