@@ -90,7 +90,8 @@ describe.skipIf("missing" in benchstat)(`benchstat${why}`, () => {
       const ours = mannWhitney(first, second) ?? 1;
       // Asked with the sample of the smaller U first: see mannWhitney.
       const { p, versus } = pairsAbove(first, second) > (n1 * n2) / 2 ? swapped.get(`u${i}`)! : theirs;
-      expect(Math.abs(p - ours), what).toBeLessThanOrEqual(0.0005000001);
+      // With ties twice a tail can be more than 1, and benchstat says so.
+      expect(Math.abs(Math.min(1, p) - ours), what).toBeLessThanOrEqual(0.0005000001);
       if (Math.abs(ours - ALPHA) > 1e-9) expect(versus === "~", what).toBe(ours > ALPHA);
     });
   });

@@ -30,7 +30,7 @@ function byEnumeration(first: readonly number[], second: readonly number[]): num
       u(
         chosen,
         all.filter((_, i) => !(mask & (1 << i))),
-      ) <= small
+      ) <= own
     )
       asFar++;
   }
