@@ -332,7 +332,7 @@ export function readThreshold(
     const bracketed = /^p\((\d+(?:\.\d+)?)\)$/.exec(word);
     report(
       `there is no ${tick(word)} of ${tick(metric)}`,
-      bracketed === null ? suggest(word, usable, "there are") : `did you mean ${tick(`p${bracketed[1]}`)}?`,
+      bracketed === null ? suggest(word, usable, "it has") : `did you mean ${tick(`p${bracketed[1]}`)}?`,
     );
     return undefined;
   }
@@ -340,7 +340,7 @@ export function readThreshold(
   if (source === undefined) {
     report(
       word === "" ? `of ${tick(metric)} what?` : `there is no ${tick(word)} of ${tick(metric)}`,
-      suggest("", usable, "there are"),
+      suggest("", usable, "it has"),
     );
     return undefined;
   }

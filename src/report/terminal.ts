@@ -181,9 +181,7 @@ function serviceRows(runs: readonly FinishedRun[]): Headline[] {
 }
 
 /** Figures by the summary's groups, in its order and under its words; those of services follow, then those it does not show. */
-export function groupFigures(
-  names: readonly string[],
-): {
+export function groupFigures(names: readonly string[]): {
   readonly name: string;
   readonly rows: readonly { readonly label: string; readonly figure: string }[];
 }[] {
