@@ -81,6 +81,11 @@ describe("Mann-Whitney U test", () => {
   });
 });
 
+it("the median of an even number of values is between the middle ones", () => {
+  expect(median([4, 1, 3, 2])).toBe(2.5);
+  expect(median([])).toBeNaN();
+});
+
 describe("interval of the median", () => {
   it("has the ends that binomial tables give", () => {
     expect(medianInterval(from(MIN_FOR_INTERVAL, 1))).toEqual({ low: 1, high: 6 });
