@@ -12,12 +12,20 @@ import {
   type OomIncident,
 } from "./container.ts";
 import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
-import { type ControlEvent, planInterventions, type RuntimeControls } from "./control/interventions.ts";
+import {
+  type ControlEvent,
+  intervene,
+  planInterventions,
+  type RuntimeControls,
+} from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
+import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
-import { Memory, type PageSettings } from "./os/memory.ts";
+import { CLEAR_NS_PER_BYTE, Memory, type PageSettings } from "./os/memory.ts";
+import { NumaNodes } from "./os/numa.ts";
 import { OS_PAGE_BYTES } from "./os/os.ts";
 import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
+import { M_STRUCT_BYTES, MaxProcs, P_STRUCT_BYTES } from "./runtime/debug.ts";
 import {
   type ClassSnapshot,
   type ComponentSnapshot,
@@ -35,7 +43,8 @@ import { GcController, type MemoryLimitInputs, noMemoryLimit } from "./runtime/m
 import { Scavenger, type ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
-import { mapProfileBuckets } from "./runtime/mprof.ts";
+import { MemProfile, mapProfileBuckets } from "./runtime/mprof.ts";
+import { spanInUse } from "./runtime/mspan.ts";
 import { type MemStats, newMemStats, ReadMemStats, readMemStats } from "./runtime/mstats.ts";
 import { OwnerTable } from "./runtime/owners.ts";
 import type { SyncPool } from "./runtime/pool.ts";
@@ -46,17 +55,21 @@ import { StackAllocator } from "./runtime/stack.ts";
 import { Trace, type TraceOptions } from "./runtime/trace.ts";
 import { TracedOs } from "./runtime/tracedos.ts";
 import { rulesFor, type VersionRules } from "./runtime/version.ts";
+import type { Action } from "./scenario/actions.ts";
+import { defaultGOMAXPROCS } from "./scenario/container.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
-import type { Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
+import type { ResolvedPhase, Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
 import { decayOf } from "./sim/decay.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
 import { FirstRequests, LatencyHistogram } from "./workload/latency.ts";
 import { type Context, drawNs, type Running } from "./workload/program.ts";
 import { startEntry } from "./workload/start.ts";
 import { StartupRun } from "./workload/startup.ts";
+import { withTraffic } from "./workload/traffic.ts";
 
 export type { OomIncident } from "./container.ts";
+export type { LayerPart } from "./layers.ts";
 export type { CycleRecord } from "./runtime/mgc.ts";
 export type { ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 
@@ -197,17 +210,59 @@ const PAGE_COLUMNS = [
 
 /** What of a scenario decides on the columns of its samples. */
 export interface SampledParts {
-  readonly machine: Pick<Scenario["machine"], "thp">;
-  readonly go: Pick<Scenario["go"], "GODEBUG">;
+  readonly machine: Pick<Scenario["machine"], "thp"> & {
+    readonly numa?: { readonly nodes: number } | undefined;
+  };
+  readonly go: Pick<Scenario["go"], "GOMAXPROCS_default"> & {
+    readonly GODEBUG: { readonly madvdontneed: number };
+  };
+  readonly interventions: readonly { readonly do: string }[];
   readonly container?: Scenario["container"];
 }
+
+/** The column where GOMAXPROCS changes. */
+const PROCS_COLUMN = {
+  name: "gomaxprocs",
+  unit: "count",
+  description: "GOMAXPROCS in force.",
+} as const satisfies SampleColumn;
+
+const procsChange = ({ go, interventions }: SampledParts): boolean =>
+  go.GOMAXPROCS_default === true || interventions.some((i) => i.do === "set_gomaxprocs");
+
+/** Columns with several nodes. */
+const numaColumns = ({ machine }: SampledParts): readonly SampleColumn[] =>
+  machine.numa === undefined
+    ? []
+    : [
+        ...Array.from({ length: machine.numa.nodes }, (_, node) => ({
+          name: `numa_node${node}_bytes`,
+          unit: "bytes" as const,
+          description: `Part of the resident set that is on node ${node}.`,
+        })),
+        {
+          name: "numa_remote_mark_fraction",
+          unit: "fraction",
+          description: "Part of the bytes that the last collection marked from another node.",
+        },
+        {
+          name: "numa_remote_cpu_seconds",
+          unit: "seconds",
+          description: "CPU time lost to other nodes' memory since the start; marking up to the last cycle.",
+        },
+      ];
 
 const hasPageColumns = ({ machine, go }: SampledParts): boolean =>
   machine.thp !== "madvise" || go.GODEBUG.madvdontneed === 0;
 
 /** The columns of this scenario's samples: a container has some of its own. */
 export function sampleColumns(scenario: SampledParts): readonly SampleColumn[] {
-  const own = hasPageColumns(scenario) ? [...SAMPLE_COLUMNS, ...PAGE_COLUMNS] : SAMPLE_COLUMNS;
+  const own = [
+    ...SAMPLE_COLUMNS,
+    ...(hasPageColumns(scenario) ? PAGE_COLUMNS : []),
+    ...(procsChange(scenario) ? [PROCS_COLUMN] : []),
+    ...numaColumns(scenario),
+  ];
   if (scenario.container === undefined) return own;
   const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
   return [...own, ...CONTAINER_COLUMNS, ...quota];
@@ -222,6 +277,10 @@ export interface RunSink {
   cycle?(cycle: CycleRecord): void;
   /** A line of GODEBUG=scavtrace=1. */
   scavTrace?(trace: ScavTraceRecord): void;
+  /** Every part of every layer at sample `sample`, which counts from 1 as the rows do; where the scenario asks for `layers`. */
+  layers?(sample: number, tSeconds: number, parts: readonly LayerPart[]): void;
+  /** The process is killed; the view is of it as it dies. */
+  killed?(nowNs: number, view: () => ProcessView): void;
   /** The process starts again, after an OOM kill; it counts its collections anew. */
   restart?(nowNs: number): void;
 }
@@ -244,6 +303,8 @@ export interface RunSummary {
   readonly seed: number | string;
   readonly scenario: Scenario;
   readonly profile: MachineProfile;
+  /** Settings in it that no Go release has, in words; absent without any. */
+  readonly hypothetical?: readonly string[];
   /** Headline figures over the whole run; units end their names. */
   readonly figures: Readonly<Record<string, number>>;
   /** Objects allocated by each part of the workload. */
@@ -281,6 +342,8 @@ const START_STACKS_BYTES = [
 /** Allocating stacks of a process before main. */
 const PROCESS_STACKS = 8;
 const SAMPLES_PER_PROGRESS = 8;
+/** Why something happened that no scenario plans. */
+const BY_HAND = "by hand";
 /** Events a summary tells of. */
 const MAX_EVENTS = 1000;
 const PAGE_BYTES = 8192;
@@ -334,6 +397,11 @@ export class SimulatedRun {
     return this.#restartNs === undefined && this.#endNs === undefined ? this.#process.view() : undefined;
   }
 
+  /** The process as it is now, or as the OOM killer left the last one. */
+  lastView(): ProcessView {
+    return this.#process.view();
+  }
+
   /** Plays on until `untilNs`, at most to the scenario's end. */
   advance(untilNs: number): void {
     const { duration } = this.#scenario;
@@ -353,6 +421,7 @@ export class SimulatedRun {
       const killedNs = this.#process.run(until);
       if (killedNs === undefined) break;
       run.trace?.processEnds(killedNs, true);
+      this.#options.sink?.killed?.(killedNs, () => this.#process.view());
       const restartNs = this.#process.killed(killedNs);
       if (restartNs === Infinity) {
         this.#endNs = killedNs;
@@ -375,6 +444,44 @@ export class SimulatedRun {
     return this.#process.distributions();
   }
 
+  /**
+   * Does something to the process or its workload at this moment. Returns false where nothing was done: what is asked of the runtime needs
+   * a process, a phase must be one of the scenario's, and after the end there is no time left. Traffic and phases hold for the
+   * processes to come, too; GOGC and the limit of a new one are the scenario's. The same actions at the same virtual times give
+   * the same run.
+   */
+  act(action: Action): boolean {
+    if (this.ended || this.#endNs !== undefined) return false;
+    const down = this.#restartNs !== undefined;
+    const run = this.#run;
+    switch (action.do) {
+      case "set_traffic":
+        run.traffic = action.to;
+        if (!down) this.#process.changeTraffic();
+        return true;
+      case "phase": {
+        const phase = this.#scenario.phases.find(({ name }) => name === action.to);
+        if (phase === undefined) return false;
+        run.begun.push(phase);
+        if (!down) this.#process.beginByHand(phase);
+        return true;
+      }
+      default:
+        if (!down) this.#process.intervene(action);
+        return !down;
+    }
+  }
+
+  /** The part of the scenario's rates at which the workload comes (`set_traffic`). */
+  get traffic(): number {
+    return this.#run.traffic;
+  }
+
+  /** When the process starts again that has been killed; undefined while it lives, or stays down. */
+  get restartNs(): number | undefined {
+    return this.#restartNs;
+  }
+
   /** Of the run so far; the last process's heap as it stands. */
   summary(): RunSummary {
     return this.#process.summary(this.#endNs ?? this.#nowNs);
@@ -390,6 +497,8 @@ export interface ProcessView {
   /** When this process started: not 0 after a kill. */
   readonly startNs: number;
   readonly scenario: Scenario;
+  readonly profile: MachineProfile;
+  readonly seed: number | string;
   /** As runtime/metrics would say; the object is used again. */
   readonly memStats: Readonly<MemStats>;
   /** The model itself: heap, pacer, collector, scheduler, kinds. */
@@ -425,6 +534,9 @@ class RunState {
   readonly pastAllocated = new Map<string, number>();
   /** Latencies of their requests, by workload entry. */
   readonly pastLatency = new Map<string, LatencyHistogram>();
+  /** What was asked for by hand and outlives the process: how many times the scenario's rates, and phases begun. */
+  traffic = 1;
+  readonly begun: ResolvedPhase[] = [];
   nextSampleNs: number;
   samples = 0;
   readonly #interval: number;
@@ -519,13 +631,19 @@ function runtimeCosts(profile: MachineProfile): RuntimeCosts {
     tinyNs: alloc.tiny_ns,
     zeroNsPerByte: alloc.zero_ns_per_byte,
     faultNs: alloc.fault_ns,
-    scavengeNsPerPage: alloc.scavenge_ns_per_page,
+    scavenge: {
+      pageNs: alloc.scavenge_ns_per_page,
+      callNs: alloc.scavenge_call_ns,
+      busyCallNs: alloc.scavenge_busy_call_ns,
+    },
     sweepSpanNs: alloc.sweep_span_ns,
     mallocNoscanNs: alloc.malloc_noscan_ns,
     mallocScanNs: alloc.malloc_scan_ns,
     markRandom: markCosts(mark.random),
     markOrdered: markCosts(mark.ordered),
     pointerNs: mark.pointer_ns,
+    ownPointerNs: mark.own_pointer_ns,
+    largePointerNs: mark.large_pointer_ns,
     scanNsPerByte: mark.scan_ns_per_byte,
     stackScanNsPerByte: mark.stack_ns_per_byte,
     markGoroutineNs: mark.goroutine_ns,
@@ -539,8 +657,36 @@ function runtimeCosts(profile: MachineProfile): RuntimeCosts {
   };
 }
 
+/** The nodes of the machine; undefined where there is one. */
+function numaNodes({ machine }: Scenario, costs: RuntimeCosts): NumaNodes | undefined {
+  const { numa, cpus, page_size } = machine;
+  if (numa === undefined) return undefined;
+  return new NumaNodes({
+    nodes: numa.nodes,
+    cpuNodes: numa.cpu_nodes ?? numa.nodes,
+    policy: numa.policy,
+    bindNode: numa.bind_node,
+    remoteRatio: numa.remote_ratio,
+    memoryBound: numa.memory_bound,
+    cpus,
+    pageBytes: page_size,
+    clearNsPerByte: CLEAR_NS_PER_BYTE,
+    writeNsPerByte: costs.zeroNsPerByte,
+  });
+}
+
+/** What a scenario sets that no Go release has. */
+export function hypotheticalSettings({ go }: Scenario): string[] {
+  const { arenascale } = go.hypothetical ?? {};
+  return arenascale === undefined ? [] : [`arenascale=${arenascale} (in no Go release)`];
+}
+
 /** How the process's pages are treated. Where no page can be huge, nothing is kept of huge pages. */
-function pageSettings({ machine, go }: Scenario, rules: VersionRules): PageSettings {
+function pageSettings(
+  { machine, go, layers }: Scenario,
+  rules: VersionRules,
+  numa: NumaNodes | undefined,
+): PageSettings {
   const advisePerRelease = rules.hugePageAdvice === "per-release";
   const disableThp = go.GODEBUG.disablethp === 1;
   const { thp } = machine;
@@ -549,6 +695,8 @@ function pageSettings({ machine, go }: Scenario, rules: VersionRules): PageSetti
   return {
     pageBytes: machine.page_size,
     madvFree: go.GODEBUG.madvdontneed === 0,
+    ...(numa === undefined ? {} : { numa }),
+    ...(layers === true ? { countTables: true } : {}),
     ...(huge && !disableThp
       ? {
           hugePages: {
@@ -599,12 +747,15 @@ class Simulation {
   readonly #startNs: number;
   #started = false;
   #nowNs: number;
+  #controls!: RuntimeControls;
   readonly #view = (): ProcessView => this.view();
   readonly #system = new RuntimeG();
   readonly #pauseRng: Rng;
   readonly #stacks: StackAllocator;
   readonly #scavenger: Scavenger;
   readonly #policies: RunningPolicy[] = [];
+  readonly #maxProcs: MaxProcs;
+  readonly #numa: NumaNodes | undefined;
 
   constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
@@ -622,10 +773,11 @@ class Simulation {
     const life = container?.restarts ?? 0;
     const random = new RandomStreams(life === 0 ? this.#seed : `${this.#seed}/process ${life + 1}`);
     const rules = rulesFor(scenario.go.version);
-    const procs = scenario.go.GOMAXPROCS;
+    const procs = this.#procsAtStart();
     const tickNs = chooseTickNs(scenario.duration);
     const costs = runtimeCosts(profile);
     container?.start(startNs, profile.baseline.threads);
+    const numa = (this.#numa = numaNodes(scenario, costs));
     const memory = new Memory(
       {
         fileBytes: profile.baseline.file_rss_bytes,
@@ -633,7 +785,7 @@ class Simulation {
         faults: profile.baseline.page_faults,
       },
       container?.cgroup,
-      pageSettings(scenario, rules),
+      pageSettings(scenario, rules, numa),
     );
     this.#memory = memory;
     const { trace } = run;
@@ -658,9 +810,13 @@ class Simulation {
       heapBase: { chunk: base.u32() % 16, paddingPages: base.u32() % 512 },
       avx512: profile.avx512,
       needZeroAfterSysUnused: scenario.go.GODEBUG.madvdontneed === 0,
+      arenaScale: scenario.go.hypothetical?.arenascale ?? 1,
     });
     inputs.heap = heap;
+    if (numa !== undefined) numa.currentP = () => heap.currentP;
     heap.trace = trace;
+    const rate = scenario.go.GODEBUG.memprofilerate;
+    if (rate > 0) heap.memProfile = new MemProfile(heap, { rate, procs, rng: random.stream("heap-profile") });
     const stacks = new StackAllocator(heap, stackOs, procs);
     this.#stacks = stacks;
     const sourceOfRuntime = this.#addSource("runtime");
@@ -694,7 +850,9 @@ class Simulation {
       startNs,
       delays: container?.cgroup ?? null,
       bandwidth: container?.bandwidth ?? null,
+      newThread: (p) => this.#newThread(p),
     });
+    trace?.procresize(procs);
     sched.trace = trace;
     trace?.attach(sched, () => ({
       heapLive: pacer.heapLive,
@@ -709,7 +867,7 @@ class Simulation {
       sched,
       heap,
       pacer,
-      nsPerPage: costs.scavengeNsPerPage,
+      costs: costs.scavenge,
       onTrace: (trace) => options.sink?.scavTrace?.(trace),
     }));
     const gc = new Gc({
@@ -724,15 +882,35 @@ class Simulation {
       tickNs,
       startNs,
       stwNs: (which, preempting) => {
-        const stops = procs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
+        const stops = sched.nprocs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
         return Math.round(drawQuantile(which === 0 ? stops.sweep_term : stops.mark_term, pauseRng));
       },
       onCycle: (cycle) => this.#onCycle(cycle),
+      markSlowdown: () => (numa === undefined ? 1 : markSlowdown(heap, numa)),
       clearPools: (nowNs) => {
         for (const pool of this.#pools) pool.cleanup(this.#rt.deathTick(nowNs));
       },
     });
     sched.attach(gc);
+    const { read_mem_stats } = pause;
+    this.#maxProcs = new MaxProcs({
+      sched,
+      gc,
+      heap,
+      pacer,
+      goroutines,
+      stacks,
+      stopNs: (preempting) =>
+        drawQuantile(preempting ? read_mem_stats.preempting : read_mem_stats.quiet, pauseRng),
+      newP: (p) => {
+        const kind = kinds.add(sourceOfRuntime, P_STRUCT_BYTES, P_STRUCT_BYTES);
+        this.#rt.alloc(this.#system, p, kind, FOREVER);
+      },
+      onChange: (now, before, byRuntime) => {
+        if (byRuntime)
+          this.#report(`GOMAXPROCS ${before} -> ${now}`, "the container's CPU limit has changed");
+      },
+    });
     this.#rt = new GoRuntime({
       heap,
       pacer,
@@ -743,6 +921,7 @@ class Simulation {
       owners,
       costs,
       tickNs,
+      numa,
     });
     this.#context = {
       rt: this.#rt,
@@ -764,6 +943,29 @@ class Simulation {
     };
   }
 
+  /** GOMAXPROCS of a process that starts now: Go's default goes by the CPU limit of the moment. */
+  #procsAtStart(): number {
+    const { go, machine } = this.#scenario;
+    const { container } = this.#run;
+    return go.GOMAXPROCS_default === true && container !== null
+      ? defaultGOMAXPROCS(machine.cpus, container.cpuLimit, true)
+      : go.GOMAXPROCS;
+  }
+
+  /** A thread more than the process started with: its m, the stacks of its two gs, and what the kernel keeps for it. */
+  #newThread(p: number): void {
+    const { kinds, goroutines } = this.#rt;
+    const source = this.#sources.indexOf("runtime");
+    this.#rt.heap.currentP = p;
+    this.#rt.alloc(this.#system, p, kinds.add(source, M_STRUCT_BYTES, M_STRUCT_BYTES), FOREVER);
+    for (let i = 0; i < 2; i++) {
+      const { gStructBytes } = this.#rt.heap.rules;
+      this.#rt.alloc(this.#system, p, kinds.add(source, gStructBytes, G_PTR_BYTES), FOREVER);
+    }
+    goroutines.newM(p, false);
+    this.#run.container?.cgroup.threadStarted();
+  }
+
   #addSource(name: string): number {
     this.#sources.push(name);
     return this.#sources.length - 1;
@@ -776,12 +978,13 @@ class Simulation {
     if (!this.#started) this.#start();
     while (run.nextSampleNs <= untilNs) {
       sched.run(run.nextSampleNs);
-      if (sched.halted) return sched.nowNs;
+      if (sched.halted) return (this.#nowNs = sched.nowNs);
       this.#sample(run.nextSampleNs);
     }
     sched.run(untilNs);
+    if (sched.halted) return (this.#nowNs = sched.nowNs);
     this.#nowNs = untilNs;
-    return sched.halted ? sched.nowNs : undefined;
+    return undefined;
   }
 
   #start(): void {
@@ -794,6 +997,8 @@ class Simulation {
       if (startNs === 0 || at === undefined || at > startNs) continue;
       for (const { index, entry } of changes) this.#entries[index] = entry;
     }
+    for (const { changes } of this.#run.begun)
+      for (const { index, entry } of changes) this.#entries[index] = entry;
     if (scenario.startup === undefined) this.#startWorkload(startNs);
     else this.#startUp(scenario.startup);
     this.#startControl();
@@ -810,6 +1015,8 @@ class Simulation {
       nowNs,
       startNs: this.#startNs,
       scenario: this.#scenario,
+      profile: this.#profile,
+      seed: this.#seed,
       memStats: this.#stats,
       rt,
       memory,
@@ -825,9 +1032,48 @@ class Simulation {
     };
   }
 
+  /** The entries at the present traffic. */
+  #workload(): WorkloadEntry[] {
+    return this.#entries.map((entry) => withTraffic(entry, this.#run.traffic));
+  }
+
+  /** The entry has changed: what runs of it follows. Before the process is ready nothing does. */
+  #changeEntry(index: number, nowNs: number): void {
+    const entry = withTraffic(this.#entries[index], this.#run.traffic);
+    this.#running[index]?.change({ ...entry, start: Math.max(entry.start, this.#startNs) }, nowNs);
+  }
+
+  #beginPhase({ changes }: ResolvedPhase, nowNs: number): void {
+    for (const { index, entry } of changes) {
+      this.#entries[index] = entry;
+      this.#changeEntry(index, nowNs);
+    }
+  }
+
+  /** What somebody does to the process while it runs, at the moment up to which it has run. */
+  intervene(action: Parameters<typeof intervene>[0]): void {
+    if (!this.#started) this.#start();
+    this.#report(intervene(action, this.#rt.sched, this.#controls), BY_HAND);
+  }
+
+  beginByHand(phase: ResolvedPhase): void {
+    if (!this.#started) return;
+    this.#beginPhase(phase, this.#rt.sched.nowNs);
+    this.#report(`phase ${phase.name}`, BY_HAND);
+  }
+
+  changeTraffic(): void {
+    if (!this.#started) return;
+    const { traffic } = this.#run;
+    this.#entries.forEach((entry, index) => {
+      if (withTraffic(entry, 2) !== entry) this.#changeEntry(index, this.#rt.sched.nowNs);
+    });
+    this.#report(`set_traffic ${traffic}`, BY_HAND);
+  }
+
   /** The process is ready; with `startup` that takes a while. */
   #startWorkload(readyNs: number): void {
-    for (const entry of this.#entries)
+    for (const entry of this.#workload())
       this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, readyNs) }));
   }
 
@@ -839,7 +1085,7 @@ class Simulation {
       this.#context.readyNs = nowNs;
       this.#run.startedUp(nowNs - this.#startNs);
       this.#report("ready", "start-up is over");
-      for (const entry of this.#entries) {
+      for (const entry of this.#workload()) {
         const early = waits && entry.kind === "service" ? this.#startNs : nowNs;
         this.#running.push(startEntry(this.#context, { ...entry, start: Math.max(entry.start, early) }));
       }
@@ -909,14 +1155,11 @@ class Simulation {
     const startNs = this.#startNs;
     const watcher = new Watcher(sched, this.#gauges());
     const report = (event: string, reason: string, again = false): void => this.#report(event, reason, again);
-    for (const { at, when, name, changes } of scenario.phases) {
+    for (const phase of scenario.phases) {
+      const { at, when, name } = phase;
       if (at !== undefined && startNs > 0 && at <= startNs) continue;
       const begin = (nowNs: number): void => {
-        for (const { index, entry } of changes) {
-          this.#entries[index] = entry;
-          // Before the process is ready nothing runs that could change.
-          this.#running[index]?.change({ ...entry, start: Math.max(entry.start, startNs) }, nowNs);
-        }
+        this.#beginPhase(phase, nowNs);
         report(`phase ${name}`, when === undefined ? "at its time" : conditionText(when));
       };
       if (when === undefined) sched.call(at ?? 0, PRIORITY_WORLD, begin);
@@ -926,7 +1169,7 @@ class Simulation {
           return !holds;
         });
     }
-    const controls: RuntimeControls = {
+    const controls: RuntimeControls = (this.#controls = {
       gc: () => new ExplicitGc(gc, heap),
       readMemStats: () => this.#readMemStats(),
       freeOSMemory: () => new FreeOSMemory(gc, heap, this.#scavenger),
@@ -938,7 +1181,20 @@ class Simulation {
         pacer.setMemoryLimit(bytes === Number.POSITIVE_INFINITY ? noMemoryLimit : bytes);
         gc.recommit();
       },
-    };
+      setGOMAXPROCS: (procs) => this.#maxProcs.set(procs),
+      resizeContainer: (limits) => {
+        const { container } = this.#run;
+        if (container === null) throw new Error("there is no container to resize");
+        return container.resize(limits, (quotaNs) => sched.setQuota(quotaNs));
+      },
+    });
+    const { container } = this.#run;
+    if (
+      scenario.go.GOMAXPROCS_default === true &&
+      container !== null &&
+      scenario.go.GODEBUG.updatemaxprocs === 1
+    )
+      this.#maxProcs.follow(() => defaultGOMAXPROCS(scenario.machine.cpus, container.cpuLimit, true));
     planInterventions(scenario.interventions, sched, watcher, controls, startNs, scenario.duration, report);
     const context: PolicyContext = {
       controls,
@@ -951,6 +1207,7 @@ class Simulation {
         const kind = rt.kinds.add(this.#addSource("ballast"), Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES, 0);
         rt.beginStep(this.#system, 0, 0);
         rt.heap.allocLarge(0, kind, FOREVER, false);
+        rt.heap.memProfile?.allocated(0, kind);
       },
       shed: (service, share) => {
         this.#running[scenario.workload.findIndex((entry) => entry.name === service)]?.shed?.(share);
@@ -1012,7 +1269,8 @@ class Simulation {
     const { baseline } = this.#profile;
     const source = this.#addSource("process");
     rt.beginStep(this.#system, 0, 0);
-    mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
+    if (this.#scenario.go.GODEBUG.memprofilerate > 0)
+      mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
     for (let i = 0; i < baseline.threads; i++) rt.goroutines.newM(0, i === 0);
     for (let i = 0; i < baseline.goroutines; i++) {
       const g = rt.goroutines.newproc(0);
@@ -1030,6 +1288,7 @@ class Simulation {
   #onCycle(cycle: CycleRecord): void {
     this.#run.figures.cycle(cycle);
     this.#run.container?.cycle(cycle, this.#rt.sched.nowNs);
+    this.#numa?.cycleEnded(cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns);
     this.#options.sink?.cycle?.(cycle);
     const { sched } = this.#rt;
     // After the cycle's own commit.
@@ -1119,19 +1378,44 @@ class Simulation {
       row[i++] = this.#memory.anonHugePagesBytes();
       row[i++] = this.#memory.lazyFreeBytes();
     }
+    if (procsChange(this.#scenario)) row[i++] = rt.sched.nprocs;
+    const numa = this.#numa;
+    if (numa !== undefined) {
+      for (let node = 0; node < numa.pages.length; node++) row[i++] = numa.residentBytes(node);
+      row[i++] = numa.remoteMarkShare;
+      row[i++] = numa.remoteNs / 1e9;
+    }
     this.#run.container?.sample(row, i, st, nowNs);
     this.#run.figures.sample(nowNs, st, rss, inflight);
     if (limit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
     this.#nowNs = nowNs;
     this.#options.sink?.sample?.(row, this.#view);
-    this.#run.trace?.gauge();
+    if (this.#scenario.layers === true) this.#layers(nowNs, rss);
+    this.#run.trace?.gauge(this.#scenario.layers === true ? this.#run.samples + 1 : undefined);
     for (const running of this.#running) running.latency?.rotate();
     this.#run.sampled();
     if (this.#options.checked) this.#check();
     if (this.#run.samples % SAMPLES_PER_PROGRESS === 0) {
       this.#options.onProgress?.(nowNs / this.#scenario.duration, nowNs);
     }
+  }
+
+  #layers(nowNs: number, rss: number): void {
+    const { container } = this.#run;
+    const parts = layersAt(
+      {
+        heap: this.#rt.heap,
+        memory: this.#memory,
+        numa: this.#numa,
+        cgroup: container?.cgroup,
+        sources: this.#sources,
+        offHeapBytes: container?.settings.off_heap ?? 0,
+      },
+      this.#rt.deathTick(nowNs),
+    );
+    if (this.#options.checked) checkLayers(parts, rss, container?.cgroup.currentBytes);
+    this.#options.sink?.layers?.(this.#run.samples + 1, nowNs / 1e9, parts);
   }
 
   /** Objects allocated by source, over all processes of the run. */
@@ -1157,6 +1441,16 @@ class Simulation {
       gc_limiter_enabled_seconds: rt.sched.limiter.enabledNs(rt.sched.nowNs) / 1e9,
       scavenge_cpu_seconds: (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9,
     };
+    if (procsChange(this.#scenario)) {
+      own["gomaxprocs_seconds"] = rt.sched.totalTimeNs(rt.sched.nowNs) / 1e9;
+      own["usable_cpu_seconds"] = rt.sched.usableTimeNs(rt.sched.nowNs) / 1e9;
+    }
+    if (this.#scenario.go.hypothetical !== undefined) {
+      const { work, reservations } = rt.heap;
+      own["heap_reserve_calls"] = reservations;
+      own["heap_map_calls"] = work.total.heapGrowths + work.heapGrowths;
+    }
+    if (this.#numa !== undefined) own["numa_remote_cpu_seconds"] = this.#numa.remoteNs / 1e9;
     this.#scenario.workload.forEach((entry, i) => {
       const { completed, refused } = this.#running[i] ?? NOT_RUNNING;
       if (completed !== undefined) own[`${entry.name}_requests`] = completed;
@@ -1207,6 +1501,14 @@ class Simulation {
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
     figures["pause_total_ns"] = counters["pause_total_ns"];
     figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
+    if (procsChange(this.#scenario)) {
+      figures["gomaxprocs_mean"] = counters["gomaxprocs_seconds"] / (endNs / 1e9);
+      figures["usable_cpu_seconds"] = counters["usable_cpu_seconds"];
+    }
+    if (this.#numa !== undefined) {
+      figures["numa_remote_cpu_seconds"] = counters["numa_remote_cpu_seconds"];
+      figures["numa_remote_mark_fraction"] = this.#numa.remoteMarkShare;
+    }
     if (this.#run.limitFigures.sampled) {
       Object.assign(figures, this.#run.limitFigures.finish());
       figures["gc_limiter_enabled_seconds"] = counters["gc_limiter_enabled_seconds"];
@@ -1239,11 +1541,17 @@ class Simulation {
     });
     Object.assign(figures, this.#run.startupFigures());
     const allocated = this.#allocated();
+    const hypothetical = hypotheticalSettings(this.#scenario);
+    if (hypothetical.length > 0) {
+      figures["heap_reserve_calls"] = counters["heap_reserve_calls"];
+      figures["heap_map_calls"] = counters["heap_map_calls"];
+    }
     this.#options.onProgress?.(1, this.#scenario.duration);
     return {
       versions: VERSIONS,
       seed: this.#seed,
       scenario: this.#scenario,
+      ...(hypothetical.length > 0 ? { hypothetical } : {}),
       profile: this.#profile,
       figures,
       heap_at_end: {
@@ -1258,6 +1566,18 @@ class Simulation {
       ...(container === null ? {} : { oom_kills: container.incidents }),
     };
   }
+}
+
+/** By what a mark takes longer for survivors that are on other nodes than those who mark them. */
+function markSlowdown(heap: Heap, numa: NumaNodes): number {
+  const { spans } = heap;
+  numa.beginMark();
+  for (let s = 0; s < spans.count; s++) {
+    if (spans.state[s] !== spanInUse || spans.marked[s] === 0) continue;
+    const start = spans.base[s] * PAGE_BYTES;
+    numa.marked(start, start + spans.npages[s] * PAGE_BYTES, spans.marked[s] * spans.elemsize[s]);
+  }
+  return numa.markFactor(heap.procs);
 }
 
 /** CPU time of the collector, its pauses' included. */

@@ -132,8 +132,9 @@ const FIRST_LATENCIES = [
 
 /** Columns of other scenarios: known, and lacking in this one. */
 const EVERYTHING: SampledParts = {
-  machine: { thp: "always" },
-  go: { GODEBUG: { madvdontneed: 0, disablethp: 0 } },
+  machine: { thp: "always", numa: { nodes: 64 } },
+  go: { GODEBUG: { madvdontneed: 0 }, GOMAXPROCS_default: true },
+  interventions: [],
   // Only whether it is there matters.
   container: { cpu: {} } as NonNullable<SampledParts["container"]>,
 };
@@ -153,6 +154,9 @@ const WITH_EVERYTHING: Omit<MetricParts, "workload"> = {
 function whyNoColumn(name: string, parts: MetricParts): string {
   if (["anon_huge_pages_bytes", "lazy_free_bytes"].includes(name))
     return "it takes `machine.thp` other than madvise, or `go.GODEBUG.madvdontneed: 0`";
+  if (name === "gomaxprocs")
+    return "GOMAXPROCS never changes: it takes the intervention `set_gomaxprocs`, or a container's CPU quota with no `go.GOMAXPROCS`";
+  if (name.startsWith("numa_")) return "`machine.numa` has no such node";
   return parts.container ? "the scenario has no `container.cpu`" : NO_CONTAINER;
 }
 

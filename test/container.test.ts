@@ -295,3 +295,61 @@ workload:
   expect(figures["memory_high_throttled_seconds"]).toBeLessThanOrEqual(20);
   expect(sources.find(({ name }) => name === "s")!.allocated).toBeGreaterThan(1590);
 });
+
+describe("limits that change while it runs", () => {
+  const resize = (cgroup: string, more = "") =>
+    collect(`${leak(`container: {cgroup: ${cgroup}, memory: {max: 128MiB}${more}}`, "8s")}
+interventions:
+  - {at: 4s, do: resize_container, memory_max: 24MiB}
+`);
+
+  test("v2: memory.max below the usage kills, by the hand of who wrote it", () => {
+    const { figures, summary } = resize("v2");
+    expect(figures["first_oom_kill_seconds"]).toBe(4);
+    expect(summary.oom_kills![0].kernel_log[0]).toContain("] runc invoked oom-killer:");
+    expect(summary.oom_kills![0].kernel_log[1]).toContain(" limit 24576kB,");
+    expect(summary.events).toEqual([
+      { t_seconds: 4, event: "resize_container memory_max 25165824", reason: "at its time" },
+    ]);
+  });
+
+  test("the next process lives under the new limit", () => {
+    const { figures, summary } = resize("v2", ", restart: {policy: always}");
+    const [first, second] = summary.oom_kills!;
+    expect(first.t_seconds).toBe(4);
+    // 24 MiB at 8 MiB/s, less what a process has at its start.
+    expect(second.t_seconds - second.process_start_seconds).toBeGreaterThan(2);
+    expect(second.t_seconds - second.process_start_seconds).toBeLessThan(3);
+    expect(second.memory.current_bytes).toBe(24 * MiB);
+    expect(figures["restarts"]).toBeGreaterThanOrEqual(1);
+  });
+
+  test("v1 refuses, and the process goes on", () => {
+    const { figures, summary, rows } = resize("v1");
+    expect(figures["oom_kills"]).toBe(0);
+    expect(rows.length).toBe(80);
+    expect(summary.events[0].event).toBe("resize_container memory_max 25165824 refused: EBUSY");
+  });
+
+  test("a CPU limit raised ends the throttling that was under way, and what comes after is by the new one", () => {
+    const { rows } = collect(`
+name: raised
+duration: 4s
+machine: {cpus: 2}
+container: {cpu: {limit: 0.2}}
+workload:
+  - {kind: batch, name: b, workers: 2, cpu: 1ms}
+interventions:
+  - {at: 2050ms, do: resize_container, cpu_limit: 1.5}
+`);
+    const used = (from: number, to: number): number => {
+      const at = (t: number) =>
+        rows.find((row) => Math.abs(row["t_seconds"] - t) < 1e-9)!["cpu_usage_seconds"];
+      return (at(to) - at(from)) / (to - from);
+    };
+    expect(used(1, 2)).toBeCloseTo(0.2, 2);
+    expect(used(3, 4)).toBeCloseTo(1.5, 1);
+    // The write fills the pool at once: within the period 150 ms of CPU time are there, of which two CPUs can use 2 x 50 ms.
+    expect(used(2, 2.1)).toBeGreaterThan(0.9);
+  });
+});

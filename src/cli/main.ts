@@ -8,7 +8,10 @@ import { compareCommand } from "./compare.ts";
 import { complain, watchStandardStreams, widthOf } from "./console.ts";
 import { CliError, EXIT, type ExitStatus, exitStatusHelp } from "./exit.ts";
 import { explain } from "./failure.ts";
+import { plotCommand } from "./plot.ts";
+import { reportCommand } from "./report.ts";
 import { runCommand } from "./run.ts";
+import { serveCommand } from "./serve.ts";
 import { validateCommand } from "./validate.ts";
 import { packageVersion } from "./version.ts";
 
@@ -25,8 +28,11 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
         "$0 <command>\n\nSimulates the memory of a Go process: workload and settings in, time series out.",
       )
       .command(runCommand)
+      .command(serveCommand)
       .command(compareCommand)
+      .command(plotCommand)
       .command(checkCommand)
+      .command(reportCommand)
       .command(validateCommand)
       .command(calibrateCommand)
       .option("verbose", { type: "boolean", default: false, describe: "Stack traces with errors" })

@@ -15,6 +15,7 @@ import {
   rmdirSync,
   rmSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -154,6 +155,18 @@ export function removeRunFiles(folder: string, names: readonly string[]): void {
       if (errorCode(error) !== "ENOTEMPTY" && errorCode(error) !== "EEXIST") throw error;
     }
   });
+}
+
+/** Writes one file, which appears when it is complete. */
+export function writeFileWhole(path: string, content: string | Uint8Array): void {
+  const temporary = `${path}.tmp-${randomBytes(6).toString("hex")}`;
+  try {
+    writeFileSync(temporary, content);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw cannotWrite(path, error);
+  }
 }
 
 const CHUNK_CHARS = 1 << 16;

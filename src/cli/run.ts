@@ -5,23 +5,30 @@
  * folder seed=N in those. All of it appears at once at the end, or nothing does: what a folder holds belongs together, and the runs
  * that were finished when another failed cost no more than to be run again (--variant), for the same bytes.
  */
+import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { CommandModule } from "yargs";
 import { humanValue } from "../report/format.ts";
+import { reportHtml } from "../report/html.ts";
 import { type FinishedRun, terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
+import { scenarioPlaces } from "../scenario/places.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
+import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
 import { type Job, OUTPUT_NAMES, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList, wholeNumber } from "./options.ts";
+import { writeWhole } from "./outputfile.ts";
 import { OutputFolder, removeRunFiles } from "./outputs.ts";
+import { pageBundle } from "./page.ts";
 import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
 import { runFoldersOf, seedFolder } from "./runfolder.ts";
-import { pickVariant, readScenarios, runName, variantFolder } from "./scenarios.ts";
+import { pickVariant, readScenarioFile, runName, type ScenariosRead, variantFolder } from "./scenarios.ts";
+import { abortOnSignals } from "./signals.ts";
 
 interface RunArguments {
   readonly file: string;
@@ -37,6 +44,12 @@ interface RunArguments {
   readonly "trace-events": string | undefined;
   readonly "trace-from": string | undefined;
   readonly "trace-to": string | undefined;
+  readonly export: string | undefined;
+  readonly "export-at": string | undefined;
+  readonly "export-interval": string | undefined;
+  readonly "export-start": string | undefined;
+  readonly "heap-profile": boolean;
+  readonly "profile-at": string | undefined;
 }
 
 /** A moment of the run, for the option that gives it. */
@@ -72,28 +85,58 @@ function traceOf(args: RunArguments): Job["trace"] {
   };
 }
 
-const SIGNALS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hangup } as const;
-
-/** Turns the first of the signals into an abort, so that the way out is the same as after a failure. */
-function abortOnSignals(): { readonly signal: AbortSignal; release(): void } {
-  const controller = new AbortController();
-  const handlers = (Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]).map((name) => {
-    const handler = (): void =>
-      controller.abort(
-        new CliError(
-          SIGNALS[name],
-          `${name === "SIGINT" ? "interrupted" : `stopped by ${name}`}; nothing was written`,
-        ),
-      );
-    process.on(name, handler);
-    return { name, handler };
+/** What --export and its options ask for; undefined: nothing. */
+function exportsOf(args: RunArguments): Job["exports"] {
+  const { "export-at": at, "export-interval": interval, "export-start": start } = args;
+  if (args.export === undefined) {
+    if (at ?? interval ?? start)
+      throw new CliError(EXIT.usage, "--export-at, --export-interval and --export-start need --export");
+    return undefined;
+  }
+  const kinds = args.export.split(",").map((kind): ExportKind => {
+    if (isExportKind(kind)) return kind;
+    const known = Object.keys(EXPORTS).join(", ");
+    throw new CliError(EXIT.usage, `--export: expected formats out of ${known}, got "${kind}"`);
   });
+  const atNs = moment("export-at", at);
+  const intervalNs = moment("export-interval", interval) ?? DEFAULT_EXPORT.intervalNs;
+  if (intervalNs === 0) throw new CliError(EXIT.usage, "--export-interval: must be more than 0");
+  const startMs = start === undefined ? undefined : Date.parse(start);
+  if (startMs !== undefined && !(startMs >= 0 && /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)$/.test(start!)))
+    throw new CliError(
+      EXIT.usage,
+      `--export-start: expected a date and time such as 2026-01-31T12:00:00Z, got "${start}"`,
+    );
   return {
-    signal: controller.signal,
-    release: () => {
-      for (const { name, handler } of handlers) process.off(name, handler);
-    },
+    kinds: [...new Set(kinds)],
+    ...(atNs === undefined ? {} : { atNs }),
+    intervalNs,
+    startUnixSeconds: startMs === undefined ? DEFAULT_EXPORT.startUnixSeconds : startMs / 1e3,
   };
+}
+
+/** The page with all variants, at the top of the folder. */
+const OVERLAY = "overlay.html";
+
+/** What --heap-profile and --profile-at ask for; undefined: none. */
+function heapProfilesOf(args: RunArguments, { input, scenarios }: ScenariosRead): Job["heapProfiles"] {
+  const { "heap-profile": wanted, "profile-at": profileAt } = args;
+  if (!wanted) {
+    if (profileAt !== undefined) throw new CliError(EXIT.usage, "--profile-at needs --heap-profile");
+    return undefined;
+  }
+  const shortest = Math.min(...scenarios.map(({ duration }) => duration));
+  const at = (profileAt?.split(",") ?? []).map((text) => {
+    const ns = moment("profile-at", text) as number;
+    if (ns > shortest)
+      throw new CliError(
+        EXIT.usage,
+        `--profile-at: ${text} is after the end of the run (${shortest / 1e9} s)`,
+      );
+    return { text: text.trim(), ns };
+  });
+  at.sort((a, b) => a.ns - b.ns);
+  return { places: scenarioPlaces(input.text, input.label), at };
 }
 
 /** A run of each scenario with its own seed, or with as many seeds as are asked for: its own and those that follow. */
@@ -128,13 +171,16 @@ interface SeededRun {
 }
 
 async function run(args: RunArguments): Promise<void> {
-  const all = readScenarios(args.file, args.set, args.seed);
+  const read = readScenarioFile(args.file, args.set, args.seed);
+  const all = read.scenarios;
   const scenarios =
     args.variant === undefined ? all : [...new Set(args.variant)].map((name) => pickVariant(all, name));
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const trace = traceOf(args);
+  const exports = exportsOf(args);
   const runs = withSeeds(scenarios, args.seeds === undefined ? undefined : wholeNumber("seeds", args.seeds));
-  const abort = abortOnSignals();
+  const heapProfiles = heapProfilesOf(args, { ...read, scenarios });
+  const abort = abortOnSignals("nothing was written");
   const folder = new OutputFolder(args.out ?? join("out", scenarios[0].name));
   const progress = progressFor(
     runs.map(({ name }) => name),
@@ -147,6 +193,8 @@ async function run(args: RunArguments): Promise<void> {
         ...(profile === undefined ? {} : { profile }),
         checked: args.checked,
         ...(trace === undefined ? {} : { trace }),
+        ...(exports === undefined ? {} : { exports }),
+        ...(heapProfiles === undefined ? {} : { heapProfiles }),
         folder: folder.folder(at),
         label: join(folder.target, at),
       }),
@@ -154,9 +202,19 @@ async function run(args: RunArguments): Promise<void> {
     const finished = await runJobs(jobs, progress, abort.signal);
     progress.stop();
     abort.signal.throwIfAborted();
+    const several = finished.length > 1;
+    if (several) {
+      const page = reportHtml(
+        finished.map(({ overlay }) => overlay),
+        pageBundle(),
+      );
+      writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
+    }
+    const written = writtenLines(jobs);
+    if (several) written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
     removeOtherSeeds(folder.target, runs);
     folder.commit();
-    if (!args.quiet) await tell(finished, jobs);
+    if (!args.quiet) await tell(finished, written);
     const breaches = finished.flatMap(breachesOf);
     if (breaches.length > 0) throw new CliError(EXIT.thresholds, breaches.join("\n"));
   } catch (error) {
@@ -188,23 +246,29 @@ function breachesOf(run: FinishedRun): string[] {
     });
 }
 
-/** A line per folder; of the folders of many seeds, one for all. */
+/** A line per folder, before the files go to where it says they are; of the folders of many seeds, one for all. */
 function writtenLines(jobs: readonly Job[]): string[] {
   const lines = new Map<string, { readonly files: string; readonly folders: string[] }>();
+  const missing: string[] = [];
   for (const job of jobs) {
     const seeds = basename(job.label).startsWith("seed=") ? dirname(job.label) : job.label;
-    const line = lines.get(seeds) ?? { files: outputFiles(job).join(", "), folders: [] };
+    const names = outputFiles(job);
+    const there = names.filter((name) => existsSync(join(job.folder, name)));
+    const line = lines.get(seeds) ?? { files: there.join(", "), folders: [] };
     line.folders.push(job.label);
     lines.set(seeds, line);
+    missing.push(...names.filter((name) => !there.includes(name)).map((name) => join(job.label, name)));
   }
-  return [...lines.values()].map(({ files, folders }) => {
-    const more = folders.length > 1 ? ` and ${folders.length - 1} seeds beside it` : "";
-    return `wrote ${folders[0]}${more}: ${files}`;
-  });
+  return [
+    ...[...lines.values()].map(({ files, folders }) => {
+      const more = folders.length > 1 ? ` and ${folders.length - 1} seeds beside it` : "";
+      return `wrote ${folders[0]}${more}: ${files}`;
+    }),
+    ...missing.map((path) => `not written: ${path}: the process was down then`),
+  ];
 }
 
-async function tell(finished: readonly FinishedRun[], jobs: readonly Job[]): Promise<void> {
-  const written = writtenLines(jobs);
+async function tell(finished: readonly FinishedRun[], written: readonly string[]): Promise<void> {
   const options = { width: widthOf(process.stdout), paint: paintFor(process.stdout), ascii: onlyAscii() };
   try {
     await print(terminalSummary(finished, written, options));
@@ -275,11 +339,48 @@ export const runCommand: CommandModule<object, RunArguments> = {
         coerce: once("trace-from"),
         describe: "With --trace: only from this moment of the run on, e.g. 5s",
       })
+      .option("heap-profile", {
+        type: "boolean",
+        default: false,
+        describe: "Write the heap profile at the end, heap.pb.gz, for `go tool pprof`",
+      })
+      .option("profile-at", {
+        type: "string",
+        nargs: 1,
+        coerce: once("profile-at"),
+        describe: "With --heap-profile: also at these moments of the run, comma separated, e.g. 10s,1m",
+      })
       .option("trace-to", {
         type: "string",
         nargs: 1,
         coerce: once("trace-to"),
         describe: "With --trace: only up to this moment",
+      })
+      .option("export", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export"),
+        describe: `Write other tools' formats, too, comma separated: ${Object.entries(EXPORTS)
+          .map(([kind, file]) => `${kind} (${file})`)
+          .join(", ")}`,
+      })
+      .option("export-at", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export-at"),
+        describe: "With --export: the instant of those that show one, e.g. 30s (default: the end)",
+      })
+      .option("export-interval", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export-interval"),
+        describe: "With --export openmetrics: time between instants (default: 1s)",
+      })
+      .option("export-start", {
+        type: "string",
+        nargs: 1,
+        coerce: once("export-start"),
+        describe: "With --export: date and time at which the run starts (default: 2026-01-01T00:00:00Z)",
       }),
   handler: run,
 };

@@ -3,12 +3,18 @@ import { formatErrors, loadScenario } from "../scenario/load.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
 import { colorsOn } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
-import { readInput } from "./input.ts";
+import { type Input, readInput } from "./input.ts";
 
 /** A seed is text unless it is written as a whole number; JSON's quoting is YAML's too. */
 function seedSetting(seed: string): string {
   const number = Number(seed);
   return `seed=${/^-?\d+$/.test(seed) && Number.isSafeInteger(number) ? number : JSON.stringify(seed)}`;
+}
+
+export interface ScenariosRead {
+  readonly scenarios: readonly Scenario[];
+  /** The file they are from, and how messages call it. */
+  readonly input: Input;
 }
 
 /** Reads, overrides and resolves; a CliError with every fault of the file when it is not valid. */
@@ -17,9 +23,19 @@ export function readScenarios(
   set: readonly string[],
   seed: string | undefined,
 ): readonly Scenario[] {
-  const { label, text } = readInput(path);
+  return readScenarioFile(path, set, seed).scenarios;
+}
+
+/** readScenarios, for whoever needs the text too. */
+export function readScenarioFile(
+  path: string,
+  set: readonly string[],
+  seed: string | undefined,
+): ScenariosRead {
+  const input = readInput(path);
+  const { label, text } = input;
   const loaded = loadScenario(text, label, { set: seed === undefined ? set : [...set, seedSetting(seed)] });
-  if (loaded.ok) return loaded.scenarios;
+  if (loaded.ok) return { scenarios: loaded.scenarios, input };
   throw new CliError(EXIT.scenario, formatErrors(loaded.errors, { color: colorsOn(process.stderr) }));
 }
 

@@ -20,7 +20,7 @@ const SLICE_NS = 5e6;
 const KEPT_NS = 1e6;
 
 export class CfsBandwidth {
-  readonly quotaNs: number;
+  quotaNs: number;
   readonly periodNs: number;
   /** cpu.stat: periods in which the group ran, those at whose end a CPU was throttled, and the time lost, summed over CPUs. */
   nrPeriods = 0;
@@ -86,6 +86,24 @@ export class CfsBandwidth {
       if (until >= toNs) return -1;
       t = until;
     }
+  }
+
+  /**
+   * tg_set_cfs_bandwidth: the pool is filled with the new quota at once, nobody has a slice, and throttled CPUs go on. Returns by how much
+   * earlier each of them does, in ns; 0 where nothing was throttled.
+   */
+  setQuota(quotaNs: number, nowNs: number): Float64Array {
+    const waits = new Float64Array(this.untilNs.length);
+    this.quotaNs = quotaNs;
+    this.#pool = quotaNs;
+    this.#local.fill(0);
+    for (let c = 0; c < waits.length; c++) {
+      if (this.untilNs[c] <= nowNs) continue;
+      waits[c] = this.untilNs[c] - nowNs;
+      this.throttledNs -= waits[c];
+      this.untilNs[c] = nowNs;
+    }
+    return waits;
   }
 
   #throttle(cpu: number, nowNs: number): void {

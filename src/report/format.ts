@@ -82,6 +82,13 @@ export function humanShare(fraction: number): string {
   return Number.isFinite(fraction) ? `${threeDigits(fraction * 100)} %` : "-";
 }
 
+/** A whole number as Go prints a uint64; what stands for none (2^63, 2^64 and above) is the largest of its type. */
+export function uint64Text(value: number): string {
+  if (value >= 2 ** 64) return "18446744073709551615";
+  if (value === 2 ** 63) return "9223372036854775807";
+  return Number.isSafeInteger(value) ? String(value) : String(BigInt(Math.round(value)));
+}
+
 /** A figure for a person, by its unit. */
 export function humanValue(value: number, unit: Unit): string {
   switch (unit) {

@@ -40,8 +40,9 @@ export function fmtNSAsMS(ns: number): string {
 
 const mebibytes = (bytes: number): number => Math.floor(bytes / 2 ** 20);
 
-/** One cycle's line, without the line feed. `stwProcs` is min(GOMAXPROCS, CPUs); times count from the process's start. */
-export function gctraceLine(cycle: CycleRecord, stwProcs: number, processStartSeconds = 0): string {
+/** One cycle's line, without the line feed. Times count from the process's start. */
+export function gctraceLine(cycle: CycleRecord, cpus: number, processStartSeconds = 0): string {
+  const stwProcs = Math.min(cycle.procs, cpus);
   const sinceStart = cycle.start_seconds - processStartSeconds;
   const start = itoaDiv(Math.floor(Math.round(sinceStart * 1e9) / 1e6), 3);
   const utilization = Math.trunc(cycle.gc_cpu_percent);

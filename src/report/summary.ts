@@ -12,10 +12,12 @@ import { plainNumber, unitOf } from "./format.ts";
 export const SUMMARY_FORMAT = 1;
 
 /** JSON knows no not-a-number: a figure without a value is null. Reals are rounded as in the CSV files. */
-function roundedFigures(figures: Readonly<Record<string, number>>): Record<string, number | null> {
+export function roundedFigures(
+  figures: Readonly<Record<string, number | null>>,
+): Record<string, number | null> {
   const rounded: Record<string, number | null> = {};
   for (const [name, value] of Object.entries(figures)) {
-    const text = plainNumber(value, unitOf(name));
+    const text = value === null ? "" : plainNumber(value, unitOf(name));
     rounded[name] = text === "" ? null : Number(text);
   }
   return rounded;

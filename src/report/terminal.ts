@@ -72,7 +72,8 @@ const cpuShare = (run: FinishedRun, seconds: number | undefined): number | undef
   const { scenario } = run.summary;
   // GOMAXPROCS threads cannot burn more than the machine's CPUs.
   const cpus = Math.min(scenario.go.GOMAXPROCS, scenario.machine.cpus);
-  return seconds === undefined ? undefined : seconds / (cpus * ranSeconds(run));
+  const usable = run.summary.figures["usable_cpu_seconds"] ?? cpus * ranSeconds(run);
+  return seconds === undefined ? undefined : seconds / usable;
 };
 
 /** The groups of the table, in its order. A row that no run has a value for is left out, a group without rows too. */
@@ -131,6 +132,8 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
       figure("Sys, peak", "bytes", "sys_peak_bytes"),
       figure("Sys - HeapReleased, peak", "bytes", "mapped_ready_peak_bytes"),
       figure("StackInuse, mean", "bytes", "stack_inuse_mean_bytes"),
+      figure("heap reservations (mmap)", "count", "heap_reserve_calls"),
+      figure("heap growths (mmap)", "count", "heap_map_calls"),
       figure("page faults", "count", "page_faults"),
       figure("start-up", "seconds", "startup_seconds"),
     ],
@@ -493,9 +496,15 @@ export function terminalSummary(
     separator,
     options.width,
   );
+  const hypothetical = runs.flatMap(({ summary: { hypothetical = [], scenario: of } }) =>
+    hypothetical.map((what) => `${runs.length > 1 ? `${of.variant}: ` : ""}${what}`),
+  );
   const ofSeeds =
     "medians over seeds, with the least and the greatest relative to them; pictures of the first";
   const parts = [
+    ...(hypothetical.length > 0
+      ? [`HYPOTHETICAL ${joinWithin(hypothetical, separator, options.width)}`]
+      : []),
     [options.paint.bold(scenario.name), settings, options.paint.dim(provenance)]
       .concat(seeds === 1 ? [] : [joinWithin(ofSeeds.split(" "), " ", options.width)])
       .join("\n"),

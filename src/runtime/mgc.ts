@@ -37,6 +37,7 @@ import {
   FORCE_PREEMPT_NS,
   G,
   type MarkScheduling,
+  P_ASSIST,
   P_DEDICATED,
   P_FRACTIONAL,
   P_IDLE,
@@ -59,6 +60,8 @@ const FORCE_GC_PERIOD_NS = 120e9;
 const WORKER_PARKED_BYTES = 250;
 /** Up to so many spans are swept in no time on the way to a cycle; more take theirs before it starts. */
 const START_SWEEP_SPANS = 1000;
+/** Cycles whose pauses are remembered: len(MemStats.PauseNs). */
+export const PAUSE_RING = 256;
 /** bgsweep yields after this many spans. */
 const SWEEP_BATCH_SPANS = 10;
 
@@ -85,6 +88,14 @@ export interface CycleRecord {
   readonly gc_cpu_percent: number;
 }
 
+/** CPU time the collector has used; dedicated workers' includes fractional ones'. Pauses count once, however many Ps they stop. */
+export interface GcCpu {
+  readonly assistNs: number;
+  readonly dedicatedNs: number;
+  readonly idleNs: number;
+  readonly pauseTotalNs: number;
+}
+
 function workerMode(state: number): WorkerMode {
   return state === P_DEDICATED ? workerDedicated : state === P_FRACTIONAL ? workerFractional : workerIdle;
 }
@@ -104,6 +115,8 @@ export interface GcOptions {
   /** Length of the next stop: 0 sweep termination, 1 mark termination; `preempting`: another P runs a goroutine. */
   readonly stwNs: (which: 0 | 1, preempting: boolean) => number;
   readonly onCycle: (cycle: CycleRecord) => void;
+  /** By what marking the survivors just counted takes longer than on one node. */
+  readonly markSlowdown: () => number;
   /** sync.Pool's clean-up: called with the world stopped, before marking. */
   readonly clearPools: (nowNs: number) => void;
 }
@@ -156,7 +169,12 @@ export class Gc implements MarkScheduling, PacingFollowers {
   /** A cycle is between its start and the end of mark termination. */
   running = false;
   numGC = 0;
+  /** Of them those that runtime.GC asked for. */
+  numForcedGC = 0;
   pauseTotalNs = 0;
+  /** Both pauses of each of the last cycles and when the second ended; that of cycle n is at (n - 1) % PAUSE_RING. */
+  readonly pauseNs = new Float64Array(PAUSE_RING);
+  readonly pauseEndNs = new Float64Array(PAUSE_RING);
   /** Cumulative GC CPU, by /cpu/classes/gc; updated at the end of each cycle, as the runtime does. */
   assistNs = 0;
   dedicatedNs = 0;
@@ -187,19 +205,19 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #workers = 0;
   #assists = 0;
   #stackWork = 0;
-  readonly #workerStartNs: Float64Array;
+  #workerStartNs!: Float64Array;
   /** Per P: its worker is on it, and the CPU time that worker has spent on the unit of work it scans. */
-  readonly #working: Uint8Array;
-  readonly #assisting: Uint8Array;
-  readonly #unitNs: Float64Array;
+  #working!: Uint8Array;
+  #assisting!: Uint8Array;
+  #unitNs!: Float64Array;
   /** No work is left, and the mark is about to end. */
   #ending = false;
   /** Scan work of workers that is not credit yet, being part of units not done. */
   #uncredited = 0;
   /** Per P: scan work its assist has set out to do. */
-  readonly #assistWork: Float64Array;
+  #assistWork!: Float64Array;
   /** Per P: how long its assist was to take. */
-  readonly #assistNs: Float64Array;
+  #assistNs!: Float64Array;
 
   // The cycle under way.
   #reason: GcReason = "heap";
@@ -213,12 +231,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   constructor(options: GcOptions) {
     this.#o = options;
-    this.#workerStartNs = new Float64Array(options.sched.nprocs);
-    this.#assistWork = new Float64Array(options.sched.nprocs);
-    this.#assistNs = new Float64Array(options.sched.nprocs);
-    this.#working = new Uint8Array(options.sched.nprocs);
-    this.#assisting = new Uint8Array(options.sched.nprocs);
-    this.#unitNs = new Float64Array(options.sched.nprocs);
+    this.procresize(options.sched.nprocs);
     this.#bgsweep = new BgSweep(options.heap, () => this.takeSweepNs());
     this.#forcegc = new ForceGcHelper(() => this.want("periodic"));
     options.sched.adopt(this.#bgsweep);
@@ -230,8 +243,49 @@ export class Gc implements MarkScheduling, PacingFollowers {
     });
   }
 
+  /** GOMAXPROCS is `nprocs` from now on, between two cycles: nothing that is kept by P outlasts a cycle. */
+  procresize(nprocs: number): void {
+    this.#workerStartNs = new Float64Array(nprocs);
+    this.#assistWork = new Float64Array(nprocs);
+    this.#assistNs = new Float64Array(nprocs);
+    this.#working = new Uint8Array(nprocs);
+    this.#assisting = new Uint8Array(nprocs);
+    this.#unitNs = new Float64Array(nprocs);
+  }
+
   /** CPU of the sweeping done since the last call, from the heap's work counters. */
   takeSweepNs: () => number = () => 0;
+
+  /** Goroutines that mark, one per P from the first cycle on. */
+  get workerGoroutines(): number {
+    return this.#workerGs;
+  }
+
+  /**
+   * CPU times since the start as `assistNs` and so on, with those of the cycle under way, and of the workers, assists and pause in the
+   * middle of which `nowNs` is.
+   */
+  cpuNow(nowNs: number): GcCpu {
+    const { pacer, sched } = this.#o;
+    let { assistNs, idleNs, pauseTotalNs } = this;
+    let dedicatedNs = this.dedicatedNs + this.fractionalNs;
+    if (this.marking || this.#ending) {
+      assistNs += pacer.assistTime;
+      dedicatedNs += pacer.dedicatedMarkTime + pacer.fractionalMarkTime;
+      idleNs += pacer.idleMarkTime;
+      pauseTotalNs += this.#stw1Ns;
+    }
+    for (let p = 0; p < sched.nprocs; p++) {
+      const ns = nowNs - this.#workerStartNs[p];
+      const state = sched.pState[p];
+      if (state === P_ASSIST) assistNs += ns;
+      else if (state === P_DEDICATED || state === P_FRACTIONAL) dedicatedNs += ns;
+      else if (state === P_IDLE_WORKER) idleNs += ns;
+    }
+    if (this.running && !this.marking)
+      pauseTotalNs += nowNs - (this.#ending ? this.#markEndNs : this.#stwStartNs);
+    return { assistNs, dedicatedNs, idleNs, pauseTotalNs };
+  }
 
   /** Follows the pacer's decisions (gcPaceSweeper). */
   paceSweeper(trigger: number): void {
@@ -319,7 +373,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     return true;
   }
 
-  /** gcBgMarkStartWorkers: a goroutine per P, started by the first cycle. */
+  /** gcBgMarkStartWorkers: a goroutine per P, started by the first cycle that has so many. Those of Ps that went stay. */
   #startWorkers(p: number): void {
     const { goroutines, sched } = this.#o;
     for (; this.#workerGs < sched.nprocs; this.#workerGs++) {
@@ -331,6 +385,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #startMark(nowNs: number): void {
     const { heap, pacer, stacks, goroutines, costs, sched } = this.#o;
     this.#stw1Ns += sched.stopThrottledNs;
+    sched.stwTotalTimeGC.record(this.#stw1Ns);
     this.#o.clearPools(nowNs);
     sched.resetAssistBytes();
     this.#triggerBytes = this.#reason === "heap" ? pacer.trigger() : pacer.heapLive;
@@ -348,6 +403,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
       totals,
       { globalsBytes: this.#o.globalsBytes, stackBytes, stacks: goroutines.scannedStacks },
       costs,
+      this.#o.markSlowdown(),
     );
     this.#stackWork = stackBytes;
     this.#doneNs = 0;
@@ -602,6 +658,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #markTermination(nowNs: number): void {
     const { heap, pacer, stacks, goroutines, sched } = this.#o;
     this.#stw2Ns += sched.stopThrottledNs;
+    sched.stwTotalTimeGC.record(this.#stw2Ns);
     const heap1 = pacer.heapLive;
     pacer.endCycle(this.#markEndNs, sched.nprocs);
     goroutines.gcComputeStartingStackSize();
@@ -613,15 +670,19 @@ export class Gc implements MarkScheduling, PacingFollowers {
     sched.limiter.numGC = this.numGC;
     const pauseNs = this.#stw1Ns + this.#stw2Ns;
     this.pauseTotalNs += pauseNs;
+    const slot = (this.numGC - 1) % PAUSE_RING;
+    this.pauseNs[slot] = pauseNs;
+    this.pauseEndNs[slot] = nowNs;
+    if (this.#reason === "explicit") this.numForcedGC++;
     this.assistNs += pacer.assistTime;
     this.dedicatedNs += pacer.dedicatedMarkTime;
     this.fractionalNs += pacer.fractionalMarkTime;
     this.idleNs += pacer.idleMarkTime;
     this.pauseCpuNs += pauseNs * sched.nprocs;
     this.gcCpuFraction =
-      (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) /
-      ((nowNs - this.#o.startNs) * sched.nprocs);
+      (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) / sched.totalTimeNs(nowNs);
     sched.limiter.finishGCTransition(nowNs);
+    heap.memProfile?.nextCycle();
     stacks.freeStackSpans();
     for (let p = 0; p < sched.nprocs; p++) {
       heap.prepareForSweep(p);
@@ -671,6 +732,8 @@ export class ExplicitGc extends G {
   readonly #gc: Gc;
   readonly #heap: Heap;
   #stage = 0;
+  /** The cycle it has waited for. */
+  #cycle = 0;
 
   constructor(gc: Gc, heap: Heap) {
     super();
@@ -696,9 +759,12 @@ export class ExplicitGc extends G {
         this.after = AFTER_PARK;
         return 0;
       case 1: {
+        if (this.#cycle === 0) this.#cycle = this.#gc.numGC;
         let swept = 0;
         while (swept < 100 && this.#heap.sweepone(p) >= 0) swept++;
         if (swept < 100) {
+          // Unless another cycle's mark has ended meanwhile.
+          if (this.#gc.numGC === this.#cycle) this.#heap.memProfile?.postSweep();
           this.after = AFTER_EXIT;
         } else {
           this.after = AFTER_RUN;

@@ -58,8 +58,10 @@ export class GcCPULimiter {
   #assistTimePool = 0;
   #idleTimePool = 0;
   /** Per P: the event under way, and since when its time is not accounted for. */
-  readonly #event: Uint8Array;
-  readonly #eventSinceNs: Float64Array;
+  #event: Uint8Array;
+  #eventSinceNs: Float64Array;
+  /** Time of Ps without work (sched.idleTime), the events under way not counted. */
+  #idleNs = 0;
   /** Wall-clock nanoseconds the limiter was on, up to its last change, and when it was last turned on. */
   #enabledNs = 0;
   #enabledSinceNs = 0;
@@ -75,6 +77,14 @@ export class GcCPULimiter {
   /** Wall-clock nanoseconds the limiter has been on since the start. Go does not count this; it decides nothing. */
   enabledNs(nowNs: number): number {
     return this.#enabledNs + (this.limiting ? nowNs - this.#enabledSinceNs : 0);
+  }
+
+  /** CPU time that Ps have been without work since the start: /cpu/classes/idle. Go's is behind by what the limiter has not seen yet. */
+  idleNs(nowNs: number): number {
+    let ns = this.#idleNs;
+    for (let p = 0; p < this.#event.length; p++)
+      if (this.#event[p] === limiterEventIdle) ns += Math.max(0, nowNs - this.#eventSinceNs[p]);
+    return ns;
   }
 
   /** The world has been stopped, since `nowNs`, to turn the collector on or off. */
@@ -115,6 +125,15 @@ export class GcCPULimiter {
   resetCapacity(nowNs: number, nprocs: number): void {
     this.#update(nowNs);
     this.#nprocs = nprocs;
+    if (nprocs !== this.#event.length) {
+      // Nothing is under way on a P that comes or goes.
+      const event = this.#event.slice(0, nprocs);
+      const since = this.#eventSinceNs.slice(0, nprocs);
+      this.#event = new Uint8Array(nprocs);
+      this.#eventSinceNs = new Float64Array(nprocs);
+      this.#event.set(event);
+      this.#eventSinceNs.set(since);
+    }
     this.capacity = nprocs * capacityPerProc;
     if (this.fill > this.capacity) {
       this.fill = this.capacity;
@@ -140,6 +159,7 @@ export class GcCPULimiter {
     if (ns <= 0) return;
     if (event === limiterEventMarkAssist) this.#assistTimePool += ns;
     else this.#idleTimePool += ns;
+    if (event === limiterEventIdle) this.#idleNs += ns;
   }
 
   #update(nowNs: number): void {
@@ -158,6 +178,7 @@ export class GcCPULimiter {
       this.#eventSinceNs[p] = nowNs;
       if (event === limiterEventMarkAssist) assistNs += ns;
       else idleNs += ns;
+      if (event === limiterEventIdle) this.#idleNs += ns;
     }
     let gcNs = assistNs;
     // Of the whole window: the workers' share does not shrink because Ps are idle.

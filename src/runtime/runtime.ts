@@ -5,6 +5,8 @@
  * Follows mallocgc of Go 1.26 (malloc.go): assist credit is charged for every object, a refill or a large object tests the
  * trigger. Costs are gathered in `sliceNs`, the CPU time of the goroutine's current step.
  */
+
+import type { NumaNodes } from "../os/numa.ts";
 import { curveAt, type RuntimeCosts } from "./costs.ts";
 import { grownFloat64, type KindTable } from "./kinds.ts";
 import type { RunBudget } from "./malloc.ts";
@@ -14,7 +16,7 @@ import type { Heap } from "./mheap.ts";
 import type { OwnerTable } from "./owners.ts";
 import type { G, Scheduler } from "./proc.ts";
 import type { Goroutines } from "./runtime2.ts";
-import { tinySpanClass } from "./sizeclasses.ts";
+import { tinySize, tinySpanClass } from "./sizeclasses.ts";
 
 /** A step that only allocates ends about here, so that Ps interleave and a stop of the world is noticed. */
 const MAX_SLICE_NS = 20_000;
@@ -37,6 +39,8 @@ export interface RuntimeParts {
   readonly owners: OwnerTable;
   readonly costs: RuntimeCosts;
   readonly tickNs: number;
+  /** The machine's nodes, if it has several. */
+  readonly numa?: NumaNodes | undefined;
 }
 
 export class GoRuntime {
@@ -72,6 +76,7 @@ export class GoRuntime {
   /** Page faults accounted for. */
   #faults = 0;
   #largeFaultNs = 0;
+  readonly #numa: NumaNodes | undefined;
 
   constructor(parts: RuntimeParts) {
     this.heap = parts.heap;
@@ -83,6 +88,7 @@ export class GoRuntime {
     this.owners = parts.owners;
     this.costs = parts.costs;
     this.tickNs = parts.tickNs;
+    this.#numa = parts.numa;
     this.gc.takeSweepNs = () => this.takeWorkNs();
   }
 
@@ -109,6 +115,7 @@ export class GoRuntime {
   /** mallocgc: one object of `kind` on P `p`, dying at tick `death` (or ~owner). */
   alloc(g: G, p: number, kind: number, death: number): void {
     const kinds = this.kinds;
+    const { memProfile } = this.heap;
     if (kinds.largePages[kind] > 0) {
       this.#allocLargeAfterAssist(g, p, kind, death);
       return;
@@ -122,6 +129,7 @@ export class GoRuntime {
       this.#refill(p, kinds.spc[kind]);
       this.heap.allocOne(p, kind, death);
     }
+    if (memProfile !== undefined && this.heap.lastIndex >= 0) memProfile.allocated(p, kind);
     if (this.gc.marking) {
       // An object that joins others in a tiny block is charged its own size, every other its element.
       g.gcAssistBytes -= this.heap.lastIndex < 0 ? kinds.size[kind] : kinds.elemsize[kind];
@@ -158,6 +166,8 @@ export class GoRuntime {
       pointers: this.kinds.ptrBytes[kind] > 0,
     });
     this.heap.allocLarge(p, kind, death);
+    this.#writeRemote(p, this.heap.lastSpan, this.kinds.size[kind]);
+    this.heap.memProfile?.allocated(p, kind);
     if (this.slowFramesBytes < LARGE_FRAMES_BYTES) this.slowFramesBytes = LARGE_FRAMES_BYTES;
     this.#afterSlowPath();
     trace?.slowPathEnds();
@@ -179,6 +189,8 @@ export class GoRuntime {
     extraNs: number,
   ): number {
     const { tiny } = this.kinds;
+    const { memProfile } = this.heap;
+    const { tinyAllocs } = this.heap.caches;
     const budget = this.#budget;
     const marking = this.gc.marking;
     budget.extraNs = extraNs;
@@ -186,14 +198,27 @@ export class GoRuntime {
     budget.minCreditBytes = this.sched.limiter.limiting ? -Infinity : 0;
     let i = from;
     while (i < end && !this.stop) {
+      if (memProfile !== undefined && tiny[kinds[i]] !== 0 && !memProfile.hasRoom(p, (end - i) * tinySize)) {
+        // A block of this run may be sampled, and only one by one is it known which.
+        this.alloc(g, p, kinds[i], deaths[i]);
+        this.sliceNs += extraNs;
+        i++;
+        continue;
+      }
       budget.costNs = this.#kindCosts();
       budget.maxNs = this.#maxSliceNs;
       budget.ns = this.sliceNs;
       budget.creditBytes = marking ? g.gcAssistBytes : Infinity;
-      i +=
-        tiny[kinds[i]] !== 0
-          ? this.heap.allocTinyRun(p, kinds, deaths, i, end, budget)
-          : this.heap.allocMixedRun(p, kinds, deaths, i, end, budget);
+      if (tiny[kinds[i]] !== 0) {
+        const joined = tinyAllocs[p];
+        const made = this.heap.allocTinyRun(p, kinds, deaths, i, end, budget);
+        memProfile?.allocatedBytes(p, (made - (tinyAllocs[p] - joined)) * tinySize);
+        i += made;
+      } else {
+        const made = this.heap.allocMixedRun(p, kinds, deaths, i, end, budget);
+        memProfile?.allocatedEach(p, kinds, deaths, i, i + made);
+        i += made;
+      }
       this.sliceNs = budget.ns;
       if (marking) g.gcAssistBytes = budget.creditBytes;
       if (budget.spent) this.stop = true;
@@ -237,6 +262,7 @@ export class GoRuntime {
         break;
       }
     }
+    this.heap.memProfile?.allocatedRun(p, kind, done, deaths, from);
     if (this.gc.marking) g.gcAssistBytes -= done * elemsize;
     this.sliceNs += done * perObjectNs;
     if (done < n) this.stop = true;
@@ -251,9 +277,22 @@ export class GoRuntime {
       pointers: (spc & 1) === 0,
     });
     this.heap.refill(p, spc);
+    if (this.#numa !== undefined) {
+      const s = this.heap.cachedSpan(p, spc);
+      const { nelems, allocCount, elemsize } = this.heap.spans;
+      this.#writeRemote(p, s, (nelems[s] - allocCount[s]) * elemsize[s]);
+    }
     this.slowFramesBytes = REFILL_FRAMES_BYTES;
     this.#afterSlowPath();
     trace?.slowPathEnds();
+  }
+
+  /** `bytes` of span `s` are going to be written by P `p`; where they are on another node, that takes longer. */
+  #writeRemote(p: number, s: number, bytes: number): void {
+    if (this.#numa === undefined) return;
+    const { base, npages } = this.heap.spans;
+    const start = base[s] * this.heap.pageSize;
+    this.sliceNs += this.#numa.writeNs(p, start, start + npages[s] * this.heap.pageSize, bytes);
   }
 
   #afterSlowPath(): void {
@@ -281,9 +320,10 @@ export class GoRuntime {
       work.largeAllocs * c.largeNs +
       work.spansSwept * c.sweepSpanNs +
       newFaults * c.faultNs +
-      work.pagesScavenged * c.scavengeNsPerPage +
+      work.scavengeNs +
       work.bytesZeroed * c.zeroNsPerByte +
-      newLargeFaultNs;
+      newLargeFaultNs +
+      (this.#numa?.takeClearNs() ?? 0);
     this.heap.trace?.work(work, newFaults, ns);
     work.reset();
     return ns;

@@ -57,3 +57,20 @@ describe("a quota", () => {
     expect(bandwidth.throttledCpu).toBe(1);
   });
 });
+
+describe("a quota that somebody changes", () => {
+  test("is there at once, and lets throttled CPUs go on: by the rest of the period earlier", () => {
+    const bandwidth = new CfsBandwidth(10 * ms, 100 * ms, 0, 2);
+    // 10 ms are a slice of 5 ms for each CPU.
+    expect(run(bandwidth, 2, 2, 40 * ms)).toEqual([
+      [0, 5],
+      [1, 5],
+    ]);
+    expect([...bandwidth.setQuota(30 * ms, 40 * ms)]).toEqual([60 * ms, 60 * ms]);
+    expect(bandwidth.throttledNs).toBe(2 * 35 * ms);
+    // From 40 ms on the two have 30 ms: 15 ms each.
+    const busy = new Float64Array(2).fill(1);
+    expect(bandwidth.advance(40 * ms, 99 * ms, busy)).toBe(55 * ms);
+    expect(bandwidth.usageNs).toBe(40 * ms);
+  });
+});

@@ -171,3 +171,62 @@ describe("page cache", () => {
     expect(g.pageCache.activePages + g.pageCache.inactivePages).toBe(0);
   });
 });
+
+describe("a limit that somebody changes", () => {
+  test("v2: below the usage, page cache is reclaimed; the CPU for that is the writer's", () => {
+    const g = group({ max: 64 * MiB, loads: [once(20 * MiB)] });
+    g.cgroup.chargeAnon(pages(30 * MiB));
+    readFiles(g);
+    expect(g.cgroup.resizeMax(40 * MiB, 2)).toBe(true);
+    expect(g.cgroup.killed).toBe(false);
+    expect(g.cgroup.currentBytes).toBeLessThanOrEqual(40 * MiB);
+    expect(g.cgroup.takeCpuNs()).toBe(0);
+    g.cgroup.checkInvariants();
+    // And it holds: what comes now is charged against it.
+    g.cgroup.chargeAnon(pages(11 * MiB));
+    expect(g.cgroup.killed).toBe(true);
+  });
+
+  test("v2: what cannot be reclaimed is killed, at the hands of who wrote the limit", () => {
+    const { cgroup } = group({ max: 64 * MiB });
+    cgroup.chargeAnon(pages(30 * MiB));
+    expect(cgroup.resizeMax(20 * MiB, 2)).toBe(true);
+    expect(cgroup.oom).toMatchObject({ usageBytes: 30 * MiB, invoker: "runc" });
+    expect(cgroup.events).toMatchObject({ oom: 1, oom_kill: 1, max: 0 });
+  });
+
+  test("v1: it is refused instead, after the page cache has gone; the old one holds", () => {
+    const g = group({ max: 64 * MiB, loads: [once(20 * MiB)] });
+    g.cgroup.chargeAnon(pages(30 * MiB));
+    readFiles(g);
+    expect(g.cgroup.resizeMax(20 * MiB, 1)).toBe(false);
+    expect(g.cgroup.killed).toBe(false);
+    expect(g.cgroup.currentBytes).toBe(30 * MiB);
+    g.cgroup.chargeAnon(pages(30 * MiB));
+    expect(g.cgroup.killed).toBe(false);
+    expect(g.cgroup.resizeMax(128 * MiB, 1)).toBe(true);
+    g.cgroup.chargeAnon(pages(40 * MiB));
+    expect(g.cgroup.killed).toBe(false);
+  });
+
+  test("memory.high: threads are slowed from their next charge on", () => {
+    const { cgroup } = group({ max: 64 * MiB });
+    cgroup.chargeAnon(pages(30 * MiB));
+    cgroup.resizeHigh(20 * MiB);
+    expect(cgroup.takeStallNs()).toBe(0);
+    cgroup.chargeAnon(1);
+    expect(cgroup.takeStallNs()).toBe(2e9);
+    cgroup.resizeHigh(60 * MiB);
+    cgroup.chargeAnon(100);
+    expect(cgroup.takeStallNs()).toBe(0);
+  });
+});
+
+test("a thread more is a kernel stack and its slab", () => {
+  const { cgroup } = group();
+  cgroup.processStarted(4);
+  cgroup.threadStarted();
+  expect(cgroup.stat().kernel_stack).toBe(kernelBytesAtStart(5).kernelStack);
+  expect(cgroup.stat().slab).toBe(kernelBytesAtStart(5).slab);
+  cgroup.checkInvariants();
+});

@@ -1,0 +1,83 @@
+/**
+ * openmetrics.txt: a whole run as OpenMetrics with timestamps, for `promtool tsdb create-blocks-from openmetrics`.
+ *
+ * The format wants all lines of a family together, and within it all of one series, in the order of time; a run yields them family
+ * after family at each instant. So each series' lines gather in a piece of text, full pieces go to a store (a file beside), and at
+ * the end they are read back in the order of the format: memory stays at a piece per series however long the run is.
+ *
+ * Every line has the labels of a scrape (job, instance), which dashboards choose by, and what was run: scenario, variant and seed. The
+ * timestamps are the run's start plus virtual time. A process that is down between a kill and its restart has no lines for that time.
+ */
+import type { Scenario } from "../scenario/schema.ts";
+import { type Family, type Labels, openMetricsHead, openMetricsLines } from "./prometheus.ts";
+
+/** Where full pieces wait for the end. */
+export interface PieceStore {
+  /** Keeps the piece; returns what finds it again. */
+  put(piece: string): number;
+  get(handle: number): string;
+}
+
+/** Text of a series that is kept in memory. */
+const PIECE_CHARS = 1 << 14;
+
+interface Lines {
+  pending: string;
+  readonly pieces: number[];
+}
+
+interface KnownFamily {
+  readonly head: string;
+  readonly series: Map<string, Lines>;
+}
+
+export function runLabels(scenario: Scenario, seed: number | string): Labels {
+  const { name, variant } = scenario;
+  return [
+    ["job", "gomemsim"],
+    ["instance", `${name}/${variant}/${seed}`],
+    ["scenario", name],
+    ["variant", variant],
+    ["seed", String(seed)],
+  ];
+}
+
+export class OpenMetricsRun {
+  readonly #store: PieceStore;
+  readonly #labels: Labels;
+  readonly #families = new Map<string, KnownFamily>();
+
+  constructor(store: PieceStore, labels: Labels) {
+    this.#store = store;
+    this.#labels = labels;
+  }
+
+  /** The families of an instant, later than all before. */
+  add(families: readonly Family[], unixSeconds: number): void {
+    for (const family of families) {
+      let known = this.#families.get(family.name);
+      if (known === undefined)
+        this.#families.set(family.name, (known = { head: openMetricsHead(family), series: new Map() }));
+      for (const series of family.series) {
+        const key = JSON.stringify(series.labels);
+        let lines = known.series.get(key);
+        if (lines === undefined) known.series.set(key, (lines = { pending: "", pieces: [] }));
+        lines.pending += openMetricsLines(family, series, unixSeconds, this.#labels);
+        if (lines.pending.length < PIECE_CHARS) continue;
+        lines.pieces.push(this.#store.put(lines.pending));
+        lines.pending = "";
+      }
+    }
+  }
+
+  finish(write: (text: string) => void): void {
+    for (const { head, series } of this.#families.values()) {
+      write(head);
+      for (const { pending, pieces } of series.values()) {
+        for (const piece of pieces) write(this.#store.get(piece));
+        write(pending);
+      }
+    }
+    write("# EOF\n");
+  }
+}

@@ -1,0 +1,501 @@
+/**
+ * The simulated process as a Prometheus client would expose it: metric families by the names that dashboards and alerts know, in
+ * the classic text format and in OpenMetrics.
+ *
+ * `go_*` and `process_*` follow client_golang 1.25: the Go collector's own (go_collector.go), every runtime/metrics value under the name
+ * and with the coarser buckets that its opt-in collectors use (internal/go_runtime_metrics.go), and the process collector. `container_*`
+ * are cAdvisor's (metrics/prometheus.go) for a container. `gomemsim_*` is what the scenario's workload would count itself.
+ *
+ * Left out, as nobody would know the values: process_open_fds, process_max_fds, network bytes; container figures by CPU or device.
+ *
+ * The two formats differ where it matters (both are read by other parsers): classic timestamps are milliseconds, OpenMetrics' are
+ * seconds; OpenMetrics names a counter's family without `_total` and ends in `# EOF`. So a family that OpenMetrics could not have is
+ * of type unknown: go_memstats_alloc_bytes_total, whose family would have the name of the gauge go_memstats_alloc_bytes, and
+ * container_memory_failcnt, a counter without the suffix.
+ */
+import { OS_PAGE_BYTES } from "../os/os.ts";
+import type { ProcessView } from "../simulate.ts";
+import { DEFAULT_START_UNIX_SECONDS } from "./memstats.ts";
+import { type Float64Histogram, RUNTIME_METRICS, Statistics } from "./runtimemetrics.ts";
+
+export type Labels = readonly (readonly [name: string, value: string])[];
+
+export type FamilyType = "gauge" | "counter" | "summary" | "histogram" | "unknown";
+
+/** One line. */
+export interface Sample {
+  /** What follows the family's name: nothing, or _sum, _count, _bucket. */
+  readonly suffix: "" | "_sum" | "_count" | "_bucket";
+  readonly labels: Labels;
+  readonly value: number;
+}
+
+/** All lines of one set of labels; those of a histogram or summary are one. */
+export interface Series {
+  readonly labels: Labels;
+  readonly samples: readonly Sample[];
+}
+
+export interface Family {
+  /** With `_total` where it is a counter. */
+  readonly name: string;
+  readonly type: FamilyType;
+  readonly help: string;
+  readonly series: readonly Series[];
+}
+
+const single = (
+  name: string,
+  type: "gauge" | "counter" | "unknown",
+  help: string,
+  value: number,
+  labels: Labels = [],
+): Family => ({ name, type, help, series: [{ labels, samples: [{ suffix: "", labels, value }] }] });
+
+const byLabel = (
+  name: string,
+  type: "gauge" | "counter",
+  help: string,
+  values: readonly (readonly [labels: Labels, value: number])[],
+): Family => ({
+  name,
+  type,
+  help,
+  series: values.map(([labels, value]) => ({ labels, samples: [{ suffix: "", labels, value }] })),
+});
+
+/** The name that client_golang makes of a runtime/metrics name (RuntimeMetricsToProm). */
+export function prometheusName(name: string, counter: boolean): string {
+  const [path, unit] = name.split(":");
+  const clean = (text: string): string => text.replaceAll(/[/-]/g, "_");
+  return `go_${clean(path.slice(1))}_${unit.replaceAll(/[-*]/g, "_").replaceAll("/", "_per_")}${counter ? "_total" : ""}`;
+}
+
+/** reBucketExp: boundaries at least a factor `base` apart, beginning with the first; -Inf is dropped at the end. */
+function reBucketExp(buckets: Float64Array, base: number): number[] {
+  let from = 0;
+  const coarse: number[] = [];
+  if (buckets[0] === Number.NEGATIVE_INFINITY) {
+    coarse.push(buckets[0]);
+    from = 1;
+  }
+  let bucket = buckets[from];
+  for (let i = from + 1; i < buckets.length; i++) {
+    if (bucket >= 0 && buckets[i] < bucket * base) continue;
+    coarse.push(bucket);
+    bucket = buckets[i];
+  }
+  coarse.push(bucket);
+  return coarse;
+}
+
+/** RuntimeMetricsBucketsForUnit: powers of two of bytes, powers of ten of seconds up to about one second. */
+function coarseBuckets(buckets: Float64Array, unit: string): number[] {
+  if (unit === "bytes") return reBucketExp(buckets, 2);
+  const coarse = reBucketExp(buckets, 10);
+  const end = coarse.findIndex((bound) => bound > 1);
+  return end < 0 ? coarse : [...coarse.slice(0, end), Number.POSITIVE_INFINITY];
+}
+
+/** The next float64 below a positive one: runtime/metrics' bounds are exclusive above, Prometheus's inclusive. */
+function justBelow(value: number): number {
+  const bits = new BigInt64Array(1);
+  const floats = new Float64Array(bits.buffer);
+  floats[0] = value;
+  bits[0] -= 1n;
+  return floats[0];
+}
+
+/** batchHistogram of client_golang: the sum is exact where another metric has it, else each value counts as its bucket's lower bound. */
+function histogramSamples(histogram: Float64Histogram, unit: string, exactSum: number | undefined): Sample[] {
+  const bounds = coarseBuckets(histogram.buckets, unit).filter((bound) => bound !== Number.NEGATIVE_INFINITY);
+  const samples: Sample[] = [];
+  let count = 0;
+  let sum = 0;
+  let i = 0;
+  for (let j = 0; j + 1 < bounds.length; j++) {
+    let inBucket = 0;
+    for (; i < histogram.counts.length && histogram.buckets[i + 1] <= bounds[j + 1]; i++)
+      inBucket += histogram.counts[i];
+    count += inBucket;
+    if (inBucket > 0) sum += bounds[j] * inBucket;
+    const above = bounds[j + 1];
+    const le = above === Number.POSITIVE_INFINITY ? above : justBelow(above);
+    samples.push({ suffix: "_bucket", labels: [["le", numberText(le)]], value: count });
+  }
+  samples.push({ suffix: "_sum", labels: [], value: exactSum ?? sum });
+  samples.push({ suffix: "_count", labels: [], value: count });
+  return samples;
+}
+
+/** debug.ReadGCStats: minimum, quartiles and maximum of the last pauses (256 at most), in seconds. */
+function pauseQuantiles(view: ProcessView): number[] {
+  const { gc } = view.rt;
+  const pauses = gc.pauseNs.slice(0, Math.min(gc.numGC, gc.pauseNs.length)).sort();
+  const at = (i: number): number => (pauses.length === 0 ? 0 : pauses[i] / 1e9);
+  return [0, 1, 2, 3].map((q) => at(Math.floor((pauses.length * q) / 4))).concat(at(pauses.length - 1));
+}
+
+function goFamilies(view: ProcessView, startUnixSeconds: number): Family[] {
+  const { memStats: st, rt, profile, scenario } = view;
+  const { gc } = rt;
+  // runtime.NumGoroutine does not count the runtime's own: those of the start but main's, and mark workers.
+  const system = profile.baseline.goroutines - 1 + gc.workerGoroutines;
+  const quantiles = pauseQuantiles(view);
+  const lastGC =
+    gc.numGC === 0 ? 0 : startUnixSeconds + gc.pauseEndNs[(gc.numGC - 1) % gc.pauseEndNs.length] / 1e9;
+  const mem = (name: string, help: string, value: number): Family =>
+    single(`go_memstats_${name}`, "gauge", help, value);
+  const total = (name: string, help: string, value: number): Family =>
+    single(`go_memstats_${name}_total`, "counter", help, value);
+  return [
+    single(
+      "go_goroutines",
+      "gauge",
+      "Number of goroutines that currently exist.",
+      rt.goroutines.live - system,
+    ),
+    single("go_threads", "gauge", "Number of OS threads created.", profile.baseline.threads),
+    {
+      name: "go_gc_duration_seconds",
+      type: "summary",
+      help: "Stop-the-world time of garbage collection cycles; quantiles over the last 256.",
+      series: [
+        {
+          labels: [],
+          samples: [
+            ...quantiles.map(
+              (value, i): Sample => ({ suffix: "", labels: [["quantile", String(i / 4)]], value }),
+            ),
+            { suffix: "_sum", labels: [], value: gc.pauseTotalNs / 1e9 },
+            { suffix: "_count", labels: [], value: gc.numGC },
+          ],
+        },
+      ],
+    },
+    mem("last_gc_time_seconds", "Time of the last garbage collection, since 1970.", lastGC),
+    single("go_info", "gauge", "Information about the Go environment.", 1, [
+      ["version", `go${scenario.go.version}`],
+    ]),
+    mem("alloc_bytes", "Bytes of objects alive or not swept.", st.heapAlloc),
+    single("go_memstats_alloc_bytes_total", "unknown", "Bytes allocated on the heap so far.", st.totalAlloc),
+    mem("sys_bytes", "Bytes obtained from the system.", st.sys),
+    total("mallocs", "Objects allocated so far.", st.mallocs),
+    total("frees", "Objects freed so far.", st.frees),
+    mem("heap_alloc_bytes", "Bytes of objects alive or not swept.", st.heapAlloc),
+    mem("heap_sys_bytes", "Bytes of heap obtained from the system.", st.heapSys),
+    mem("heap_idle_bytes", "Bytes of heap in no span.", st.heapIdle),
+    mem("heap_inuse_bytes", "Bytes of heap in spans that hold objects.", st.heapInuse),
+    mem("heap_released_bytes", "Bytes of heap given back to the system.", st.heapReleased),
+    mem("heap_objects", "Objects alive or not swept.", st.heapObjects),
+    mem("stack_inuse_bytes", "Bytes of heap used for stacks.", st.stackInuse),
+    mem("stack_sys_bytes", "Bytes obtained from the system for stacks.", st.stackSys),
+    mem("mspan_inuse_bytes", "Bytes of mspan structures in use.", st.mspanInuse),
+    mem("mspan_sys_bytes", "Bytes obtained from the system for mspan structures.", st.mspanSys),
+    mem("mcache_inuse_bytes", "Bytes of mcache structures in use.", st.mcacheInuse),
+    mem("mcache_sys_bytes", "Bytes obtained from the system for mcache structures.", st.mcacheSys),
+    mem("buck_hash_sys_bytes", "Bytes of the profiler's hash table of stacks.", st.buckHashSys),
+    mem("gc_sys_bytes", "Bytes of the collector's metadata.", st.gcSys),
+    mem("other_sys_bytes", "Bytes of other runtime allocations.", st.otherSys),
+    mem("next_gc_bytes", "Heap size at which the next garbage collection ends.", st.nextGC),
+  ];
+}
+
+function runtimeFamilies(view: ProcessView): Family[] {
+  const s = new Statistics(view);
+  const exactSums: Readonly<Record<string, number>> = {
+    "/gc/heap/allocs-by-size:bytes": view.memStats.totalAlloc,
+    "/gc/heap/frees-by-size:bytes": view.memStats.totalAlloc - view.memStats.heapAlloc,
+  };
+  return RUNTIME_METRICS.map((metric): Family => {
+    const help = `${metric.help} Sourced from ${metric.name}.`;
+    if (metric.kind !== "float64-histogram")
+      return single(
+        prometheusName(metric.name, metric.cumulative),
+        metric.cumulative ? "counter" : "gauge",
+        help,
+        metric.read(s),
+      );
+    const unit = metric.name.split(":")[1];
+    const samples = histogramSamples(metric.read(s), unit, exactSums[metric.name]);
+    return {
+      name: prometheusName(metric.name, false),
+      type: "histogram",
+      help,
+      series: [{ labels: [], samples }],
+    };
+  });
+}
+
+/** User and system time of the process: what its goroutines, the collector and one thread in each stop of the world have used. */
+export function processCpuSeconds(view: ProcessView): number {
+  const { sched, gc } = view.rt;
+  const now = gc.cpuNow(view.nowNs);
+  return (sched.mutatorSpentNs + now.assistNs + now.dedicatedNs + now.idleNs + now.pauseTotalNs) / 1e9;
+}
+
+function processFamilies(view: ProcessView, startUnixSeconds: number): Family[] {
+  const { memory } = view;
+  return [
+    single(
+      "process_cpu_seconds_total",
+      "counter",
+      "Total user and system CPU time spent in seconds.",
+      processCpuSeconds(view),
+    ),
+    single(
+      "process_virtual_memory_bytes",
+      "gauge",
+      "Virtual memory size in bytes.",
+      view.addressSpace().vm_size_bytes,
+    ),
+    single(
+      "process_resident_memory_bytes",
+      "gauge",
+      "Resident memory size in bytes.",
+      memory.residentBytes(),
+    ),
+    single(
+      "process_start_time_seconds",
+      "gauge",
+      "Start time of the process since unix epoch in seconds.",
+      startUnixSeconds + view.startNs / 1e9,
+    ),
+  ];
+}
+
+function containerFamilies(view: ProcessView, startUnixSeconds: number): Family[] {
+  const { container, scenario } = view;
+  if (container === null) return [];
+  const { cgroup, bandwidth, settings } = container;
+  const labels: Labels = [
+    ["container", scenario.name],
+    ["pod", scenario.name],
+    ["namespace", "default"],
+  ];
+  const stat = cgroup.stat();
+  const gauge = (name: string, help: string, value: number): Family =>
+    single(`container_${name}`, "gauge", help, value, labels);
+  const counter = (name: string, help: string, value: number): Family =>
+    single(`container_${name}_total`, "counter", help, value, labels);
+  const v1 = settings.cgroup === "v1";
+  const limit = settings.memory.max ?? 0;
+  const stalledSeconds = (cgroup.throttledNs + cgroup.reclaimNs) / 1e9;
+  return [
+    counter(
+      "cpu_usage_seconds",
+      "Cumulative CPU time consumed in seconds.",
+      bandwidth === null ? processCpuSeconds(view) : bandwidth.usageNs / 1e9,
+    ),
+    ...(bandwidth === null
+      ? []
+      : [
+          counter("cpu_cfs_periods", "Number of elapsed enforcement period intervals.", bandwidth.nrPeriods),
+          counter(
+            "cpu_cfs_throttled_periods",
+            "Number of throttled period intervals.",
+            bandwidth.nrThrottled,
+          ),
+          counter(
+            "cpu_cfs_throttled_seconds",
+            "Total time duration the container has been throttled.",
+            bandwidth.throttledNs / 1e9,
+          ),
+          gauge("spec_cpu_period", "CPU period of the container, in microseconds.", bandwidth.periodNs / 1e3),
+          gauge("spec_cpu_quota", "CPU quota of the container, in microseconds.", bandwidth.quotaNs / 1e3),
+        ]),
+    gauge("memory_usage_bytes", "Current memory usage, page cache included.", cgroup.currentBytes),
+    gauge("memory_max_usage_bytes", "Maximum memory usage recorded.", cgroup.peakPages * OS_PAGE_BYTES),
+    gauge(
+      "memory_working_set_bytes",
+      "Current working set: usage less inactive file pages.",
+      cgroup.workingSetBytes,
+    ),
+    gauge("memory_rss", "Size of anonymous memory.", stat.anon),
+    gauge("memory_cache", "Size of the page cache.", stat.file),
+    gauge(
+      "memory_mapped_file",
+      "Size of memory mapped files.",
+      settings.memory.binary === "charged" ? view.memory.baseline.fileBytes : 0,
+    ),
+    gauge("memory_kernel_usage", "Size of kernel memory allocated in bytes.", stat.kernel),
+    gauge("memory_swap", "Container swap usage in bytes.", 0),
+    ...(v1
+      ? [
+          single(
+            "container_memory_failcnt",
+            "unknown",
+            "Number of memory usage hits limits.",
+            cgroup.events.failcnt,
+            labels,
+          ),
+        ]
+      : []),
+    byLabel("container_memory_failures_total", "counter", "Cumulative count of page faults.", [
+      [[...labels, ["failure_type", "pgfault"], ["scope", "container"]], view.memory.faults],
+    ]),
+    counter(
+      "oom_events",
+      "Count of out of memory events observed for the container.",
+      container.incidents.length,
+    ),
+    gauge("spec_memory_limit_bytes", "Memory limit for the container; 0 for none.", limit),
+    gauge(
+      "start_time_seconds",
+      "Start time of the container since unix epoch in seconds.",
+      startUnixSeconds + view.startNs / 1e9,
+    ),
+    ...(v1
+      ? []
+      : [
+          counter(
+            "pressure_memory_waiting_seconds",
+            "Total time tasks have waited due to memory congestion.",
+            stalledSeconds,
+          ),
+        ]),
+  ];
+}
+
+function workloadFamilies(view: ProcessView): Family[] {
+  const { scenario, running } = view;
+  const per = (value: (i: number) => number | undefined): (readonly [Labels, number])[] =>
+    scenario.workload.flatMap((entry, i) => {
+      const got = value(i);
+      return got === undefined ? [] : [[[["workload", entry.name]], got] as const];
+    });
+  const families = [
+    byLabel(
+      "gomemsim_requests_completed_total",
+      "counter",
+      "Requests and items that the workload's entry has completed.",
+      per((i) => running[i]?.completed),
+    ),
+    byLabel(
+      "gomemsim_requests_in_flight",
+      "gauge",
+      "Requests that the workload's entry is serving.",
+      per((i) => running[i]?.inflight),
+    ),
+  ];
+  return families.filter(({ series }) => series.length > 0);
+}
+
+/** Everything about the process at this instant. The run began at `startUnixSeconds`. */
+export function metricFamilies(
+  view: ProcessView,
+  startUnixSeconds = DEFAULT_START_UNIX_SECONDS,
+): readonly Family[] {
+  return [
+    ...goFamilies(view, startUnixSeconds),
+    ...runtimeFamilies(view),
+    ...processFamilies(view, startUnixSeconds),
+    ...containerFamilies(view, startUnixSeconds),
+    ...workloadFamilies(view),
+  ];
+}
+
+/**
+ * Families of one process after another, in which no counter falls: to Prometheus that would be a restart. As in client_golang a
+ * counter rests where it is until its source has caught up: /cpu/classes/user is what other times leave over, and the scavenger's are
+ * counted when a slice of its work begins.
+ */
+export class GrowingFamilies {
+  #startNs = -1;
+  readonly #highest = new Map<string, number>();
+
+  at(view: ProcessView, startUnixSeconds?: number): readonly Family[] {
+    if (view.startNs !== this.#startNs) this.#highest.clear();
+    this.#startNs = view.startNs;
+    return metricFamilies(view, startUnixSeconds).map((family) => {
+      const [series] = family.series;
+      if (family.type !== "counter" || series.labels.length > 0) return family;
+      const [sample] = series.samples;
+      const highest = this.#highest.get(family.name) ?? 0;
+      if (sample.value >= highest) {
+        this.#highest.set(family.name, sample.value);
+        return family;
+      }
+      return { ...family, series: [{ labels: [], samples: [{ ...sample, value: highest }] }] };
+    });
+  }
+}
+
+/** A value or bound as Go prints it ('g', shortest), near enough for every parser. */
+function numberText(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return "+Inf";
+  if (value === Number.NEGATIVE_INFINITY) return "-Inf";
+  return String(value);
+}
+
+const escaped = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+
+function labelText(...lists: readonly Labels[]): string {
+  const pairs = lists.flat();
+  if (pairs.length === 0) return "";
+  return `{${pairs.map(([name, value]) => `${name}="${escaped(value).replaceAll('"', '\\"')}"`).join(",")}}`;
+}
+
+const OWN_LABELS: readonly FamilyType[] = ["summary", "histogram"];
+
+/** Of simple types a sample's labels are the series'; of the others they come on top. */
+function linesOf(
+  family: Family,
+  series: Series,
+  name: (suffix: string) => string,
+  more: Labels,
+  end: string,
+): string {
+  const own = OWN_LABELS.includes(family.type) ? series.labels : [];
+  let text = "";
+  for (const { suffix, labels, value } of series.samples)
+    text += `${name(suffix)}${labelText(more, own, labels)} ${numberText(value)}${end}\n`;
+  return text;
+}
+
+/** The classic text format, version 0.0.4, without timestamps: for a scrape, the textfile collector, a push gateway. */
+export function classicText(families: readonly Family[]): string {
+  let text = "";
+  for (const family of families) {
+    const type = family.type === "unknown" ? "untyped" : family.type;
+    text += `# HELP ${family.name} ${escaped(family.help)}\n# TYPE ${family.name} ${type}\n`;
+    for (const series of family.series)
+      text += linesOf(family, series, (suffix) => family.name + suffix, [], "");
+  }
+  return text;
+}
+
+/** A family's head in OpenMetrics. */
+export function openMetricsHead(family: Family): string {
+  const name = openMetricsName(family);
+  const help = escaped(family.help).replaceAll('"', '\\"');
+  return `# TYPE ${name} ${family.type}\n# HELP ${name} ${help}\n`;
+}
+
+const openMetricsName = ({ name, type }: Family): string =>
+  type === "counter" ? name.replace(/_total$/, "") : name;
+
+/** A series' lines in OpenMetrics; `unixSeconds`: with this timestamp; `more`: labels before its own. */
+export function openMetricsLines(
+  family: Family,
+  series: Series,
+  unixSeconds?: number,
+  more: Labels = [],
+): string {
+  const name = (suffix: string): string => `${family.name}${suffix}`;
+  const end = unixSeconds === undefined ? "" : ` ${unixSeconds.toFixed(3)}`;
+  return linesOf(family, series, name, more, end);
+}
+
+/** One exposition in OpenMetrics 1.0.0. */
+export function openMetricsText(families: readonly Family[]): string {
+  let text = "";
+  for (const family of families) {
+    text += openMetricsHead(family);
+    for (const series of family.series) text += openMetricsLines(family, series);
+  }
+  return `${text}# EOF\n`;
+}
+
+export const CLASSIC_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+export const OPEN_METRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,0 +1,472 @@
+/** The served process and its real clients: fetch, raw sockets, Prometheus, go tool pprof; and the ways to misuse it. */
+import { rmSync } from "node:fs";
+import { request } from "node:http";
+import { connect, createServer } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseListenAddress, prefersOpenMetrics } from "../../src/cli/server.ts";
+import { client, describeWith, Prometheus, temporaryFolder } from "../clients.ts";
+import { GCTRACE_LINE } from "../report/gctrace-grammar.ts";
+import { type Running, run, scratch, start, write } from "./cli.ts";
+
+/** Small, so that it is quick to play, and longer than any test waits. */
+const SERVED = `name: served
+duration: 10h
+sample_interval: 1s
+workload:
+  - kind: service
+    name: api
+    arrivals: { rate: 200/s }
+    cpu: 100us
+    objects: [{ name: rows, count: 50, size: 400, pointers: 50% }]
+phases:
+  - { at: 9h, name: rush, set: { workload.api.arrivals.rate: 800/s } }
+variants:
+  - { name: tight, set: { go.GOGC: 20 } }
+`;
+
+/** Leaks at once, and is never started again. */
+const KILLED = `name: killed
+duration: 60s
+workload:
+  - { kind: leak, name: l, byte_rate: 500MiB/s, size: 64KiB }
+container:
+  memory: { max: 64MiB }
+`;
+
+interface Served {
+  readonly url: string;
+  readonly running: Running;
+}
+
+const folder = scratch();
+
+async function serve(
+  text: string,
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Served> {
+  write(folder, "s.yaml", text);
+  const running = start(folder, ["serve", "s.yaml", "--listen", "127.0.0.1:0", ...args], env);
+  const url = await new Promise<string>((resolve, reject) => {
+    running.child.stdout?.on("data", (chunk: string) => {
+      const found = /listening on (http:\S+)\n/.exec(chunk);
+      if (found !== null) resolve(found[1]);
+    });
+    void running.result.then(({ stderr }) => reject(new Error(stderr)));
+  });
+  return { url, running };
+}
+
+async function stop({ running }: Served, signal: NodeJS.Signals = "SIGTERM") {
+  running.child.kill(signal);
+  return running.result;
+}
+
+const post = (url: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> =>
+  fetch(`${url}/control`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...headers },
+    body: typeof body === "string" ? body : JSON.stringify(body),
+  });
+
+const stateOf = async (url: string): Promise<Record<string, unknown>> =>
+  (await (await fetch(`${url}/control`)).json()) as Record<string, unknown>;
+
+async function until<T>(what: () => Promise<T | undefined>): Promise<T> {
+  for (;;) {
+    const got = await what();
+    if (got !== undefined) return got;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** A request in our own bytes: its status and the rest. */
+function raw(url: string, text: string): Promise<string> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    let answer = "";
+    const socket = connect(Number(port), hostname, () => socket.end(text));
+    socket.setEncoding("utf8").on("data", (chunk: string) => (answer += chunk));
+    socket.on("close", () => resolve(answer));
+    socket.on("error", reject);
+  });
+}
+
+/** Follows gctrace until `lines` have come. */
+function follow(url: string, lines: number): Promise<readonly string[]> {
+  return new Promise((resolve, reject) => {
+    const asked = request(`${url}/debug/gctrace`, (response) => {
+      expect(response.headers["transfer-encoding"]).toBe("chunked");
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => {
+        text += chunk;
+        const whole = text.split("\n").slice(0, -1);
+        if (whole.length < lines) return;
+        asked.destroy();
+        resolve(whole);
+      });
+    });
+    asked.on("error", reject);
+    asked.end();
+  });
+}
+
+describe("gomemsim serve", () => {
+  let served: Served;
+  let url = "";
+
+  beforeAll(async () => {
+    served = await serve(SERVED, ["--speed", "20x"]);
+    ({ url } = served);
+  });
+
+  afterAll(() => stop(served));
+
+  it("answers on each path as a Go process does", async () => {
+    const texts: Record<string, string> = {};
+    for (const [path, type] of [
+      ["/", "text/html; charset=utf-8"],
+      ["/metrics", "text/plain; version=0.0.4; charset=utf-8"],
+      ["/debug/vars", "application/json; charset=utf-8"],
+      ["/debug/pprof/heap", "application/octet-stream"],
+      ["/debug/pprof/goroutine?debug=1", "text/plain; charset=utf-8"],
+      ["/healthz", "text/plain; charset=utf-8"],
+      ["/control", "application/json; charset=utf-8"],
+    ]) {
+      const response = await fetch(url + path);
+      expect([path, response.status, response.headers.get("content-type")]).toEqual([path, 200, type]);
+      expect(response.headers.get("x-content-type-options")).toBe("nosniff");
+      texts[path] = await response.text();
+      const head = await fetch(url + path, { method: "HEAD" });
+      expect([head.status, await head.text()]).toEqual([200, ""]);
+    }
+    expect(texts["/"]).toContain('<a href="/debug/pprof/heap">');
+    expect(JSON.parse(texts["/debug/vars"]).memstats.HeapSys).toBeGreaterThan(1e6);
+    expect(texts["/debug/pprof/goroutine?debug=1"]).toMatch(/^goroutine profile: total \d+\n/);
+    expect(texts["/metrics"]).toContain("\ngo_goroutines ");
+    expect(texts["/healthz"]).toBe("ok\n");
+    const open = await fetch(`${url}/metrics`, {
+      headers: { Accept: "application/openmetrics-text;version=1.0.0,text/plain;q=0.5" },
+    });
+    expect(open.headers.get("content-type")).toMatch(/^application\/openmetrics-text; version=1\.0\.0/);
+    expect((await open.text()).endsWith("# EOF\n")).toBe(true);
+  });
+
+  it("plays on, and says how far it is", async () => {
+    const first = await stateOf(url);
+    expect(first).toMatchObject({
+      scenario: "served",
+      state: "playing",
+      speed: 20,
+      process: "up",
+      traffic: 1,
+    });
+    const later = await until(async () => {
+      const state = await stateOf(url);
+      return Number(state["virtual_seconds"]) > Number(first["virtual_seconds"]) + 1 ? state : undefined;
+    });
+    expect(Number(later["behind_seconds"])).toBeGreaterThanOrEqual(0);
+  });
+
+  it("pauses, steps aside, and resumes", async () => {
+    const paused = (await (await post(url, { do: "pause" })).json()) as Record<string, unknown>;
+    expect(paused["state"]).toBe("paused");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect((await stateOf(url))["virtual_seconds"]).toBe(paused["virtual_seconds"]);
+    // While it stands still two scrapes are the same.
+    const scrape = async (): Promise<string> => (await fetch(`${url}/metrics`)).text();
+    expect(await scrape()).toBe(await scrape());
+    expect(await (await post(url, { do: "resume" })).json()).toMatchObject({ state: "playing" });
+    await until(async () =>
+      (await stateOf(url))["virtual_seconds"] !== paused["virtual_seconds"] ? true : undefined,
+    );
+  });
+
+  it("is steered: GOGC, limit, traffic, phases, collections, speed", async () => {
+    for (const [body, expected] of [
+      [{ do: "set_gc_percent", to: 40 }, { gc_percent: 40 }],
+      [{ do: "set_gc_percent", to: "off" }, { gc_percent: "off" }],
+      [{ do: "set_gc_percent", to: 100 }, { gc_percent: 100 }],
+      [{ do: "set_memory_limit", to: "512MiB" }, { memory_limit_bytes: 512 << 20 }],
+      [{ do: "set_memory_limit", to: "off" }, { memory_limit_bytes: "off" }],
+      [{ do: "set_traffic", to: 2.5 }, { traffic: 2.5 }],
+      [{ do: "phase", to: "rush" }, { phases: ["rush"] }],
+      [{ do: "set_speed", to: 5 }, { speed: 5 }],
+    ] as const) {
+      const response = await post(url, body);
+      expect([response.status, await response.json()]).toMatchObject([200, expected]);
+    }
+    const forced = async (): Promise<number> =>
+      JSON.parse(await (await fetch(`${url}/debug/vars`)).text()).memstats.NumForcedGC;
+    const before = await forced();
+    expect((await post(url, { do: "gc" })).status).toBe(200);
+    expect((await post(url, { do: "free_os_memory" })).status).toBe(200);
+    await until(async () => ((await forced()) >= before + 2 ? true : undefined));
+  });
+
+  it("refuses what it cannot do, and says what it can", async () => {
+    for (const [body, status, says] of [
+      ["{", 400, "not JSON"],
+      [{ do: "explode" }, 400, '{"do": "set_gc_percent", "to": 50}'],
+      [{ do: "set_gc_percent" }, 400, "to: missing"],
+      [{ do: "set_speed", to: -1 }, 400, "to: "],
+      [{ do: "set_memory_limit", to: "a lot" }, 400, "to: "],
+      [{ do: "pause", why: "x" }, 400, "why"],
+      [{ do: "phase", to: "lull" }, 409, 'no phase "lull"; the scenario has rush'],
+      [`{"do": "pause"${" ".repeat(5000)}}`, 413, "at most 4096 bytes"],
+    ] as const) {
+      const response = await post(url, body);
+      const text = await response.text();
+      expect([response.status, text]).toEqual([status, expect.stringContaining(says)]);
+    }
+    const form = await fetch(`${url}/control`, {
+      method: "POST",
+      body: new URLSearchParams({ do: "pause" }),
+    });
+    expect(form.status).toBe(415);
+    const plain = await fetch(`${url}/control`, { method: "POST", body: '{"do":"pause"}' });
+    expect(plain.status).toBe(415);
+    expect((await stateOf(url))["state"]).toBe("playing");
+  });
+
+  it("knows its paths and methods and nothing else", async () => {
+    for (const path of ["/nothing", "/metrics/", "/debug/pprof/", "/__proto__", "/constructor"])
+      expect([path, (await fetch(url + path)).status]).toEqual([path, 404]);
+    for (const path of [
+      "/../s.yaml",
+      "/%2e%2e/s.yaml",
+      "//s.yaml",
+      "/..%2fs.yaml",
+      "/debug/../../etc/passwd",
+      "\\..\\s.yaml",
+    ])
+      expect([
+        path,
+        await raw(url, `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`),
+      ]).toEqual([path, expect.stringMatching(/^HTTP\/1\.1 40[04] /)]);
+    const wrong = await fetch(`${url}/metrics`, { method: "POST" });
+    expect([wrong.status, wrong.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+    const control = await fetch(`${url}/control`, { method: "DELETE" });
+    expect([control.status, control.headers.get("allow")]).toEqual([405, "GET, HEAD, POST"]);
+    expect((await fetch(`${url}/debug/pprof/goroutine`)).status).toBe(400);
+  });
+
+  it("answers nobody who comes by another name, and no other site's page", async () => {
+    const get = (headers: string): Promise<string> =>
+      raw(url, `GET /control HTTP/1.1\r\n${headers}Connection: close\r\n\r\n`);
+    expect(await get("Host: evil.example\r\n")).toMatch(/^HTTP\/1\.1 403 /);
+    expect(await get("Host: localhost.evil.example:80\r\n")).toMatch(/^HTTP\/1\.1 403 /);
+    expect(await get("Host: 127.0.0.1.evil.example\r\n")).toMatch(/^HTTP\/1\.1 403 /);
+    expect(await get("")).toMatch(/^HTTP\/1\.1 400 /);
+    expect(await get("Host: localhost:1234\r\n")).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await get("Host: [::1]:1234\r\n")).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await get("Host: localhost\r\nOrigin: http://evil.example\r\n")).toMatch(/^HTTP\/1\.1 403 /);
+    expect(await get("Host: localhost\r\nOrigin: null\r\n")).toMatch(/^HTTP\/1\.1 403 /);
+    expect(await get("Host: localhost\r\nOrigin: http://localhost\r\n")).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await get("Host: localhost\r\nSec-Fetch-Site: cross-site\r\n")).toMatch(/^HTTP\/1\.1 403 /);
+    expect((await post(url, { do: "pause" }, { Origin: "http://evil.example" })).status).toBe(403);
+    expect((await post(url, { do: "pause" }, { "Sec-Fetch-Site": "same-site" })).status).toBe(403);
+    expect((await stateOf(url))["state"]).toBe("playing");
+  });
+
+  it("limits what it reads", async () => {
+    const long = await raw(url, `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${"x".repeat(10_000)}\r\n\r\n`);
+    expect(long).toMatch(/^HTTP\/1\.1 431 /);
+  });
+
+  it("lets several follow gctrace; one that hangs up disturbs no other", async () => {
+    await post(url, { do: "set_speed", to: 50 });
+    const other = follow(url, 40);
+    const first = await follow(url, 5);
+    const lines = await other;
+    for (const line of [...first, ...lines]) expect(line).toMatch(GCTRACE_LINE);
+    const numbers = lines.map((line) => Number(line.split(" ")[1]));
+    expect(numbers).toEqual(numbers.map((_, i) => numbers[0] + i));
+  });
+});
+
+describe("the end", () => {
+  it.each([
+    ["SIGTERM", 143],
+    ["SIGINT", 130],
+  ] as const)("%s closes the server, followers and all, with its own status", async (signal, status) => {
+    const served = await serve(SERVED, ["--speed", "20x", "--variant", "tight"]);
+    expect(await stateOf(served.url)).toMatchObject({ variant: "tight", gc_percent: 20 });
+    const following = fetch(`${served.url}/debug/gctrace`).then((response) => response.text());
+    await until(async () => (Number((await stateOf(served.url))["virtual_seconds"]) > 0 ? true : undefined));
+    const result = await stop(served, signal);
+    expect(result.status).toBe(status);
+    expect(result.stderr).toContain("it serves no more");
+    for (const line of (await following).trimEnd().split("\n")) expect(line).toMatch(GCTRACE_LINE);
+    await expect(fetch(served.url)).rejects.toThrow();
+  });
+
+  it("a run that is over leaves its process as it is", async () => {
+    const served = await serve(SERVED.replace("10h", "1s").replace("9h", "500ms"), ["--speed", "100x"]);
+    await until(async () => ((await stateOf(served.url))["state"] === "ended" ? true : undefined));
+    expect(await stateOf(served.url)).toMatchObject({ virtual_seconds: 1, process: "up" });
+    expect((await fetch(`${served.url}/metrics`)).status).toBe(200);
+    expect((await fetch(`${served.url}/healthz`)).status).toBe(200);
+    const late = await post(served.url, { do: "gc" });
+    expect([late.status, await late.text()]).toEqual([
+      409,
+      "the run has ended; the process stays as it is\n",
+    ]);
+    await stop(served);
+  });
+
+  it("--loop begins again", async () => {
+    const served = await serve(SERVED.replace("10h", "1s").replace("9h", "500ms"), [
+      "--speed",
+      "100x",
+      "--loop",
+    ]);
+    const starts = new Set<number>();
+    await until(async () => {
+      const text = await (await fetch(`${served.url}/metrics`)).text();
+      starts.add(Number(/^process_start_time_seconds (\S+)$/m.exec(text)?.[1]));
+      return starts.size >= 3 ? true : undefined;
+    });
+    expect(Number((await stateOf(served.url))["round"])).toBeGreaterThanOrEqual(3);
+    await stop(served);
+  });
+
+  it("a killed process is not healthy, and answers nothing else", async () => {
+    const served = await serve(KILLED, ["--speed", "100x"]);
+    await until(async () => ((await stateOf(served.url))["process"] === "killed" ? true : undefined));
+    for (const path of ["/healthz", "/metrics", "/debug/vars", "/debug/pprof/heap"])
+      expect([path, (await fetch(served.url + path)).status]).toEqual([path, 503]);
+    expect((await post(served.url, { do: "gc" })).status).toBe(409);
+    await stop(served);
+  });
+});
+
+describe("the command line", () => {
+  it("is checked before anything listens", async () => {
+    write(folder, "s.yaml", SERVED);
+    for (const [args, says] of [
+      [["--speed", "fast"], '--speed: expected how many times real time, such as 10x, got "fast"'],
+      [["--speed", "0x"], "--speed"],
+      [["--listen", "6060"], '--listen: expected host:port such as 127.0.0.1:6060 or [::1]:6060, got "6060"'],
+      [["--listen", "127.0.0.1:66000"], "--listen: expected host:port"],
+      [["--listen", "0.0.0.0:0"], "others can reach 0.0.0.0: set GOMEMSIM_TOKEN"],
+      [["--listen", ":0"], "others can reach ::"],
+      [["--variant", "none"], "has base, tight"],
+    ] as const) {
+      const { status, stderr } = await run(folder, ["serve", "s.yaml", ...args], {
+        env: { GOMEMSIM_TOKEN: "" },
+      });
+      expect([args, status, stderr]).toEqual([args, 2, expect.stringContaining(says)]);
+    }
+    const weak = await run(folder, ["serve", "s.yaml", "--listen", "0.0.0.0:0"], {
+      env: { GOMEMSIM_TOKEN: "1234" },
+    });
+    expect([weak.status, weak.stderr]).toEqual([2, expect.stringContaining("at least 16")]);
+  });
+
+  it("names the port that is in use", async () => {
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+    const address = taken.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    write(folder, "s.yaml", SERVED);
+    const { status, stderr } = await run(folder, ["serve", "s.yaml", "--listen", `127.0.0.1:${port}`]);
+    taken.close();
+    expect([status, stderr]).toEqual([
+      2,
+      `gomemsim: --listen: 127.0.0.1:${port}: another program listens there; choose another port (0 takes any that is free)\n`,
+    ]);
+  });
+
+  it("a token protects /control and nothing else", async () => {
+    const token = "0123456789abcdef-x";
+    const served = await serve(SERVED, [], { GOMEMSIM_TOKEN: token });
+    expect((await fetch(`${served.url}/metrics`)).status).toBe(200);
+    for (const authorization of ["", "Bearer", "Bearer wrong", `Basic ${token}`, `Bearer ${token}x`]) {
+      const response = await fetch(`${served.url}/control`, { headers: { Authorization: authorization } });
+      expect([authorization, response.status, response.headers.get("www-authenticate")]).toEqual([
+        authorization,
+        401,
+        "Bearer",
+      ]);
+    }
+    expect((await post(served.url, { do: "pause" })).status).toBe(401);
+    const right = await post(served.url, { do: "pause" }, { Authorization: `Bearer ${token}` });
+    expect(await right.json()).toMatchObject({ state: "paused" });
+    await stop(served);
+  });
+
+  it("takes addresses as Go does, and weighs Accept headers", () => {
+    expect(parseListenAddress("127.0.0.1:6060")).toEqual({ host: "127.0.0.1", port: 6060 });
+    expect(parseListenAddress("[::1]:0")).toEqual({ host: "::1", port: 0 });
+    expect(parseListenAddress(":80")).toEqual({ host: "::", port: 80 });
+    expect(parseListenAddress("localhost")).toBeUndefined();
+    expect(parseListenAddress("[12]:80")).toBeUndefined();
+    expect(prefersOpenMetrics("")).toBe(false);
+    expect(prefersOpenMetrics("*/*")).toBe(false);
+    expect(
+      prefersOpenMetrics(
+        "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+      ),
+    ).toBe(true);
+    expect(prefersOpenMetrics("application/openmetrics-text;q=0.2, text/plain;q=0.5")).toBe(false);
+    expect(prefersOpenMetrics("application/openmetrics-text;q=0")).toBe(false);
+  });
+});
+
+describeWith(["prometheus"], "a real Prometheus", () => {
+  it("scrapes the process as a healthy target and knows its counters", async () => {
+    const served = await serve(SERVED, ["--speed", "10x"]);
+    const storage = temporaryFolder();
+    const prometheus = await Prometheus.start(
+      storage,
+      `[{job_name: served, static_configs: [{targets: ["${new URL(served.url).host}"]}]}]`,
+    );
+    try {
+      const targets = await until(async () => {
+        const { activeTargets } = (await prometheus.get("targets")) as {
+          activeTargets: readonly { health: string; lastError: string }[];
+        };
+        return activeTargets.length === 1 && activeTargets[0].health !== "unknown"
+          ? activeTargets
+          : undefined;
+      });
+      expect(targets[0]).toMatchObject({ health: "up", lastError: "" });
+      const rate = await until(async () => {
+        const [found] = await prometheus.query("rate(gomemsim_requests_completed_total[10s])");
+        return found === undefined || Number(found.value[1]) === 0 ? undefined : found;
+      });
+      // 200 a second, ten times as fast; that the machine may be slower makes it less.
+      expect(Number(rate.value[1])).toBeLessThan(2600);
+      const [type] = Object.entries(
+        (await prometheus.get("metadata", { metric: "go_memstats_mallocs" })) as Record<string, unknown>,
+      );
+      expect(type).toMatchObject(["go_memstats_mallocs", [{ type: "counter" }]]);
+    } finally {
+      await prometheus.stop();
+      rmSync(storage, { recursive: true, force: true });
+      await stop(served);
+    }
+  });
+});
+
+describeWith(["go"], "go tool pprof", () => {
+  it("reads the heap profile from the running process", async () => {
+    const served = await serve(SERVED, ["--speed", "20x"]);
+    await until(async () => (Number((await stateOf(served.url))["virtual_seconds"]) > 3 ? true : undefined));
+    const saved = temporaryFolder();
+    const top = client("env", [
+      `PPROF_TMPDIR=${saved}`,
+      "go",
+      "tool",
+      "pprof",
+      "-sample_index=alloc_space",
+      "-top",
+      `${served.url}/debug/pprof/heap`,
+    ]);
+    rmSync(saved, { recursive: true, force: true });
+    expect(top.status).toBe(0);
+    expect(top.stdout).toContain("main.(*api).rows");
+    await stop(served);
+  });
+});

@@ -1,0 +1,149 @@
+/** What is done to a run by hand: it takes effect, and the same actions at the same times give the same run. */
+import { describe, expect, it } from "vitest";
+import type { Action } from "../../src/scenario/actions.ts";
+import { SimulatedRun } from "../../src/simulate.ts";
+import { scenarioOf } from "../report/exported.ts";
+
+const SCENARIO = `name: live
+duration: 6s
+workload:
+  - kind: service
+    name: api
+    arrivals: { rate: 1000/s }
+    cpu: 100us
+    objects: [{ name: rows, count: 50, size: 200, pointers: 50% }]
+  - kind: stream
+    name: objects
+    rate: 50k/s
+    size: 64
+    lifetime: 300ms
+phases:
+  - { at: 5s, name: rush, set: { workload.api.arrivals.rate: 4000/s } }
+`;
+
+type Timed = readonly [atNs: number, action: Action];
+
+/** All rows of a run with these actions, played in pieces of `stepNs`. */
+function rows(
+  text: string,
+  actions: readonly Timed[],
+  stepNs: number,
+): { rows: number[][]; run: SimulatedRun } {
+  const got: number[][] = [];
+  const run = new SimulatedRun(scenarioOf(text), { sink: { sample: (row) => got.push([...row]) } });
+  const playTo = (until: number): void => {
+    for (let t = run.nowNs + stepNs; t < until; t += stepNs) run.advance(t);
+    run.advance(until);
+  };
+  for (const [atNs, action] of actions) {
+    playTo(atNs);
+    expect(run.act(action)).toBe(true);
+  }
+  playTo(6e9);
+  return { rows: got, run };
+}
+
+const ACTIONS: readonly Timed[] = [
+  [700_000_001, { do: "set_gc_percent", to: 25 }],
+  [1e9, { do: "set_traffic", to: 3 }],
+  [1.5e9, { do: "gc" }],
+  [2e9, { do: "set_memory_limit", to: 8 << 20 }],
+  [2.5e9, { do: "set_traffic", to: 0 }],
+  [3e9, { do: "free_os_memory" }],
+  [3.2e9, { do: "set_memory_limit", to: "off" }],
+  [3.5e9, { do: "phase", to: "rush" }],
+  [4e9, { do: "set_traffic", to: 0.5 }],
+];
+
+describe("actions by hand", () => {
+  it("give the same run when they come at the same times, in however many pieces it is played", () => {
+    const whole = rows(SCENARIO, ACTIONS, 6e9);
+    const pieces = rows(SCENARIO, ACTIONS, 7_777_777);
+    expect(pieces.rows).toEqual(whole.rows);
+    expect(whole.rows.length).toBe(60);
+    const { events } = whole.run.summary();
+    expect(events.map(({ event, reason }) => `${event}, ${reason}`)).toEqual([
+      "set_gc_percent 25, by hand",
+      "set_traffic 3, by hand",
+      "gc, by hand",
+      "set_memory_limit 8388608, by hand",
+      "set_traffic 0, by hand",
+      "free_os_memory, by hand",
+      "set_memory_limit off, by hand",
+      "phase rush, by hand",
+      "set_traffic 0.5, by hand",
+      "phase rush, at its time",
+    ]);
+  });
+
+  it("change what they name", () => {
+    const requests = (actions: readonly Timed[], fromNs: number, toNs: number): number => {
+      const run = new SimulatedRun(scenarioOf(SCENARIO));
+      for (const [atNs, action] of actions) {
+        run.advance(atNs);
+        run.act(action);
+      }
+      run.advance(fromNs);
+      const before = run.lastView().running[0].completed ?? 0;
+      run.advance(toNs);
+      return (run.lastView().running[0].completed ?? 0) - before;
+    };
+    // 1000 requests a second, Poisson: four standard deviations are 130.
+    expect(Math.abs(requests([], 2e9, 3e9) - 1000)).toBeLessThan(130);
+    expect(Math.abs(requests([[1e9, { do: "set_traffic", to: 3 }]], 2e9, 3e9) - 3000)).toBeLessThan(220);
+    expect(requests([[1e9, { do: "set_traffic", to: 0 }]], 2e9, 3e9)).toBe(0);
+    expect(Math.abs(requests([[1e9, { do: "phase", to: "rush" }]], 2e9, 3e9) - 4000)).toBeLessThan(260);
+    // Traffic stays when a phase begins by itself.
+    expect(Math.abs(requests([[1e9, { do: "set_traffic", to: 0.5 }]], 5e9, 6e9) - 2000)).toBeLessThan(180);
+  });
+
+  it("reach the runtime at once", () => {
+    const run = new SimulatedRun(scenarioOf(SCENARIO));
+    // Before the first moment, too.
+    expect(run.act({ do: "set_gc_percent", to: 37 })).toBe(true);
+    run.advance(1e9);
+    expect(run.lastView().rt.pacer.gcPercent).toBe(37);
+    const { numForcedGC } = run.lastView().rt.gc;
+    run.act({ do: "gc" });
+    run.advance(1.1e9);
+    expect(run.lastView().rt.gc.numForcedGC).toBe(numForcedGC + 1);
+    run.act({ do: "set_memory_limit", to: 100 << 20 });
+    expect(run.lastView().rt.pacer.memoryLimit).toBe(100 << 20);
+  });
+
+  it("are refused where there is nothing to act on", () => {
+    const run = new SimulatedRun(scenarioOf(SCENARIO));
+    expect(run.act({ do: "phase", to: "no such" })).toBe(false);
+    run.advance(6e9);
+    expect(run.act({ do: "gc" })).toBe(false);
+  });
+
+  it("outlive a killed process where they are about its traffic", () => {
+    const leak = `name: leaky
+duration: 30s
+workload:
+  - { kind: leak, name: l, byte_rate: 20MiB/s, size: 4096 }
+container:
+  memory: { max: 64MiB }
+  restart: { policy: always, backoff: 5s }
+`;
+    const run = new SimulatedRun(scenarioOf(leak));
+    let down = 0;
+    let up = false;
+    for (let t = 1e8; t <= 30e9; t += 1e8) {
+      run.advance(t);
+      const view = run.view();
+      if (view === undefined && !up) {
+        down++;
+        expect(run.restartNs).toBeGreaterThan(t - 1);
+        expect(run.act({ do: "gc" })).toBe(false);
+        expect(run.act({ do: "set_traffic", to: 0 })).toBe(true);
+      } else if (view !== undefined && down > 0) up = true;
+    }
+    expect(down).toBeGreaterThan(10);
+    expect(up).toBe(true);
+    // Without traffic the new process leaks nothing.
+    expect(run.lastView().memStats.heapAlloc).toBeLessThan(4 << 20);
+    expect(run.lastView().memStats.totalAlloc).toBeLessThan(4 << 20);
+  });
+});
