@@ -61,3 +61,5 @@ export {
   simulate,
   VERSIONS,
 } from "./simulate.ts";
+// Whether a run kept to its scenario's thresholds.
+export { ThresholdWatch, type Verdict } from "./thresholds.ts";

@@ -231,7 +231,7 @@ const PROCS_COLUMN = {
 const procsChange = ({ go, interventions }: SampledParts): boolean =>
   go.GOMAXPROCS_default === true || interventions.some((i) => i.do === "set_gomaxprocs");
 
-const limitsChange = ({ interventions }: Scenario): boolean =>
+const limitsChange = ({ interventions }: SampledParts): boolean =>
   interventions.some((i) => i.do === "resize_container");
 
 /** Columns with several nodes. */

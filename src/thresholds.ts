@@ -134,7 +134,7 @@ const FIRST_LATENCIES = [
 const EVERYTHING: SampledParts = {
   machine: { thp: "always", numa: { nodes: 64 } },
   go: { GODEBUG: { madvdontneed: 0 }, GOMAXPROCS_default: true },
-  interventions: [],
+  interventions: [{ do: "resize_container" }],
   // Only whether it is there matters.
   container: { cpu: {} } as NonNullable<SampledParts["container"]>,
 };
@@ -156,6 +156,8 @@ function whyNoColumn(name: string, parts: MetricParts): string {
     return "it takes `machine.thp` other than madvise, or `go.GODEBUG.madvdontneed: 0`";
   if (name === "gomaxprocs")
     return "GOMAXPROCS never changes: it takes the intervention `set_gomaxprocs`, or a container's CPU quota with no `go.GOMAXPROCS`";
+  if (["memory_max_bytes", "memory_high_bytes", "cpu_limit"].includes(name))
+    return "the container's limits never change: it takes the intervention `resize_container`";
   if (name.startsWith("numa_")) return "`machine.numa` has no such node";
   return parts.container ? "the scenario has no `container.cpu`" : NO_CONTAINER;
 }
@@ -336,7 +338,7 @@ export function readThreshold(
     const bracketed = /^p\((\d+(?:\.\d+)?)\)$/.exec(word);
     report(
       `there is no ${tick(word)} of ${tick(metric)}`,
-      bracketed === null ? suggest(word, usable, "there are") : `did you mean ${tick(`p${bracketed[1]}`)}?`,
+      bracketed === null ? suggest(word, usable, "it has") : `did you mean ${tick(`p${bracketed[1]}`)}?`,
     );
     return undefined;
   }
@@ -344,7 +346,7 @@ export function readThreshold(
   if (source === undefined) {
     report(
       word === "" ? `of ${tick(metric)} what?` : `there is no ${tick(word)} of ${tick(metric)}`,
-      suggest("", usable, "there are"),
+      suggest("", usable, "it has"),
     );
     return undefined;
   }

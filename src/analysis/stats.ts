@@ -81,7 +81,10 @@ const EXACT_WITH_TIES = 25;
  * If the samples are of one population, any n1 of the N = n1 + n2 values could as well have been the first sample. So the distribution
  * of R is got by counting: take the groups of equal values in order, t of them with mean rank r; of the ways to have chosen k values
  * with ranks summing to s so far, each goes on to k + j values with sum s + j r in C(t, j) ways. Twice the ranks are whole numbers.
- * p is twice the share of choices with U no larger than the smaller of U and its mirror n1 n2 - U, or 1 if U is its own mirror.
+ * Let the first sample be the one with the smaller U (the other's is n1 n2 - U): p is twice the share of choices with no larger a U, or 1
+ * if both are the same. benchstat counts the first sample's choices whichever is smaller. Without ties, and for samples of one size, that is
+ * the same, for then U and its mirror are equally likely; else not: [4, 4] against [2, 2, 1] is p = 0 to it, and 0.2 the other way
+ * round, which is 2 of the 10 ways to choose.
  *
  * For large samples U is near normal: mean n1 n2 / 2 and variance n1 n2 / 12 * ((N + 1) - sum(t^3 - t) / (N (N - 1))); the
  * distance from the mean is made half a step smaller, for U moves in steps.
@@ -93,11 +96,12 @@ export function mannWhitney(first: readonly number[], second: readonly number[])
   if (groups.length === 1) return undefined;
   const rankSum2 = groups.reduce((sum, { rank2, inFirst }) => sum + rank2 * inFirst, 0);
   const u2 = rankSum2 - n1 * (n1 + 1);
-  const mirrored2 = 2 * n1 * n2 - u2;
+  const otherU2 = 2 * n1 * n2 - u2;
   const limit = groups.length === n1 + n2 ? EXACT : EXACT_WITH_TIES;
   if (n1 <= limit && n2 <= limit) {
-    if (u2 === mirrored2) return 1;
-    return 2 * shareUpTo(groups, n1, Math.min(u2, mirrored2) + n1 * (n1 + 1));
+    if (u2 === otherU2) return 1;
+    const [smaller, size] = u2 < otherU2 ? [u2, n1] : [otherU2, n2];
+    return Math.min(1, 2 * shareUpTo(groups, size, smaller + size * (size + 1)));
   }
   const n = n1 + n2;
   const ties = groups.reduce((sum, { size }) => sum + size ** 3 - size, 0);

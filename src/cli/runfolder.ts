@@ -224,12 +224,15 @@ function similarFolder(path: string): string | undefined {
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 
+/** seed=9 before seed=10, gogc-50 before gogc-200. */
+const byNumber = (a: string, b: string): number => a.localeCompare(b, "en", { numeric: true });
+
 /** Folders below that hold a run, by name. */
 function runsBelow(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && isFile(join(folder, entry.name, "summary.json")))
     .map((entry) => entry.name)
-    .sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    .sort(byNumber);
 }
 
 /** Only summary.json. */
@@ -351,6 +354,7 @@ export function readVariants(path: string): RunGroup[] {
   const variants = readdirSync(path, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && !SEED_FOLDER.test(entry.name))
     .map((entry) => join(path, entry.name))
+    .sort(byNumber)
     .filter((folder) => runFoldersOf(folder).length > 0)
     .map(readGroup)
     .filter((group) => {

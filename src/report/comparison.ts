@@ -118,12 +118,7 @@ function differenceText({ against }: ComparisonCell, unit: Unit): string {
         ? `${sign}${humanValue(difference, unit)}`
         : `${sign}${(fraction * 100).toFixed(Math.abs(fraction) < 0.0995 ? 1 : 0)} %`;
   if (p === undefined) return size;
-  return `${differs ? size : "~"} (p=${p.toFixed(3)})`;
-}
-
-export interface ComparisonNotes {
-  /** What the sides differ in, and other lines above the table. */
-  readonly head: readonly string[];
+  return `${differs ? size : "~"} (${p < 0.0005 ? "p<0.001" : `p=${p.toFixed(3)}`})`;
 }
 
 /** What too few runs leave open. */
@@ -143,7 +138,7 @@ function caveats({ sides, confidence, alpha }: Comparison, options: TerminalOpti
   ];
 }
 
-/** As wide as the terminal allows: all sides in a table, else a table for each with the first, else plain lines. */
+/** `head`: lines above it, such as what the sides differ in. As wide as the terminal allows: all sides in a table, else a table for each with the first, else plain lines. */
 export function comparisonTable(
   comparison: Comparison,
   head: readonly string[],

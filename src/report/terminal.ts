@@ -199,7 +199,7 @@ export function groupFigures(names: readonly string[]): {
     ),
   }));
   const spelled = (figure: string): { label: string; figure: string } => ({
-    label: figure.replace(/_(?:ns|seconds|bytes|fraction|percent)$/, "").replaceAll("_", " "),
+    label: figure.replace(/_(?:ns|seconds|bytes)$/, "").replaceAll("_", " "),
     figure,
   });
   const service = [...left].filter((name) => SERVICE_FIGURE.test(name));
