@@ -18,7 +18,7 @@ import type { ReportRun } from "../report/reportdata.ts";
 import { ReportCollector } from "../report/runreport.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
-import { summaryJson } from "../report/summary.ts";
+import { summaryJson, verdictJson } from "../report/summary.ts";
 import type { FinishedRun, RunDigest } from "../report/terminal.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
 import type { TraceEvent, TraceOptions, Tracer } from "../runtime/trace.ts";
@@ -319,8 +319,9 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   if (summary.oom_kills !== undefined)
     writeWhole(job, "oom.txt", oomText(summary.oom_kills, scenario.machine.cpus));
   writeWhole(job, "summary.json", summaryJson(summary, verdicts));
+  const told = { ...summary, thresholds: verdicts.map(verdictJson) };
   const heap = sink.report.heap(deflate);
   writeWhole(job, "heapmap.json", `${JSON.stringify(heap)}\n`);
-  writeWhole(job, "report.html", reportHtml([sink.report.finish(summary, heap, deflate)], bundle));
-  return { summary, digest: sink.digest(), verdicts, overlay: sink.report.overlay(summary, deflate) };
+  writeWhole(job, "report.html", reportHtml([sink.report.finish(told, heap, deflate)], bundle));
+  return { summary, digest: sink.digest(), verdicts, overlay: sink.report.overlay(told, deflate) };
 }

@@ -10,6 +10,7 @@ import { basename, dirname, join } from "node:path";
 import type { CommandModule } from "yargs";
 import { humanValue } from "../report/format.ts";
 import { reportHtml } from "../report/html.ts";
+import type { ReportRun } from "../report/reportdata.ts";
 import { type FinishedRun, terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
 import { scenarioPlaces } from "../scenario/places.ts";
@@ -18,7 +19,7 @@ import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
-import { type Job, OUTPUT_NAMES, outputFiles } from "./job.ts";
+import { type DoneJob, type Job, OUTPUT_NAMES, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList, wholeNumber } from "./options.ts";
 import { writeWhole } from "./outputfile.ts";
 import { OutputFolder, removeRunFiles } from "./outputs.ts";
@@ -170,6 +171,16 @@ interface SeededRun {
   readonly name: string;
 }
 
+/** More lines than this in a chart nobody tells apart. */
+const MAX_OVERLAID = 12;
+
+/** The runs of the overlay page: all, or of many seeds the first of each variant. */
+function overlaid(finished: readonly DoneJob[]): ReportRun[] {
+  const runs = finished.map(({ overlay }) => overlay);
+  if (runs.length <= MAX_OVERLAID) return runs;
+  return runs.filter(({ variant }, i) => runs.findIndex((other) => other.variant === variant) === i);
+}
+
 async function run(args: RunArguments): Promise<void> {
   const read = readScenarioFile(args.file, args.set, args.seed);
   const all = read.scenarios;
@@ -202,16 +213,12 @@ async function run(args: RunArguments): Promise<void> {
     const finished = await runJobs(jobs, progress, abort.signal);
     progress.stop();
     abort.signal.throwIfAborted();
-    const several = finished.length > 1;
-    if (several) {
-      const page = reportHtml(
-        finished.map(({ overlay }) => overlay),
-        pageBundle(),
-      );
-      writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
-    }
     const written = writtenLines(jobs);
-    if (several) written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
+    if (finished.length > 1) {
+      const page = reportHtml(overlaid(finished), pageBundle());
+      writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
+      written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
+    }
     removeOtherSeeds(folder.target, runs);
     folder.commit();
     if (!args.quiet) await tell(finished, written);
