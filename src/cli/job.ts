@@ -74,7 +74,7 @@ export const outputFiles = ({ scenario, trace, heapProfiles, exports }: Job): re
   "scavtrace.txt",
   ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
   ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
-  ...(exports === undefined ? [] : exportFiles(exports)),
+  ...(exports === undefined ? [] : exportFiles(exports, scenario)),
   ...(heapProfiles === undefined
     ? []
     : [...heapProfiles.at.map(({ text }) => `heap-${text}.pb.gz` as const), "heap.pb.gz" as const]),

@@ -313,11 +313,7 @@ function containerFamilies(view: ProcessView, startUnixSeconds: number): Family[
     ),
     gauge("memory_rss", "Size of anonymous memory.", stat.anon),
     gauge("memory_cache", "Size of the page cache.", stat.file),
-    gauge(
-      "memory_mapped_file",
-      "Size of memory mapped files.",
-      settings.memory.binary === "charged" ? view.memory.baseline.fileBytes : 0,
-    ),
+    gauge("memory_mapped_file", "Size of memory mapped files.", cgroup.mappedFileBytes),
     gauge("memory_kernel_usage", "Size of kernel memory allocated in bytes.", stat.kernel),
     gauge("memory_swap", "Container swap usage in bytes.", 0),
     ...(v1
