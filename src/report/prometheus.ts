@@ -6,7 +6,8 @@
  * and with the coarser buckets that its opt-in collectors use (internal/go_runtime_metrics.go), and the process collector. `container_*`
  * are cAdvisor's (metrics/prometheus.go) for a container. `gomemsim_*` is what the scenario's workload would count itself.
  *
- * Left out, as nobody would know the values: process_open_fds, process_max_fds, network bytes; container figures by CPU or device.
+ * Left out, as nobody would know the values: process_open_fds, process_max_fds, process_virtual_memory_max_bytes, network bytes;
+ * container figures by CPU or device. A test compares families, types and buckets with a real process's.
  *
  * The two formats differ where it matters (both are read by other parsers): classic timestamps are milliseconds, OpenMetrics' are
  * seconds; OpenMetrics names a counter's family without `_total` and ends in `# EOF`. So a family that OpenMetrics could not have is
