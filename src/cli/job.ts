@@ -62,7 +62,7 @@ export interface Job {
 }
 
 /** Everything a run may write. */
-export const OUTPUT_NAMES = [
+const OUTPUT_NAMES = [
   "timeseries.csv",
   "cycles.csv",
   "gctrace.txt",
@@ -79,6 +79,10 @@ export const OUTPUT_NAMES = [
 ] as const;
 export type OutputName = (typeof OUTPUT_NAMES)[number] | `heap-${string}.pb.gz`;
 
+/** Whether an entry of a run's folder is, or holds, something that a run writes. */
+export const isOutputName = (entry: string): boolean =>
+  /^heap-.+\.pb\.gz$/.test(entry) || OUTPUT_NAMES.some((name) => name.split("/")[0] === entry);
+
 /** What a run writes; a container's also tells of OOM kills, and layers and an event trace are written when they are wanted. */
 export const outputFiles = ({ scenario, trace, exports, heapProfiles }: Job): readonly OutputName[] => [
   "timeseries.csv",
@@ -88,7 +92,7 @@ export const outputFiles = ({ scenario, trace, exports, heapProfiles }: Job): re
   ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
   ...(scenario.layers === true ? (["layers.csv"] as const) : []),
   ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
-  ...(exports === undefined ? [] : exportFiles(exports)),
+  ...(exports === undefined ? [] : exportFiles(exports, scenario)),
   ...(heapProfiles === undefined
     ? []
     : [...heapProfiles.at.map(({ text }) => `heap-${text}.pb.gz` as const), "heap.pb.gz" as const]),

@@ -145,10 +145,16 @@ function moveInto(from: string, to: string): void {
   }
 }
 
-/** Removes these files of a folder, and the folder if nothing else is in it. summary.json first: without it there is no run. */
-export function removeRunFiles(folder: string, names: readonly string[]): void {
+/**
+ * Removes the entries of a run's folder that `goes` names, and with `whole` the folder if nothing else is in it; summary.json first, for
+ * without it there is no run.
+ */
+export function removeRunFiles(folder: string, goes: (name: string) => boolean, whole: boolean): void {
   attempt(folder, () => {
-    for (const name of ["summary.json", ...names]) rmSync(join(folder, name), { force: true });
+    const names = readdirSync(folder).filter(goes);
+    for (const name of names.sort((a, b) => Number(b === "summary.json") - Number(a === "summary.json")))
+      rmSync(join(folder, name), { recursive: true, force: true });
+    if (!whole) return;
     try {
       rmdirSync(folder);
     } catch (error) {

@@ -5,7 +5,7 @@
  * folder seed=N in those. All of it appears at once at the end, or nothing does: what a folder holds belongs together, and the runs
  * that were finished when another failed cost no more than to be run again (--variant), for the same bytes.
  */
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { CommandModule } from "yargs";
 import { humanValue } from "../report/format.ts";
@@ -19,7 +19,7 @@ import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
-import { type DoneJob, type Job, OUTPUT_NAMES, outputFiles } from "./job.ts";
+import { type DoneJob, isOutputName, type Job, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList, wholeNumber } from "./options.ts";
 import { writeWhole } from "./outputfile.ts";
 import { OutputFolder, removeRunFiles } from "./outputs.ts";
@@ -219,7 +219,7 @@ async function run(args: RunArguments): Promise<void> {
       writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
       written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
     }
-    removeOtherSeeds(folder.target, runs);
+    removeLeftOvers(folder.target, jobs, finished.length > 1);
     folder.commit();
     if (!args.quiet) await tell(finished, written);
     const breaches = finished.flatMap(breachesOf);
@@ -234,13 +234,18 @@ async function run(args: RunArguments): Promise<void> {
 }
 
 /**
- * What an earlier run left in the folders of this one and is not about to be replaced: other seeds, or the run of a single seed. They
- * would pass for runs of the same series. Only files of ours go.
+ * What an earlier run left in the folders of this one and this one does not replace: other seeds, the run of a single seed, files that
+ * were asked for then and are not now. They would pass for this run's. Only files of ours go.
  */
-function removeOtherSeeds(target: string, runs: readonly SeededRun[]): void {
-  const folders = new Set(runs.map(({ folder }) => join(target, folder)));
-  for (const variant of new Set(runs.map(({ scenario }) => join(target, variantFolder(scenario)))))
-    for (const old of runFoldersOf(variant)) if (!folders.has(old)) removeRunFiles(old, OUTPUT_NAMES);
+function removeLeftOvers(target: string, jobs: readonly Job[], overlay: boolean): void {
+  const written = new Map(jobs.map((job) => [job.label, new Set<string>(outputFiles(job))]));
+  for (const variant of new Set(jobs.map(({ scenario }) => join(target, variantFolder(scenario)))))
+    for (const old of runFoldersOf(variant)) {
+      const files = written.get(old);
+      const kept = files === undefined ? undefined : new Set([...files].map((name) => name.split("/")[0]));
+      removeRunFiles(old, (name) => isOutputName(name) && kept?.has(name) !== true, kept === undefined);
+    }
+  if (!overlay) rmSync(join(target, OVERLAY), { force: true });
 }
 
 /** One line per threshold that a run does not keep to. */

@@ -276,6 +276,11 @@ export class MemoryCgroup {
     return this.pageCache.inactivePages + (this.anon?.lazyFreeUnits ?? 0);
   }
 
+  /** The program's file, mapped and in memory (memory.stat's file_mapped). */
+  get mappedFileBytes(): number {
+    return this.#binaryPages * OS_PAGE_BYTES;
+  }
+
   stat(): MemoryStat {
     const { inactivePages, activePages } = this.pageCache;
     const pagetables = this.#tablePages * OS_PAGE_BYTES;
