@@ -124,6 +124,14 @@ class FileSink implements RunSink {
   readonly #counts: Float64Array;
   readonly #last: Float64Array;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
+  readonly #pause = new SeriesSketch();
+  readonly #gcCpuShare = new SeriesSketch();
+  readonly #cpus: number;
+  /** Of the cycles since the last sample. */
+  #longestPauseNs = 0;
+  /** Of the last cycle; and when it ended. */
+  #lastShare = 0;
+  #cycleEndSeconds = 0;
 
   constructor(job: Job) {
     this.#timeseries = new OutputFile(job, "timeseries.csv");
@@ -131,13 +139,14 @@ class FileSink implements RunSink {
     this.#gctrace = new OutputFile(job, "gctrace.txt");
     this.#scavtrace = new OutputFile(job, "scavtrace.txt");
     this.#stwProcs = stwProcs(job.scenario);
+    this.#cpus = Math.min(job.scenario.go.GOMAXPROCS, job.scenario.machine.cpus);
     const columns = sampleColumns(job.scenario);
     this.#columns = columns;
     this.#formatter = new SampleFormatter(columns);
     this.#sums = new Float64Array(columns.length);
     this.#counts = new Float64Array(columns.length);
     this.#last = new Float64Array(columns.length);
-    this.#pictures = ["heap_inuse_bytes", "next_gc_bytes", "rss_bytes"].map((name) => ({
+    this.#pictures = ["heap_inuse_bytes", "next_gc_bytes", "rss_bytes", "latency_p99_ns"].map((name) => ({
       column: columns.findIndex((column) => column.name === name),
       sketch: new SeriesSketch(),
     }));
@@ -154,7 +163,12 @@ class FileSink implements RunSink {
       this.#counts[i]++;
       this.#last[i] = value;
     }
-    for (const { column, sketch } of this.#pictures) if (column >= 0) sketch.add(row[column]);
+    // Where no request ended there is no latency.
+    for (const { column, sketch } of this.#pictures)
+      if (column >= 0) sketch.add(Number.isNaN(row[column]) ? 0 : row[column]);
+    this.#pause.add(this.#longestPauseNs);
+    this.#gcCpuShare.add(this.#lastShare);
+    this.#longestPauseNs = 0;
   }
 
   restart(nowNs: number): void {
@@ -163,7 +177,13 @@ class FileSink implements RunSink {
 
   cycle(cycle: CycleRecord): void {
     this.#gctrace.writer.write(`${gctraceLine(cycle, this.#stwProcs, this.#processStartNs / 1e9)}\n`);
-    this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
+    const pauseNs = cycle.stw1_ns + cycle.stw2_ns;
+    this.#pausesNs.push(pauseNs);
+    this.#longestPauseNs = Math.max(this.#longestPauseNs, pauseNs);
+    const endSeconds = cycle.start_seconds + (pauseNs + cycle.concurrent_ns) / 1e9;
+    const cpuSeconds = (cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns) / 1e9;
+    this.#lastShare = cpuSeconds / ((endSeconds - this.#cycleEndSeconds) * this.#cpus);
+    this.#cycleEndSeconds = endSeconds;
     this.#batch.push({ ...cycle });
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
   }
@@ -196,6 +216,9 @@ class FileSink implements RunSink {
       heapInuse: this.#pictures[0].sketch.peaks,
       goal: this.#pictures[1].sketch.peaks,
       rss: this.#pictures[2].sketch.peaks,
+      latencyP99: this.#pictures[3].sketch.peaks,
+      pause: this.#pause.peaks,
+      gcCpuShare: this.#gcCpuShare.peaks,
       pauses: { p50_ns: percentile(0.5), p99_ns: percentile(0.99), max_ns: percentile(1) },
       means: byName((i) => this.#sums[i] / this.#counts[i]),
       last: byName((i) => this.#last[i]),
