@@ -11,6 +11,7 @@ export { eventLines } from "./report/events.ts";
 export { gctraceLine } from "./report/gctrace.ts";
 export { oomText } from "./report/oom.ts";
 export { type PerfettoOptions, PerfettoTrace } from "./report/perfetto.ts";
+export { goroutineProfileText, type HeapSample, heapProfile, heapSamples } from "./report/pprof.ts";
 export { SUMMARY_FORMAT, summaryJson } from "./report/summary.ts";
 export { SampleFormatter } from "./report/timeseries.ts";
 // What happens inside a run, event by event.
@@ -34,6 +35,7 @@ export {
   loadScenario,
   type ScenarioError,
 } from "./scenario/load.ts";
+export { type ScenarioPlaces, scenarioPlaces } from "./scenario/places.ts";
 export { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 export {
   BASE_VARIANT,

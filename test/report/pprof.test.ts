@@ -1,7 +1,7 @@
 /**
  * Heap profiles as `go tool pprof` reads them, and the goroutine profile in Go's text. Without Go the first are skipped, and say so.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -193,6 +193,79 @@ describe.skipIf(go === "")(`go tool pprof${go === "" ? " (skipped: no Go on this
     writeFileSync(join(folder, "shop.yaml"), TEXT);
     const listed = pprof(`-source_path=${folder}`, "-list=events", files[1]);
     expect(listed).toMatch(/\d+(\.\d+)?MB .* 20: {2}- \{ kind: leak, name: events/);
+  });
+});
+
+/** A thousand objects and a read, again and again, with a collection between some; what each read shows of them. */
+const PUBLICATION = `package main
+
+import "runtime"
+
+var keep [][]byte
+
+func read() {
+	p := make([]runtime.MemProfileRecord, 4000)
+	k, _ := runtime.MemProfile(p, true)
+	n := int64(0)
+	for _, r := range p[:k] {
+		// Of 1024 bytes are these objects alone.
+		if r.AllocBytes == 1024*r.AllocObjects {
+			n += r.InUseObjects()
+		}
+	}
+	println(n)
+}
+
+func alloc() {
+	for i := 0; i < 1000; i++ {
+		keep = append(keep, make([]byte, 1000))
+	}
+}
+
+func main() {
+	keep = make([][]byte, 0, 100000)
+	for _, collect := range []bool{false, false, true, false, true} {
+		alloc()
+		if collect {
+			runtime.GC()
+		}
+		read()
+	}
+}
+`;
+
+describe.skipIf(go === "")(`real Go${go === "" ? " (skipped: no Go on this machine)" : ""}`, () => {
+  it("publishes when the simulated runtime does", () => {
+    const folder = mkdtempSync(join(tmpdir(), "gomemsim-mprof-"));
+    afterAll(() => rmSync(folder, { recursive: true, force: true }));
+    writeFileSync(join(folder, "main.go"), PUBLICATION);
+    const program = join(folder, "publication");
+    execFileSync(go, ["build", "-o", program, "main.go"], { cwd: folder });
+    const env = { ...process.env, GOGC: "off", GODEBUG: "memprofilerate=1" };
+    const { stderr } = spawnSync(program, { env, encoding: "utf8" });
+    const real = stderr.trim().split("\n").map(Number);
+    // A thousand a second; what is read at a collection is read when it has swept.
+    const run = new SimulatedRun(
+      scenarioOf(`name: p
+duration: 6s
+go: { GOGC: off, GODEBUG: { memprofilerate: 1 } }
+workload:
+  - { kind: leak, name: l, rate: 1000/s, size: 1000 }
+interventions:
+  - { at: 3s, do: gc }
+  - { at: 5s, do: gc }
+`),
+    );
+    const simulated = [1, 2, 3.01, 4, 5.01].map((seconds) => {
+      run.advance(seconds * 1e9);
+      const own = heapSamples(run.view()!).filter(({ objectBytes }) => objectBytes === 1024);
+      return own.reduce((sum, { inuseObjects }) => sum + inuseObjects, 0);
+    });
+    expect(real).toHaveLength(5);
+    // Go's second read shows no more than its first, as nothing has been collected; its fourth no more than its third.
+    simulated.forEach((objects, i) => {
+      expect(Math.abs(objects - real[i]), `read ${i + 1}: ${objects} and ${real[i]}`).toBeLessThan(20);
+    });
   });
 });
 
