@@ -16,6 +16,7 @@ export { expvarJson, memStatsJson } from "./report/memstats.ts";
 export { oomText } from "./report/oom.ts";
 export { OpenMetricsRun, type PieceStore, runLabels } from "./report/openmetrics.ts";
 export { type PerfettoOptions, PerfettoTrace } from "./report/perfetto.ts";
+export { goroutineProfileText, type HeapSample, heapProfile, heapSamples } from "./report/pprof.ts";
 export { PROC_FILES } from "./report/procfs.ts";
 export {
   classicText,
@@ -48,6 +49,7 @@ export {
   loadScenario,
   type ScenarioError,
 } from "./scenario/load.ts";
+export { type ScenarioPlaces, scenarioPlaces } from "./scenario/places.ts";
 export { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 export {
   BASE_VARIANT,

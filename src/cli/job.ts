@@ -123,6 +123,13 @@ class FileSink implements RunSink {
   readonly #counts: Float64Array;
   readonly #last: Float64Array;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
+  readonly #pause = new SeriesSketch();
+  readonly #gcCpuShare = new SeriesSketch();
+  /** Of the cycles since the last sample. */
+  #longestPauseNs = 0;
+  /** Of the last cycle; and when it ended. */
+  #lastShare = 0;
+  #cycleEndSeconds = 0;
   readonly report: ReportCollector;
 
   constructor(job: Job, watch: ThresholdWatch) {
@@ -141,7 +148,7 @@ class FileSink implements RunSink {
     this.#sums = new Float64Array(columns.length);
     this.#counts = new Float64Array(columns.length);
     this.#last = new Float64Array(columns.length);
-    this.#pictures = ["heap_inuse_bytes", "next_gc_bytes", "rss_bytes"].map((name) => ({
+    this.#pictures = ["heap_inuse_bytes", "next_gc_bytes", "rss_bytes", "latency_p99_ns"].map((name) => ({
       column: columns.findIndex((column) => column.name === name),
       sketch: new SeriesSketch(),
     }));
@@ -160,7 +167,12 @@ class FileSink implements RunSink {
       this.#last[i] = value;
     }
     this.#watch.sample(row);
-    for (const { column, sketch } of this.#pictures) if (column >= 0) sketch.add(row[column]);
+    // Where no request ended there is no latency.
+    for (const { column, sketch } of this.#pictures)
+      if (column >= 0) sketch.add(Number.isNaN(row[column]) ? 0 : row[column]);
+    this.#pause.add(this.#longestPauseNs);
+    this.#gcCpuShare.add(this.#lastShare);
+    this.#longestPauseNs = 0;
   }
 
   layers(sample: number, tSeconds: number, parts: readonly LayerPart[]): void {
@@ -179,7 +191,13 @@ class FileSink implements RunSink {
     this.report.cycle(cycle);
     this.#gctrace.writer.write(`${gctraceLine(cycle, this.#cpus, this.#processStartNs / 1e9)}\n`);
     this.#watch.cycle(cycle);
-    this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
+    const pauseNs = cycle.stw1_ns + cycle.stw2_ns;
+    this.#pausesNs.push(pauseNs);
+    this.#longestPauseNs = Math.max(this.#longestPauseNs, pauseNs);
+    const endSeconds = cycle.start_seconds + (pauseNs + cycle.concurrent_ns) / 1e9;
+    const cpuSeconds = (cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns) / 1e9;
+    this.#lastShare = cpuSeconds / ((endSeconds - this.#cycleEndSeconds) * Math.min(cycle.procs, this.#cpus));
+    this.#cycleEndSeconds = endSeconds;
     this.#batch.push({ ...cycle });
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
   }
@@ -213,6 +231,9 @@ class FileSink implements RunSink {
       heapInuse: this.#pictures[0].sketch.peaks,
       goal: this.#pictures[1].sketch.peaks,
       rss: this.#pictures[2].sketch.peaks,
+      latencyP99: this.#pictures[3].sketch.peaks,
+      pause: this.#pause.peaks,
+      gcCpuShare: this.#gcCpuShare.peaks,
       pauses: { p50_ns: percentile(0.5), p99_ns: percentile(0.99), max_ns: percentile(1) },
       means: byName((i) => this.#sums[i] / this.#counts[i]),
       last: byName((i) => this.#last[i]),

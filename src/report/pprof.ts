@@ -144,7 +144,7 @@ function scaled(count: number, objectBytes: number, rate: number): { objects: nu
   return { objects: Math.trunc(count * scale), bytes: Math.trunc(count * objectBytes * scale) };
 }
 
-/** What the profile says at that instant, in the order of first samples. Reading it changes nothing. */
+/** What the profile says at that instant, in the order of first samples. Reading it changes nothing of the run. */
 export function heapSamples(view: ProcessView, places?: ScenarioPlaces): HeapSample[] {
   const profile = view.rt.heap.memProfile;
   if (profile === undefined) return [];

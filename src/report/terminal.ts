@@ -16,6 +16,12 @@ export interface RunDigest {
   readonly heapInuse: SeriesSketch["peaks"];
   readonly goal: SeriesSketch["peaks"];
   readonly rss: SeriesSketch["peaks"];
+  /** The longest sum of a cycle's two pauses, nanoseconds; 0 where no cycle ended. */
+  readonly pause: SeriesSketch["peaks"];
+  /** CPU of the last cycle as a share of all CPU since the one before it. */
+  readonly gcCpuShare: SeriesSketch["peaks"];
+  /** 99th percentile of latency, nanoseconds; 0 where no request ended. */
+  readonly latencyP99: SeriesSketch["peaks"];
   /** Percentiles over cycles of the sum of a cycle's two pauses, as Go's own pause list keeps them. */
   readonly pauses: { readonly p50_ns: number; readonly p99_ns: number; readonly max_ns: number };
   /** Mean over samples of every series column, by column name. */
@@ -393,25 +399,44 @@ const MAX_FULL_PICTURES = 3;
 interface Picture {
   readonly label: string;
   readonly series: readonly number[];
+  /** Pictures of bytes have one scale, so that runs compare; each other has its own. */
+  readonly unit: Unit;
   readonly peak: number | undefined;
   readonly seconds: number;
 }
 
 function picturesOf(run: FinishedRun): Picture[] {
   const { figures } = run.summary;
+  const { heapInuse, goal, rss } = run.digest;
   const seconds = ranSeconds(run);
   return [
-    { label: "HeapInuse", series: run.digest.heapInuse, peak: figures["heap_inuse_peak_bytes"], seconds },
-    { label: "GC goal", series: run.digest.goal, peak: figures["goal_peak_bytes"], seconds },
-    { label: "RSS", series: run.digest.rss, peak: figures["rss_peak_bytes"], seconds },
+    { label: "HeapInuse", series: heapInuse, unit: "bytes", peak: figures["heap_inuse_peak_bytes"], seconds },
+    { label: "GC goal", series: goal, unit: "bytes", peak: figures["goal_peak_bytes"], seconds },
+    { label: "RSS", series: rss, unit: "bytes", peak: figures["rss_peak_bytes"], seconds },
   ];
 }
 
-/** The heap as blocks over the run, everything on one scale of bytes and of time so that runs compare. */
+/** What a single run has room for, too; without what never happened. */
+function morePictures(run: FinishedRun): Picture[] {
+  const { digest } = run;
+  const seconds = ranSeconds(run);
+  const pictures: readonly Picture[] = [
+    { label: "pauses", series: digest.pause, unit: "ns", peak: digest.pauses.max_ns, seconds },
+    { label: "GC CPU", series: digest.gcCpuShare, unit: "fraction", peak: undefined, seconds },
+    { label: "p99", series: digest.latencyP99, unit: "ns", peak: undefined, seconds },
+  ];
+  return pictures.filter(({ series }) => series.some((value) => value > 0));
+}
+
+/** The run as lines of blocks over time, on one scale of time and one of bytes so that runs compare. */
 function pictures(runs: readonly FinishedRun[], options: TerminalOptions): string {
   const full = runs.length <= MAX_FULL_PICTURES;
   const groups = full
-    ? runs.map((run) => ({ title: runs.length > 1 ? runLabel(run) : "", lines: picturesOf(run) }))
+    ? runs.map((run) =>
+        runs.length > 1
+          ? { title: runLabel(run), lines: picturesOf(run) }
+          : { title: "", lines: [...picturesOf(run), ...morePictures(run)] },
+      )
     : [
         {
           title: "HeapInuse",
@@ -423,8 +448,12 @@ function pictures(runs: readonly FinishedRun[], options: TerminalOptions): strin
   // Without a goal (GOGC=off) there is nothing to draw it to.
   const seenPeak = (line: Picture): number =>
     line.series.reduce((top, value) => (value < NO_BYTES_LIMIT ? Math.max(top, value) : top), 0);
-  const top = lines.reduce((highest, line) => Math.max(highest, seenPeak(line)), 0);
-  const peakText = (line: Picture): string => `peak ${humanValue(line.peak ?? seenPeak(line), "bytes")}`;
+  const topOfBytes = lines.reduce(
+    (highest, line) => (line.unit === "bytes" ? Math.max(highest, seenPeak(line)) : highest),
+    0,
+  );
+  const topOf = (line: Picture): number => (line.unit === "bytes" ? topOfBytes : seenPeak(line));
+  const peakText = (line: Picture): string => `peak ${humanValue(line.peak ?? seenPeak(line), line.unit)}`;
   const labelWidth = Math.max(...lines.map((line) => line.label.length)) + 1;
   const peakWidth = Math.max(...lines.map((line) => peakText(line).length));
   const width = Math.min(80, options.width - INDENT - labelWidth - 2 - peakWidth);
@@ -439,7 +468,7 @@ function pictures(runs: readonly FinishedRun[], options: TerminalOptions): strin
       const drawn = group.lines
         .filter((line) => line.series.length > 1)
         .map((line) => {
-          const blocks = sparkline(line.series, cells(line), top, options.ascii).padEnd(axis);
+          const blocks = sparkline(line.series, cells(line), topOf(line), options.ascii).padEnd(axis);
           return `${" ".repeat(INDENT)}${line.label.padEnd(labelWidth)}${options.paint.cyan(blocks)}  ${peakText(line)}`;
         });
       const title = group.title === "" ? [] : [`  ${options.paint.bold(group.title)}`];

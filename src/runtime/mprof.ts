@@ -14,12 +14,12 @@
  * in use. A bucket therefore has, beside the published counts, those of three cycles to come. With C the number of mark terminations,
  * an allocation counts for C + 2, a free for C + 1, and mark termination publishes what then is C: allocations up to the
  * previous mark termination, less what was dead at that mark. In use, as published, is thus what the last mark but one found;
- * runtime.GC sweeps to the end and publishes its own mark's (PostSweep). Before anything has been published, all there is is shown.
+ * runtime.GC sweeps to the end and publishes its own mark's (PostSweep). Reading before anything has been published publishes all
+ * there is.
  *
  * Simplified: a bucket is a source of the workload and a size, as a source allocates from one stack; a mark counts frees at once,
  * not as sweeping gets to them, which shows only in a profile read before the second collection; the CPU time of samples, and
- * their records (a special and its bucket's lines of cache), cost nothing; reading changes nothing, while in Go the first read before
- * any publication takes the counts it shows out of the cycles to come. Each source's bucket is mapped at the start rather than
+ * their records (a special and its bucket's lines of cache), cost nothing. Each source's bucket is mapped at the start rather than
  * with its first sample (one per 512 KiB allocated, so within moments).
  */
 import { log } from "../sim/math.ts";
@@ -271,16 +271,12 @@ export class MemProfile {
   records(): MemProfileRecord[] {
     let published = false;
     for (let b = 0; b < this.#buckets; b++) if (this.#allocs[b] > 0) published = true;
-    const records: MemProfileRecord[] = [];
-    for (let b = 0; b < this.#buckets; b++) {
-      let allocObjects = this.#allocs[b];
-      let freeObjects = this.#frees[b];
-      for (let at = b * CYCLES; !published && at < (b + 1) * CYCLES; at++) {
-        allocObjects += this.#futureAllocs[at];
-        freeObjects += this.#futureFrees[at];
-      }
-      records.push({ source: this.#source[b], objectBytes: this.#objectBytes[b], allocObjects, freeObjects });
-    }
-    return records;
+    if (!published) for (let cycle = 0; cycle < CYCLES; cycle++) this.#flush(cycle);
+    return Array.from({ length: this.#buckets }, (_, b) => ({
+      source: this.#source[b],
+      objectBytes: this.#objectBytes[b],
+      allocObjects: this.#allocs[b],
+      freeObjects: this.#frees[b],
+    }));
   }
 }

@@ -22,6 +22,9 @@ import { tinySize, tinySpanClass } from "./sizeclasses.ts";
 const MAX_SLICE_NS = 20_000;
 const MAX_SLICE_MARKING_NS = 5_000;
 
+/** Credit of a goroutine that need not assist: more than it can use up, and small enough that bytes are told apart. */
+const PLENTY_BYTES = 2 ** 50;
+
 /**
  * Stack bytes that mallocgc's slow paths use beyond its fast path, on the allocating goroutine's stack (Go 1.26, amd64):
  * measured by the depths at which a stack doubles, with objects that always or never take the path.
@@ -208,15 +211,21 @@ export class GoRuntime {
       budget.costNs = this.#kindCosts();
       budget.maxNs = this.#maxSliceNs;
       budget.ns = this.sliceNs;
-      budget.creditBytes = marking ? g.gcAssistBytes : Infinity;
+      budget.creditBytes = marking ? g.gcAssistBytes : PLENTY_BYTES;
       if (tiny[kinds[i]] !== 0) {
         const joined = tinyAllocs[p];
         const made = this.heap.allocTinyRun(p, kinds, deaths, i, end, budget);
         memProfile?.allocatedBytes(p, (made - (tinyAllocs[p] - joined)) * tinySize);
         i += made;
       } else {
+        const before = budget.creditBytes;
         const made = this.heap.allocMixedRun(p, kinds, deaths, i, end, budget);
-        memProfile?.allocatedEach(p, kinds, deaths, i, i + made);
+        if (memProfile !== undefined) {
+          // Whole bytes; credit may have a fraction.
+          const bytes = Math.round(before - budget.creditBytes);
+          if (memProfile.hasRoom(p, bytes)) memProfile.allocatedBytes(p, bytes);
+          else memProfile.allocatedEach(p, kinds, deaths, i, i + made);
+        }
         i += made;
       }
       this.sliceNs = budget.ns;

@@ -36,6 +36,10 @@ describe("terminal summary", () => {
     expect(text).toMatch(/HeapInuse, peak +93\.1 MiB\n/);
     expect(text).toMatch(/fragmentation: in spans +10\.7 %\n/);
     expect(text).toMatch(/RSS +[▁▂▃▄▅▆▇█]+ {2}peak 120 MiB\n/);
+    // Each on a scale of its own; no request ended, so there is no latency to draw.
+    expect(text).toMatch(/pauses +[▁█]+ {2}peak 99\.0 µs\n/);
+    expect(text).toMatch(/GC CPU +▁[▁▂▃▄▅▆▇█]+█ {2}peak 9\.90 %\n/);
+    expect(text).not.toMatch(/^ *p99 /m);
     expect(text).not.toContain("Service");
     expect(text).not.toMatch(/undefined|NaN/);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there
