@@ -252,7 +252,9 @@ export function readSummary(path: string): StoredSummary {
     throw damaged(file, "is not whole, or not JSON");
   }
   const parsed = head.safeParse(json);
-  if (parsed.success) return parsed.data as unknown as StoredSummary;
+  // As it was written: the check has its own order of keys.
+  if (parsed.success)
+    return { ...(json as object), figures: parsed.data.figures } as unknown as StoredSummary;
   const format: unknown =
     typeof json === "object" && json !== null && "format" in json ? json.format : undefined;
   if (typeof format === "number" && format !== SUMMARY_FORMAT)

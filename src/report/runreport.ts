@@ -178,7 +178,7 @@ export class ReportCollector {
  * What the simulator spends at least on a run's own work, in CPU nanoseconds, and so what looking at the heap may cost: some 15 % of it
  * (measured over the shipped scenarios, see test/bench/report.ts).
  */
-const CREDIT_NS = { malloc: 1, request: 60, fault: 20, sample: 10_000, objectPerCycle: 2 } as const;
+const CREDIT_NS = { malloc: 1, request: 60, fault: 20, sample: 30_000, objectPerCycle: 2 } as const;
 /** What looking costs: for a slot, and in a map also for a page. A quarter more slots than objects. */
 const COST_NS = { object: 1.25 * 6, page: 60 } as const;
 const PAGE_BYTES = 8192;
