@@ -5,7 +5,7 @@
  * A killed process is started again (container.restart) as the kubelet does: the first time at once, then after a back-off that
  * doubles with each kill up to a bound, and begins anew after a life long enough (kubelet's doBackOff and client-go's
  * flowcontrol.Backoff). Each life has a new control group, with an empty page cache and counters at zero; the run's own counts
- * go on. Not modelled: the second or so that the kubelet takes to notice and the container runtime to start.
+ * go on. Limits changed while it runs (an in-place resize of a pod) hold for the lives that follow. Not modelled: the second or so that the kubelet takes to notice and the container runtime to start.
  */
 
 import { CfsBandwidth } from "./os/cfs.ts";
@@ -16,7 +16,7 @@ import { PageCache } from "./os/pagecache.ts";
 import type { CycleRecord } from "./runtime/mgc.ts";
 import type { MemStats } from "./runtime/mstats.ts";
 import { cpuLimit } from "./scenario/container.ts";
-import type { ContainerSettings, Scenario } from "./scenario/schema.ts";
+import type { ContainerLimits, ContainerSettings, Scenario } from "./scenario/schema.ts";
 
 interface Column {
   readonly name: string;
@@ -90,6 +90,12 @@ export const CPU_QUOTA_COLUMNS = [
   },
 ] as const satisfies readonly Column[];
 
+/** Columns where limits change. */
+export const LIMIT_COLUMNS = [
+  { name: "memory_max_bytes", unit: "bytes", description: "memory.max in force; empty without one." },
+  { name: "cpu_limit_cpus", unit: "count", description: "cpu.max in force, as CPUs; empty without one." },
+] as const satisfies readonly Column[];
+
 /** An OOM kill with the three clocks of an incident: the kernel's log, the collector's, and the last statistics. */
 export interface OomIncident {
   readonly t_seconds: number;
@@ -127,6 +133,10 @@ export class ContainerRun {
 
   readonly #scenario: Scenario;
   readonly #binaryBytes: number;
+  /** The limits in force. */
+  #maxBytes: number;
+  #highBytes: number;
+  #cpuLimit: number;
   /** The next wait before a restart; 0 for none yet. */
   #backoffNs = 0;
   #startNs = 0;
@@ -143,6 +153,9 @@ export class ContainerRun {
   constructor(scenario: Scenario, settings: ContainerSettings, fileRssBytes: number) {
     this.#scenario = scenario;
     this.settings = settings;
+    this.#maxBytes = settings.memory.max ?? Number.POSITIVE_INFINITY;
+    this.#highBytes = settings.memory.high ?? Number.POSITIVE_INFINITY;
+    this.#cpuLimit = cpuLimit(settings);
     this.#binaryBytes = settings.memory.binary === "charged" ? fileRssBytes : 0;
   }
 
@@ -162,8 +175,8 @@ export class ContainerRun {
       nowNs,
     );
     this.cgroup = new MemoryCgroup({
-      maxBytes: settings.memory.max ?? Number.POSITIVE_INFINITY,
-      highBytes: settings.memory.high ?? Number.POSITIVE_INFINITY,
+      maxBytes: this.#maxBytes,
+      highBytes: this.#highBytes,
       binaryBytes: this.#binaryBytes,
       pageCache: this.pageCache,
     });
@@ -171,8 +184,40 @@ export class ContainerRun {
     this.bandwidth =
       cpu === undefined
         ? null
-        : new CfsBandwidth(cpuLimit(settings) * cpu.period, cpu.period, nowNs, this.#scenario.machine.cpus);
+        : new CfsBandwidth(this.#cpuLimit * cpu.period, cpu.period, nowNs, this.#scenario.machine.cpus);
     this.cgroup.processStarted(threads);
+  }
+
+  /** memory.max as it is now; Infinity for none. */
+  get maxBytes(): number {
+    return this.#maxBytes;
+  }
+
+  /** cpu.max as CPUs, as it is now. */
+  get cpuLimit(): number {
+    return this.#cpuLimit;
+  }
+
+  /** The limits change in place; the scheduler gives the new quota to `setQuota`. Returns what became of it, in words. */
+  resize(limits: ContainerLimits, setQuota: (quotaNs: number) => void): string {
+    const { cpu, cgroup: version } = this.settings;
+    const done: string[] = [];
+    if (limits.cpu_limit !== undefined && cpu !== undefined) {
+      this.#cpuLimit = limits.cpu_limit;
+      setQuota(limits.cpu_limit * cpu.period);
+      done.push(`cpu_limit ${limits.cpu_limit}`);
+    }
+    if (limits.memory_high !== undefined) {
+      this.#highBytes = limits.memory_high;
+      this.cgroup.resizeHigh(limits.memory_high);
+      done.push(`memory_high ${limits.memory_high}`);
+    }
+    if (limits.memory_max !== undefined) {
+      const taken = this.cgroup.resizeMax(limits.memory_max, version === "v1" ? 1 : 2);
+      if (taken) this.#maxBytes = limits.memory_max;
+      done.push(`memory_max ${limits.memory_max}${taken ? "" : " refused: EBUSY"}`);
+    }
+    return done.join(", ");
   }
 
   cycle(cycle: CycleRecord, nowNs: number): void {
@@ -232,7 +277,7 @@ export class ContainerRun {
   killed(nowNs: number, virtualBytes: number, fileRssBytes: number): number {
     const { cgroup, settings } = this;
     const oom = cgroup.oom!;
-    const limitBytes = settings.memory.max ?? 0;
+    const limitBytes = this.#maxBytes;
     const victim = {
       pid: FIRST_PID + this.restarts,
       comm: this.#scenario.name,

@@ -11,6 +11,7 @@ export { CYCLE_COLUMNS, csvLine, cycleLines, cyclesHeader } from "./report/cycle
 export { eventLines } from "./report/events.ts";
 export { gctraceLine } from "./report/gctrace.ts";
 export { grafanaDashboard } from "./report/grafana.ts";
+export { LAYERS_HEADER, layerLines } from "./report/layers.ts";
 export { expvarJson, memStatsJson } from "./report/memstats.ts";
 export { oomText } from "./report/oom.ts";
 export { OpenMetricsRun, type PieceStore, runLabels } from "./report/openmetrics.ts";
@@ -59,6 +60,7 @@ export {
 export {
   type CycleRecord,
   defaultProfile,
+  type LayerPart,
   type OomIncident,
   type ProcessView,
   type RunSink,
@@ -72,3 +74,5 @@ export {
   simulate,
   VERSIONS,
 } from "./simulate.ts";
+// Whether a run kept to its scenario's thresholds.
+export { ThresholdWatch, type Verdict } from "./thresholds.ts";

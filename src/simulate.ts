@@ -9,6 +9,7 @@ import {
   ContainerRun,
   CPU_QUOTA_COLUMNS,
   FILE_TICK_NS,
+  LIMIT_COLUMNS,
   type OomIncident,
 } from "./container.ts";
 import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
@@ -19,10 +20,13 @@ import {
   type RuntimeControls,
 } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
+import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
-import { Memory, type PageSettings } from "./os/memory.ts";
+import { CLEAR_NS_PER_BYTE, Memory, type PageSettings } from "./os/memory.ts";
+import { NumaNodes } from "./os/numa.ts";
 import { OS_PAGE_BYTES } from "./os/os.ts";
 import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
+import { M_STRUCT_BYTES, MaxProcs, P_STRUCT_BYTES } from "./runtime/debug.ts";
 import {
   type ClassSnapshot,
   type ComponentSnapshot,
@@ -41,6 +45,7 @@ import { Scavenger, type ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
 import { MemProfile, mapProfileBuckets } from "./runtime/mprof.ts";
+import { spanInUse } from "./runtime/mspan.ts";
 import { type MemStats, newMemStats, ReadMemStats, readMemStats } from "./runtime/mstats.ts";
 import { OwnerTable } from "./runtime/owners.ts";
 import type { SyncPool } from "./runtime/pool.ts";
@@ -52,6 +57,7 @@ import { Trace, type TraceOptions } from "./runtime/trace.ts";
 import { TracedOs } from "./runtime/tracedos.ts";
 import { rulesFor, type VersionRules } from "./runtime/version.ts";
 import type { Action } from "./scenario/actions.ts";
+import { defaultGOMAXPROCS } from "./scenario/container.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 import type { ResolvedPhase, Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
@@ -64,6 +70,7 @@ import { StartupRun } from "./workload/startup.ts";
 import { withTraffic } from "./workload/traffic.ts";
 
 export type { OomIncident } from "./container.ts";
+export type { LayerPart } from "./layers.ts";
 export type { CycleRecord } from "./runtime/mgc.ts";
 export type { ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 
@@ -202,12 +209,65 @@ const PAGE_COLUMNS = [
   },
 ] as const satisfies readonly SampleColumn[];
 
-const hasPageColumns = ({ machine, go }: Scenario): boolean =>
+/** What of a scenario decides on the columns of its samples. */
+export interface SampledParts {
+  readonly machine: Pick<Scenario["machine"], "thp"> & {
+    readonly numa?: { readonly nodes: number } | undefined;
+  };
+  readonly go: Pick<Scenario["go"], "GOMAXPROCS_default"> & {
+    readonly GODEBUG: { readonly madvdontneed: number };
+  };
+  readonly interventions: readonly { readonly do: string }[];
+  readonly container?: Scenario["container"];
+}
+
+/** The column where GOMAXPROCS changes. */
+const PROCS_COLUMN = {
+  name: "gomaxprocs",
+  unit: "count",
+  description: "GOMAXPROCS in force.",
+} as const satisfies SampleColumn;
+
+const procsChange = ({ go, interventions }: SampledParts): boolean =>
+  go.GOMAXPROCS_default === true || interventions.some((i) => i.do === "set_gomaxprocs");
+
+const limitsChange = ({ interventions }: SampledParts): boolean =>
+  interventions.some((i) => i.do === "resize_container");
+
+/** Columns with several nodes. */
+const numaColumns = ({ machine }: SampledParts): readonly SampleColumn[] =>
+  machine.numa === undefined
+    ? []
+    : [
+        ...Array.from({ length: machine.numa.nodes }, (_, node) => ({
+          name: `numa_node${node}_bytes`,
+          unit: "bytes" as const,
+          description: `Part of the resident set that is on node ${node}.`,
+        })),
+        {
+          name: "numa_remote_mark_fraction",
+          unit: "fraction",
+          description: "Part of the bytes that the last collection marked from another node.",
+        },
+        {
+          name: "numa_remote_cpu_seconds",
+          unit: "seconds",
+          description: "CPU time lost to other nodes' memory since the start; marking up to the last cycle.",
+        },
+      ];
+
+const hasPageColumns = ({ machine, go }: SampledParts): boolean =>
   machine.thp !== "madvise" || go.GODEBUG.madvdontneed === 0;
 
 /** The columns of this scenario's samples: a container has some of its own. */
-export function sampleColumns(scenario: Scenario): readonly SampleColumn[] {
-  const own = hasPageColumns(scenario) ? [...SAMPLE_COLUMNS, ...PAGE_COLUMNS] : SAMPLE_COLUMNS;
+export function sampleColumns(scenario: SampledParts): readonly SampleColumn[] {
+  const own = [
+    ...SAMPLE_COLUMNS,
+    ...(hasPageColumns(scenario) ? PAGE_COLUMNS : []),
+    ...(procsChange(scenario) ? [PROCS_COLUMN] : []),
+    ...(limitsChange(scenario) ? LIMIT_COLUMNS : []),
+    ...numaColumns(scenario),
+  ];
   if (scenario.container === undefined) return own;
   const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
   return [...own, ...CONTAINER_COLUMNS, ...quota];
@@ -222,6 +282,10 @@ export interface RunSink {
   cycle?(cycle: CycleRecord): void;
   /** A line of GODEBUG=scavtrace=1. */
   scavTrace?(trace: ScavTraceRecord): void;
+  /** Every part of every layer at sample `sample`, which counts from 1 as the rows do; where the scenario asks for `layers`. */
+  layers?(sample: number, tSeconds: number, parts: readonly LayerPart[]): void;
+  /** The process is killed; the view is of it as it dies. */
+  killed?(nowNs: number, view: () => ProcessView): void;
   /** The process starts again, after an OOM kill; it counts its collections anew. */
   restart?(nowNs: number): void;
 }
@@ -244,6 +308,8 @@ export interface RunSummary {
   readonly seed: number | string;
   readonly scenario: Scenario;
   readonly profile: MachineProfile;
+  /** Settings in it that no Go release has, in words; absent without any. */
+  readonly hypothetical?: readonly string[];
   /** Headline figures over the whole run; units end their names. */
   readonly figures: Readonly<Record<string, number>>;
   /** Objects allocated by each part of the workload. */
@@ -360,6 +426,7 @@ export class SimulatedRun {
       const killedNs = this.#process.run(until);
       if (killedNs === undefined) break;
       run.trace?.processEnds(killedNs, true);
+      this.#options.sink?.killed?.(killedNs, () => this.#process.view());
       const restartNs = this.#process.killed(killedNs);
       if (restartNs === Infinity) {
         this.#endNs = killedNs;
@@ -372,6 +439,14 @@ export class SimulatedRun {
       this.#nowNs = until;
       if (this.ended && this.#restartNs === undefined) run.trace?.processEnds(duration, false);
     }
+  }
+
+  /**
+   * What is counted one by one over the run so far: `NAME_latency_ns` of each service and batch, `latency_ns` of all of them
+   * together, `read_mem_stats_ns`. None is empty.
+   */
+  distributions(): ReadonlyMap<string, LatencyHistogram> {
+    return this.#process.distributions();
   }
 
   /**
@@ -531,6 +606,8 @@ class RunState {
   }
 }
 
+/** Outside of a container. */
+const NO_LIMITS = { maxBytes: Number.POSITIVE_INFINITY, cpuLimit: Number.POSITIVE_INFINITY };
 /** A workload entry of a process that is not ready. */
 const NOT_RUNNING: Partial<Running> = {};
 
@@ -561,13 +638,19 @@ function runtimeCosts(profile: MachineProfile): RuntimeCosts {
     tinyNs: alloc.tiny_ns,
     zeroNsPerByte: alloc.zero_ns_per_byte,
     faultNs: alloc.fault_ns,
-    scavengeNsPerPage: alloc.scavenge_ns_per_page,
+    scavenge: {
+      pageNs: alloc.scavenge_ns_per_page,
+      callNs: alloc.scavenge_call_ns,
+      busyCallNs: alloc.scavenge_busy_call_ns,
+    },
     sweepSpanNs: alloc.sweep_span_ns,
     mallocNoscanNs: alloc.malloc_noscan_ns,
     mallocScanNs: alloc.malloc_scan_ns,
     markRandom: markCosts(mark.random),
     markOrdered: markCosts(mark.ordered),
     pointerNs: mark.pointer_ns,
+    ownPointerNs: mark.own_pointer_ns,
+    largePointerNs: mark.large_pointer_ns,
     scanNsPerByte: mark.scan_ns_per_byte,
     stackScanNsPerByte: mark.stack_ns_per_byte,
     markGoroutineNs: mark.goroutine_ns,
@@ -581,8 +664,36 @@ function runtimeCosts(profile: MachineProfile): RuntimeCosts {
   };
 }
 
+/** The nodes of the machine; undefined where there is one. */
+function numaNodes({ machine }: Scenario, costs: RuntimeCosts): NumaNodes | undefined {
+  const { numa, cpus, page_size } = machine;
+  if (numa === undefined) return undefined;
+  return new NumaNodes({
+    nodes: numa.nodes,
+    cpuNodes: numa.cpu_nodes ?? numa.nodes,
+    policy: numa.policy,
+    bindNode: numa.bind_node,
+    remoteRatio: numa.remote_ratio,
+    memoryBound: numa.memory_bound,
+    cpus,
+    pageBytes: page_size,
+    clearNsPerByte: CLEAR_NS_PER_BYTE,
+    writeNsPerByte: costs.zeroNsPerByte,
+  });
+}
+
+/** What a scenario sets that no Go release has. */
+export function hypotheticalSettings({ go }: Scenario): string[] {
+  const { arenascale } = go.hypothetical ?? {};
+  return arenascale === undefined ? [] : [`arenascale=${arenascale} (in no Go release)`];
+}
+
 /** How the process's pages are treated. Where no page can be huge, nothing is kept of huge pages. */
-function pageSettings({ machine, go }: Scenario, rules: VersionRules): PageSettings {
+function pageSettings(
+  { machine, go, layers }: Scenario,
+  rules: VersionRules,
+  numa: NumaNodes | undefined,
+): PageSettings {
   const advisePerRelease = rules.hugePageAdvice === "per-release";
   const disableThp = go.GODEBUG.disablethp === 1;
   const { thp } = machine;
@@ -591,6 +702,8 @@ function pageSettings({ machine, go }: Scenario, rules: VersionRules): PageSetti
   return {
     pageBytes: machine.page_size,
     madvFree: go.GODEBUG.madvdontneed === 0,
+    ...(numa === undefined ? {} : { numa }),
+    ...(layers === true ? { countTables: true } : {}),
     ...(huge && !disableThp
       ? {
           hugePages: {
@@ -648,6 +761,8 @@ class Simulation {
   readonly #stacks: StackAllocator;
   readonly #scavenger: Scavenger;
   readonly #policies: RunningPolicy[] = [];
+  readonly #maxProcs: MaxProcs;
+  readonly #numa: NumaNodes | undefined;
 
   constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
@@ -665,10 +780,11 @@ class Simulation {
     const life = container?.restarts ?? 0;
     const random = new RandomStreams(life === 0 ? this.#seed : `${this.#seed}/process ${life + 1}`);
     const rules = rulesFor(scenario.go.version);
-    const procs = scenario.go.GOMAXPROCS;
+    const procs = this.#procsAtStart();
     const tickNs = chooseTickNs(scenario.duration);
     const costs = runtimeCosts(profile);
     container?.start(startNs, profile.baseline.threads);
+    const numa = (this.#numa = numaNodes(scenario, costs));
     const memory = new Memory(
       {
         fileBytes: profile.baseline.file_rss_bytes,
@@ -676,7 +792,7 @@ class Simulation {
         faults: profile.baseline.page_faults,
       },
       container?.cgroup,
-      pageSettings(scenario, rules),
+      pageSettings(scenario, rules, numa),
     );
     this.#memory = memory;
     const { trace } = run;
@@ -701,8 +817,10 @@ class Simulation {
       heapBase: { chunk: base.u32() % 16, paddingPages: base.u32() % 512 },
       avx512: profile.avx512,
       needZeroAfterSysUnused: scenario.go.GODEBUG.madvdontneed === 0,
+      arenaScale: scenario.go.hypothetical?.arenascale ?? 1,
     });
     inputs.heap = heap;
+    if (numa !== undefined) numa.currentP = () => heap.currentP;
     heap.trace = trace;
     const rate = scenario.go.GODEBUG.memprofilerate;
     if (rate > 0) heap.memProfile = new MemProfile(heap, { rate, procs, rng: random.stream("heap-profile") });
@@ -739,7 +857,9 @@ class Simulation {
       startNs,
       delays: container?.cgroup ?? null,
       bandwidth: container?.bandwidth ?? null,
+      newThread: (p) => this.#newThread(p),
     });
+    trace?.procresize(procs);
     sched.trace = trace;
     trace?.attach(sched, () => ({
       heapLive: pacer.heapLive,
@@ -754,7 +874,7 @@ class Simulation {
       sched,
       heap,
       pacer,
-      nsPerPage: costs.scavengeNsPerPage,
+      costs: costs.scavenge,
       onTrace: (trace) => options.sink?.scavTrace?.(trace),
     }));
     const gc = new Gc({
@@ -769,15 +889,35 @@ class Simulation {
       tickNs,
       startNs,
       stwNs: (which, preempting) => {
-        const stops = procs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
+        const stops = sched.nprocs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
         return Math.round(drawQuantile(which === 0 ? stops.sweep_term : stops.mark_term, pauseRng));
       },
       onCycle: (cycle) => this.#onCycle(cycle),
+      markSlowdown: () => (numa === undefined ? 1 : markSlowdown(heap, numa)),
       clearPools: (nowNs) => {
         for (const pool of this.#pools) pool.cleanup(this.#rt.deathTick(nowNs));
       },
     });
     sched.attach(gc);
+    const { read_mem_stats } = pause;
+    this.#maxProcs = new MaxProcs({
+      sched,
+      gc,
+      heap,
+      pacer,
+      goroutines,
+      stacks,
+      stopNs: (preempting) =>
+        drawQuantile(preempting ? read_mem_stats.preempting : read_mem_stats.quiet, pauseRng),
+      newP: (p) => {
+        const kind = kinds.add(sourceOfRuntime, P_STRUCT_BYTES, P_STRUCT_BYTES);
+        this.#rt.alloc(this.#system, p, kind, FOREVER);
+      },
+      onChange: (now, before, byRuntime) => {
+        if (byRuntime)
+          this.#report(`GOMAXPROCS ${before} -> ${now}`, "the container's CPU limit has changed");
+      },
+    });
     this.#rt = new GoRuntime({
       heap,
       pacer,
@@ -788,6 +928,7 @@ class Simulation {
       owners,
       costs,
       tickNs,
+      numa,
     });
     this.#context = {
       rt: this.#rt,
@@ -807,6 +948,29 @@ class Simulation {
       readyNs: startNs,
       firstRequests: (service) => run.firstRequestsOf(service),
     };
+  }
+
+  /** GOMAXPROCS of a process that starts now: Go's default goes by the CPU limit of the moment. */
+  #procsAtStart(): number {
+    const { go, machine } = this.#scenario;
+    const { container } = this.#run;
+    return go.GOMAXPROCS_default === true && container !== null
+      ? defaultGOMAXPROCS(machine.cpus, container.cpuLimit, true)
+      : go.GOMAXPROCS;
+  }
+
+  /** A thread more than the process started with: its m, the stacks of its two gs, and what the kernel keeps for it. */
+  #newThread(p: number): void {
+    const { kinds, goroutines } = this.#rt;
+    const source = this.#sources.indexOf("runtime");
+    this.#rt.heap.currentP = p;
+    this.#rt.alloc(this.#system, p, kinds.add(source, M_STRUCT_BYTES, M_STRUCT_BYTES), FOREVER);
+    for (let i = 0; i < 2; i++) {
+      const { gStructBytes } = this.#rt.heap.rules;
+      this.#rt.alloc(this.#system, p, kinds.add(source, gStructBytes, G_PTR_BYTES), FOREVER);
+    }
+    goroutines.newM(p, false);
+    this.#run.container?.cgroup.threadStarted();
   }
 
   #addSource(name: string): number {
@@ -1024,7 +1188,20 @@ class Simulation {
         pacer.setMemoryLimit(bytes === Number.POSITIVE_INFINITY ? noMemoryLimit : bytes);
         gc.recommit();
       },
+      setGOMAXPROCS: (procs) => this.#maxProcs.set(procs),
+      resizeContainer: (limits) => {
+        const { container } = this.#run;
+        if (container === null) throw new Error("there is no container to resize");
+        return container.resize(limits, (quotaNs) => sched.setQuota(quotaNs));
+      },
     });
+    const { container } = this.#run;
+    if (
+      scenario.go.GOMAXPROCS_default === true &&
+      container !== null &&
+      scenario.go.GODEBUG.updatemaxprocs === 1
+    )
+      this.#maxProcs.follow(() => defaultGOMAXPROCS(scenario.machine.cpus, container.cpuLimit, true));
     planInterventions(scenario.interventions, sched, watcher, controls, startNs, scenario.duration, report);
     const context: PolicyContext = {
       controls,
@@ -1118,6 +1295,7 @@ class Simulation {
   #onCycle(cycle: CycleRecord): void {
     this.#run.figures.cycle(cycle);
     this.#run.container?.cycle(cycle, this.#rt.sched.nowNs);
+    this.#numa?.cycleEnded(cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns);
     this.#options.sink?.cycle?.(cycle);
     const { sched } = this.#rt;
     // After the cycle's own commit.
@@ -1207,19 +1385,49 @@ class Simulation {
       row[i++] = this.#memory.anonHugePagesBytes();
       row[i++] = this.#memory.lazyFreeBytes();
     }
+    if (procsChange(this.#scenario)) row[i++] = rt.sched.nprocs;
+    if (limitsChange(this.#scenario)) {
+      const { maxBytes, cpuLimit } = this.#run.container ?? NO_LIMITS;
+      row[i++] = maxBytes === Number.POSITIVE_INFINITY ? Number.NaN : maxBytes;
+      row[i++] = cpuLimit === Number.POSITIVE_INFINITY ? Number.NaN : cpuLimit;
+    }
+    const numa = this.#numa;
+    if (numa !== undefined) {
+      for (let node = 0; node < numa.pages.length; node++) row[i++] = numa.residentBytes(node);
+      row[i++] = numa.remoteMarkShare;
+      row[i++] = numa.remoteNs / 1e9;
+    }
     this.#run.container?.sample(row, i, st, nowNs);
     this.#run.figures.sample(nowNs, st, rss, inflight);
     if (limit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
     this.#nowNs = nowNs;
     this.#options.sink?.sample?.(row, this.#view);
-    this.#run.trace?.gauge();
+    if (this.#scenario.layers === true) this.#layers(nowNs, rss);
+    this.#run.trace?.gauge(this.#scenario.layers === true ? this.#run.samples + 1 : undefined);
     for (const running of this.#running) running.latency?.rotate();
     this.#run.sampled();
     if (this.#options.checked) this.#check();
     if (this.#run.samples % SAMPLES_PER_PROGRESS === 0) {
       this.#options.onProgress?.(nowNs / this.#scenario.duration, nowNs);
     }
+  }
+
+  #layers(nowNs: number, rss: number): void {
+    const { container } = this.#run;
+    const parts = layersAt(
+      {
+        heap: this.#rt.heap,
+        memory: this.#memory,
+        numa: this.#numa,
+        cgroup: container?.cgroup,
+        sources: this.#sources,
+        offHeapBytes: container?.settings.off_heap ?? 0,
+      },
+      this.#rt.deathTick(nowNs),
+    );
+    if (this.#options.checked) checkLayers(parts, rss, container?.cgroup.currentBytes);
+    this.#options.sink?.layers?.(this.#run.samples + 1, nowNs / 1e9, parts);
   }
 
   /** Objects allocated by source, over all processes of the run. */
@@ -1245,6 +1453,16 @@ class Simulation {
       gc_limiter_enabled_seconds: rt.sched.limiter.enabledNs(rt.sched.nowNs) / 1e9,
       scavenge_cpu_seconds: (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9,
     };
+    if (procsChange(this.#scenario)) {
+      own["gomaxprocs_seconds"] = rt.sched.totalTimeNs(rt.sched.nowNs) / 1e9;
+      own["usable_cpu_seconds"] = rt.sched.usableTimeNs(rt.sched.nowNs) / 1e9;
+    }
+    if (this.#scenario.go.hypothetical !== undefined) {
+      const { work, reservations } = rt.heap;
+      own["heap_reserve_calls"] = reservations;
+      own["heap_map_calls"] = work.total.heapGrowths + work.heapGrowths;
+    }
+    if (this.#numa !== undefined) own["numa_remote_cpu_seconds"] = this.#numa.remoteNs / 1e9;
     this.#scenario.workload.forEach((entry, i) => {
       const { completed, refused } = this.#running[i] ?? NOT_RUNNING;
       if (completed !== undefined) own[`${entry.name}_requests`] = completed;
@@ -1254,9 +1472,37 @@ class Simulation {
     return own;
   }
 
+  /** Latencies of an entry's requests over all processes of the run, with what ended after the last sample. */
+  #latencyOf(index: number): LatencyHistogram | undefined {
+    const latency = this.#running[index]?.latency;
+    const past = this.#run.pastLatency.get(this.#scenario.workload[index].name);
+    if (latency === undefined && past === undefined) return undefined;
+    const all = new LatencyHistogram();
+    if (past !== undefined) all.merge(past);
+    if (latency !== undefined) {
+      all.merge(latency.total);
+      all.merge(latency);
+    }
+    return all.count === 0 ? undefined : all;
+  }
+
+  distributions(): Map<string, LatencyHistogram> {
+    const all = new LatencyHistogram();
+    const found = new Map<string, LatencyHistogram>();
+    this.#scenario.workload.forEach((entry, i) => {
+      const latency = this.#latencyOf(i);
+      if (latency === undefined) return;
+      found.set(`${entry.name}_latency_ns`, latency);
+      all.merge(latency);
+    });
+    if (all.count > 0) found.set("latency_ns", all);
+    if (this.#run.readLatency.count > 0) found.set("read_mem_stats_ns", this.#run.readLatency);
+    return found;
+  }
+
   summary(endNs: number): RunSummary {
     const rt = this.#rt;
-    const { container, pastLatency } = this.#run;
+    const { container } = this.#run;
     const counters = this.#counters();
     const figures = this.#run.figures.finish(counters["gc_count"]);
     figures["page_faults"] = counters["page_faults"];
@@ -1267,6 +1513,14 @@ class Simulation {
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
     figures["pause_total_ns"] = counters["pause_total_ns"];
     figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
+    if (procsChange(this.#scenario)) {
+      figures["gomaxprocs_mean"] = counters["gomaxprocs_seconds"] / (endNs / 1e9);
+      figures["usable_cpu_seconds"] = counters["usable_cpu_seconds"];
+    }
+    if (this.#numa !== undefined) {
+      figures["numa_remote_cpu_seconds"] = counters["numa_remote_cpu_seconds"];
+      figures["numa_remote_mark_fraction"] = this.#numa.remoteMarkShare;
+    }
     if (this.#run.limitFigures.sampled) {
       Object.assign(figures, this.#run.limitFigures.finish());
       figures["gc_limiter_enabled_seconds"] = counters["gc_limiter_enabled_seconds"];
@@ -1285,15 +1539,11 @@ class Simulation {
     this.#scenario.workload.forEach((entry, i) => {
       const running = this.#running[i] ?? NOT_RUNNING;
       if (running.completed === undefined) return;
-      // What ended after the last sample, when the run is no whole number of intervals.
-      running.latency?.rotate();
       figures[`${entry.name}_requests`] = counters[`${entry.name}_requests`];
       const refused = counters[`${entry.name}_refused`] ?? 0;
       if (refused > 0) figures[`${entry.name}_refused`] = refused;
-      const latency = running.latency?.total;
-      const past = pastLatency.get(entry.name);
-      if (past !== undefined) latency?.merge(past);
-      if (latency === undefined || latency.count === 0) return;
+      const latency = this.#latencyOf(i);
+      if (latency === undefined) return;
       figures[`${entry.name}_latency_mean_ns`] = latency.sumNs / latency.count;
       figures[`${entry.name}_latency_p50_ns`] = latency.percentile(0.5);
       figures[`${entry.name}_latency_p95_ns`] = latency.percentile(0.95);
@@ -1303,11 +1553,17 @@ class Simulation {
     });
     Object.assign(figures, this.#run.startupFigures());
     const allocated = this.#allocated();
+    const hypothetical = hypotheticalSettings(this.#scenario);
+    if (hypothetical.length > 0) {
+      figures["heap_reserve_calls"] = counters["heap_reserve_calls"];
+      figures["heap_map_calls"] = counters["heap_map_calls"];
+    }
     this.#options.onProgress?.(1, this.#scenario.duration);
     return {
       versions: VERSIONS,
       seed: this.#seed,
       scenario: this.#scenario,
+      ...(hypothetical.length > 0 ? { hypothetical } : {}),
       profile: this.#profile,
       figures,
       heap_at_end: {
@@ -1322,6 +1578,18 @@ class Simulation {
       ...(container === null ? {} : { oom_kills: container.incidents }),
     };
   }
+}
+
+/** By what a mark takes longer for survivors that are on other nodes than those who mark them. */
+function markSlowdown(heap: Heap, numa: NumaNodes): number {
+  const { spans } = heap;
+  numa.beginMark();
+  for (let s = 0; s < spans.count; s++) {
+    if (spans.state[s] !== spanInUse || spans.marked[s] === 0) continue;
+    const start = spans.base[s] * PAGE_BYTES;
+    numa.marked(start, start + spans.npages[s] * PAGE_BYTES, spans.marked[s] * spans.elemsize[s]);
+  }
+  return numa.markFactor(heap.procs);
 }
 
 /** CPU time of the collector, its pauses' included. */

@@ -154,6 +154,40 @@ interventions:
   });
 });
 
+describe("memory.current corrected for page cache", () => {
+  const corrected = (pageCache: string) =>
+    collect(`
+name: pod
+duration: 4s
+container: {memory: {max: 256MiB}, page_cache: [${pageCache}]}
+workload:
+  - {kind: leak, name: forgotten, byte_rate: 4MiB/s, size: 1KiB}
+`).rows;
+  const expected = (row: Record<string, number>, shared: number): number =>
+    Math.max(0, row["memory_current_bytes"] - shared - row["memory_active_file_bytes"]);
+  const inactiveBeyond = (row: Record<string, number>): number =>
+    row["memory_inactive_file_bytes"] - 0.3 * (row["memory_anon_bytes"] + row["memory_file_bytes"]);
+
+  test("leaves out inactive pages beyond three tenths of what is charged", () => {
+    const rows = corrected("{name: log, rate: 20MiB/s}").slice(5);
+    for (const row of rows) {
+      // 20 MiB of cache for 4 MiB of objects: most of it is beyond.
+      expect(inactiveBeyond(row)).toBeGreaterThan(0.4 * row["memory_inactive_file_bytes"]);
+      expect(row["memory_corrected_bytes"]).toBeCloseTo(expected(row, inactiveBeyond(row)), 3);
+      expect(row["memory_corrected_bytes"]).toBeLessThan(row["memory_current_bytes"]);
+    }
+  });
+
+  test("leaves out active pages, and keeps inactive ones as long as they are few", () => {
+    const rows = corrected("{name: index, rate: 64MiB/s, file: 8MiB}").slice(15);
+    for (const row of rows) {
+      expect(inactiveBeyond(row)).toBeLessThan(0);
+      expect(row["memory_active_file_bytes"]).toBeGreaterThan(7 * MiB);
+      expect(row["memory_corrected_bytes"]).toBe(expected(row, 0));
+    }
+  });
+});
+
 describe("a CPU quota", () => {
   test("bounds CPU time, and says so in cpu.stat", () => {
     const { figures, rows } = collect(
@@ -175,6 +209,21 @@ describe("a CPU quota", () => {
     const within = collect(`${base}container: {cpu: {limit: 2}}\n`).figures;
     for (const [name, value] of Object.entries(without)) expect([name, within[name]]).toEqual([name, value]);
     expect(within["cpu_nr_throttled"]).toBe(0);
+  });
+
+  test("pays for what threads do without a P, as the program of validate does it", () => {
+    const scenario = scenarioOf(
+      "name: q\nduration: 4s\nmachine: {cpus: 2}\ncontainer: {cpu: {limit: 1.5}}\nworkload:\n  - {kind: stream, name: s, rate: 1000/s, size: 64, lifetime: 10ms}\n",
+    );
+    const usage = (tickNs: number): number =>
+      simulate(scenario, {
+        declareOracle: true,
+        profile: { ...defaultProfile, oracle: { ...defaultProfile.oracle, tick_ns: tickNs } },
+      }).figures["cpu_usage_seconds"];
+    // A stream wakes up every millisecond, or when it is late after two.
+    const cost = usage(50_000) - usage(0);
+    expect(cost).toBeGreaterThan(0.9 * 4000 * 50e-6);
+    expect(cost).toBeLessThanOrEqual(4000 * 50e-6);
   });
 
   test("with many more Ps makes pauses as long as periods", () => {
@@ -294,4 +343,66 @@ workload:
   expect(figures["memory_high_throttled_seconds"]).toBeGreaterThan(10);
   expect(figures["memory_high_throttled_seconds"]).toBeLessThanOrEqual(20);
   expect(sources.find(({ name }) => name === "s")!.allocated).toBeGreaterThan(1590);
+});
+
+describe("limits that change while it runs", () => {
+  const resize = (cgroup: string, more = "") =>
+    collect(`${leak(`container: {cgroup: ${cgroup}, memory: {max: 128MiB}${more}}`, "8s")}
+interventions:
+  - {at: 4s, do: resize_container, memory_max: 24MiB}
+`);
+
+  test("v2: memory.max below the usage kills, by the hand of who wrote it", () => {
+    const { figures, summary } = resize("v2");
+    expect(figures["first_oom_kill_seconds"]).toBe(4);
+    expect(summary.oom_kills![0].kernel_log[0]).toContain("] runc invoked oom-killer:");
+    expect(summary.oom_kills![0].kernel_log[1]).toContain(" limit 24576kB,");
+    expect(summary.events).toEqual([
+      { t_seconds: 4, event: "resize_container memory_max 25165824", reason: "at its time" },
+    ]);
+  });
+
+  test("the next process lives under the new limit", () => {
+    const { figures, summary, rows } = resize("v2", ", restart: {policy: always}");
+    const [first, second] = summary.oom_kills!;
+    expect(first.t_seconds).toBe(4);
+    // 24 MiB at 8 MiB/s, less what a process has at its start.
+    expect(second.t_seconds - second.process_start_seconds).toBeGreaterThan(2);
+    expect(second.t_seconds - second.process_start_seconds).toBeLessThan(3);
+    expect(second.memory.current_bytes).toBe(24 * MiB);
+    expect(rows[38]["memory_max_bytes"]).toBe(128 * MiB);
+    expect(rows[42]["memory_max_bytes"]).toBe(24 * MiB);
+    expect(figures["restarts"]).toBeGreaterThanOrEqual(1);
+  });
+
+  test("v1 refuses, and the process goes on", () => {
+    const { figures, summary, rows } = resize("v1");
+    expect(figures["oom_kills"]).toBe(0);
+    expect(rows.length).toBe(80);
+    expect(rows[79]["memory_max_bytes"]).toBe(128 * MiB);
+    expect(rows[79]["cpu_limit_cpus"]).toBeNaN();
+    expect(summary.events[0].event).toBe("resize_container memory_max 25165824 refused: EBUSY");
+  });
+
+  test("a CPU limit raised ends the throttling that was under way, and what comes after is by the new one", () => {
+    const { rows } = collect(`
+name: raised
+duration: 4s
+machine: {cpus: 2}
+container: {cpu: {limit: 0.2}}
+workload:
+  - {kind: batch, name: b, workers: 2, cpu: 1ms}
+interventions:
+  - {at: 2050ms, do: resize_container, cpu_limit: 1.5}
+`);
+    const used = (from: number, to: number): number => {
+      const at = (t: number) =>
+        rows.find((row) => Math.abs(row["t_seconds"] - t) < 1e-9)!["cpu_usage_seconds"];
+      return (at(to) - at(from)) / (to - from);
+    };
+    expect(used(1, 2)).toBeCloseTo(0.2, 2);
+    expect(used(3, 4)).toBeCloseTo(1.5, 1);
+    // The write fills the pool at once: within the period 150 ms of CPU time are there, of which two CPUs can use 2 x 50 ms.
+    expect(used(2, 2.1)).toBeGreaterThan(0.9);
+  });
 });

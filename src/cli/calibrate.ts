@@ -1,5 +1,5 @@
 /** `gomemsim calibrate`: measures what the runtime's actions cost on this machine and writes a machine profile. */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { availableParallelism, freemem, loadavg } from "node:os";
 import type { CommandModule } from "yargs";
 import { buildOracle, findGo, GoError } from "../oracle/build.ts";
@@ -9,7 +9,7 @@ import { machineProfile } from "../scenario/profile.ts";
 import { complain, print } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { NO_REALTIME_OPTION, NOT_REAL_TIME, once, wholeNumber } from "./options.ts";
-import { cannotWrite } from "./outputs.ts";
+import { writeFileWhole } from "./outputs.ts";
 
 const DEFAULT_PASSES = "3";
 
@@ -74,13 +74,7 @@ async function run(args: CalibrateArguments): Promise<void> {
       await print(text);
       return;
     }
-    const temporary = `${args.out}.tmp-${process.pid}`;
-    try {
-      writeFileSync(temporary, text);
-      renameSync(temporary, args.out);
-    } catch (error) {
-      throw cannotWrite(args.out, error);
-    }
+    writeFileWhole(args.out, text);
     complain(`wrote ${args.out}`);
   } catch (error) {
     if (error instanceof GoError) throw new CliError(EXIT.go, error.message, { cause: error });

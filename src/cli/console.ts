@@ -17,7 +17,7 @@ export function watchStandardStreams(): void {
 }
 
 /** Prints and waits until the text is out; a CliError when it cannot be. */
-export async function print(text: string): Promise<void> {
+export async function print(text: string | Uint8Array): Promise<void> {
   const error = await new Promise<Error | null | undefined>((resolve) => {
     process.stdout.write(text, (problem) => resolve(problem));
   });

@@ -8,7 +8,7 @@ export interface Explanation {
 }
 
 /** Lists of faults begin with the file at fault, one a line, as compilers do; other messages with our name. */
-const SELF_NAMED: readonly ExitStatus[] = [EXIT.scenario, EXIT.outOfBand];
+const SELF_NAMED: readonly ExitStatus[] = [EXIT.scenario, EXIT.outOfBand, EXIT.thresholds];
 
 export function explain(error: unknown, withStack: boolean): Explanation {
   const lines: string[] = [];

@@ -1,6 +1,6 @@
 /**
  * One variant simulated and written: timeseries.csv, cycles.csv, gctrace.txt, scavtrace.txt and the event trace, where one is
- * wanted, while it runs, summary.json at its end.
+ * wanted, while it runs, summary.json, heapmap.json and report.html at its end.
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
 import { writeFileSync } from "node:fs";
@@ -8,10 +8,14 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
-import { gctraceLine, stwProcs } from "../report/gctrace.ts";
+import { gctraceLine } from "../report/gctrace.ts";
+import { reportHtml } from "../report/html.ts";
+import { LAYERS_HEADER, layerLines } from "../report/layers.ts";
 import { oomText } from "../report/oom.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
 import { heapProfile } from "../report/pprof.ts";
+import type { ReportRun } from "../report/reportdata.ts";
+import { ReportCollector } from "../report/runreport.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
 import { summaryJson } from "../report/summary.ts";
@@ -23,6 +27,8 @@ import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
 import {
   type CycleRecord,
+  type LayerPart,
+  type ProcessView,
   type RunSink,
   type SampleColumn,
   type ScavTraceRecord,
@@ -30,9 +36,11 @@ import {
   sampleColumns,
   VERSIONS,
 } from "../simulate.ts";
-import { type ExportFile, type ExportOptions, exportFiles, RunExports } from "./exports.ts";
+import { ThresholdWatch } from "../thresholds.ts";
+import { EXPORT_FILES, type ExportOptions, exportFiles, RunExports } from "./exports.ts";
 import { OutputFile, writeWhole } from "./outputfile.ts";
 import { cannotWrite } from "./outputs.ts";
+import { deflate, pageBundle } from "./page.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
 export interface Job {
@@ -53,32 +61,40 @@ export interface Job {
   readonly label: string;
 }
 
-export type OutputName =
-  | ExportFile
-  | "timeseries.csv"
-  | "cycles.csv"
-  | "gctrace.txt"
-  | "scavtrace.txt"
-  | "oom.txt"
-  | "events.ndjson"
-  | "trace.json"
-  | "heap.pb.gz"
-  | `heap-${string}.pb.gz`
-  | "summary.json";
+/** Everything a run may write. */
+export const OUTPUT_NAMES = [
+  "timeseries.csv",
+  "cycles.csv",
+  "gctrace.txt",
+  "scavtrace.txt",
+  "oom.txt",
+  "layers.csv",
+  "events.ndjson",
+  "trace.json",
+  "heap.pb.gz",
+  ...EXPORT_FILES,
+  "summary.json",
+  "heapmap.json",
+  "report.html",
+] as const;
+export type OutputName = (typeof OUTPUT_NAMES)[number] | `heap-${string}.pb.gz`;
 
-/** What a run writes; a container's also tells of OOM kills, and an event trace is written when it is wanted. */
-export const outputFiles = ({ scenario, trace, heapProfiles, exports }: Job): readonly OutputName[] => [
+/** What a run writes; a container's also tells of OOM kills, and layers and an event trace are written when they are wanted. */
+export const outputFiles = ({ scenario, trace, exports, heapProfiles }: Job): readonly OutputName[] => [
   "timeseries.csv",
   "cycles.csv",
   "gctrace.txt",
   "scavtrace.txt",
   ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
+  ...(scenario.layers === true ? (["layers.csv"] as const) : []),
   ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
   ...(exports === undefined ? [] : exportFiles(exports, scenario)),
   ...(heapProfiles === undefined
     ? []
     : [...heapProfiles.at.map(({ text }) => `heap-${text}.pb.gz` as const), "heap.pb.gz" as const]),
   "summary.json",
+  "heapmap.json",
+  "report.html",
 ];
 
 /** Cycles are handed to the CSV library this many at a time. */
@@ -90,27 +106,34 @@ class FileSink implements RunSink {
   readonly #cycles: OutputFile;
   readonly #gctrace: OutputFile;
   readonly #scavtrace: OutputFile;
+  readonly #layers: OutputFile | undefined;
   readonly #columns: readonly SampleColumn[];
   readonly #formatter: SampleFormatter;
-  readonly #stwProcs: number;
+  readonly #cpus: number;
   /** When the process started whose collections come in. */
   #processStartNs = 0;
   readonly #batch: CycleRecord[] = [];
   readonly #pausesNs: number[] = [];
+  readonly #watch: ThresholdWatch;
   readonly #sums: Float64Array;
   readonly #counts: Float64Array;
   readonly #last: Float64Array;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
+  readonly report: ReportCollector;
 
-  constructor(job: Job) {
+  constructor(job: Job, watch: ThresholdWatch) {
+    this.#watch = watch;
     this.#timeseries = new OutputFile(job, "timeseries.csv");
     this.#cycles = new OutputFile(job, "cycles.csv");
     this.#gctrace = new OutputFile(job, "gctrace.txt");
     this.#scavtrace = new OutputFile(job, "scavtrace.txt");
-    this.#stwProcs = stwProcs(job.scenario);
+    this.#layers = job.scenario.layers === true ? new OutputFile(job, "layers.csv") : undefined;
+    this.#layers?.writer.write(LAYERS_HEADER);
+    this.#cpus = job.scenario.machine.cpus;
     const columns = sampleColumns(job.scenario);
     this.#columns = columns;
     this.#formatter = new SampleFormatter(columns);
+    this.report = new ReportCollector(job.scenario, columns);
     this.#sums = new Float64Array(columns.length);
     this.#counts = new Float64Array(columns.length);
     this.#last = new Float64Array(columns.length);
@@ -122,7 +145,8 @@ class FileSink implements RunSink {
     this.#cycles.writer.write(cyclesHeader());
   }
 
-  sample(row: Float64Array): void {
+  sample(row: Float64Array, view: (() => ProcessView) | undefined): void {
+    this.report.sample(row, view);
     this.#timeseries.writer.write(this.#formatter.line(row));
     for (let i = 0; i < row.length; i++) {
       const value = row[i];
@@ -131,7 +155,16 @@ class FileSink implements RunSink {
       this.#counts[i]++;
       this.#last[i] = value;
     }
+    this.#watch.sample(row);
     for (const { column, sketch } of this.#pictures) if (column >= 0) sketch.add(row[column]);
+  }
+
+  layers(sample: number, tSeconds: number, parts: readonly LayerPart[]): void {
+    this.#layers?.writer.write(layerLines(sample, tSeconds, parts));
+  }
+
+  killed(_nowNs: number, view: () => ProcessView): void {
+    this.report.killed(view);
   }
 
   restart(nowNs: number): void {
@@ -139,7 +172,9 @@ class FileSink implements RunSink {
   }
 
   cycle(cycle: CycleRecord): void {
-    this.#gctrace.writer.write(`${gctraceLine(cycle, this.#stwProcs, this.#processStartNs / 1e9)}\n`);
+    this.report.cycle(cycle);
+    this.#gctrace.writer.write(`${gctraceLine(cycle, this.#cpus, this.#processStartNs / 1e9)}\n`);
+    this.#watch.cycle(cycle);
     this.#pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
     this.#batch.push({ ...cycle });
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
@@ -160,6 +195,7 @@ class FileSink implements RunSink {
     this.#cycles.close();
     this.#gctrace.close();
     this.#scavtrace.close();
+    this.#layers?.close();
   }
 
   digest(): RunDigest {
@@ -224,13 +260,20 @@ class TraceFiles implements Tracer {
 function withExports(sink: FileSink, exports: RunExports): RunSink {
   return {
     sample: (row, view) => {
-      sink.sample(row);
+      sink.sample(row, view);
       if (view !== undefined) exports.sample(row[0] * 1e9, view);
     },
     cycle: (cycle) => sink.cycle(cycle),
     scavTrace: (trace) => sink.scavTrace(trace),
+    layers: (...args) => sink.layers(...args),
+    killed: (nowNs, view) => sink.killed(nowNs, view),
     restart: (nowNs) => sink.restart(nowNs),
   };
+}
+
+/** What a job leaves for the page that lays all variants over each other, too. */
+export interface DoneJob extends FinishedRun {
+  readonly overlay: ReportRun;
 }
 
 /** A heap profile as /debug/pprof/heap would serve it now; none while the process is down. */
@@ -246,30 +289,38 @@ function writeHeapProfile(job: Job, run: SimulatedRun, name: OutputName, places:
 }
 
 /** Runs the job to its end; throws a CliError when its files cannot be written. */
-export function runJob(job: Job, onProgress: (fractionDone: number) => void): FinishedRun {
-  const sink = new FileSink(job);
+export function runJob(job: Job, onProgress: (fractionDone: number) => void): DoneJob {
+  // Before the simulation: without the page nothing else needs to be tried.
+  const bundle = pageBundle();
+  const { scenario } = job;
+  const watch = new ThresholdWatch(scenario);
+  const sink = new FileSink(job, watch);
   const trace = job.trace === undefined ? undefined : new TraceFiles(job);
+  const { heapProfiles } = job;
   const exports = job.exports === undefined ? undefined : new RunExports(job, job.exports);
-  const run = new SimulatedRun(job.scenario, {
+  const run = new SimulatedRun(scenario, {
     ...(job.profile === undefined ? {} : { profile: job.profile }),
     checked: job.checked,
     sink: exports === undefined ? sink : withExports(sink, exports),
     ...(trace === undefined ? {} : { trace: { ...job.trace, tracer: trace } }),
     onProgress,
   });
-  const { heapProfiles } = job;
   for (const { text, ns } of heapProfiles?.at ?? []) {
     run.advance(ns);
     writeHeapProfile(job, run, `heap-${text}.pb.gz`, heapProfiles!.places);
   }
-  run.advance(job.scenario.duration);
+  run.advance(scenario.duration);
   exports?.finish(run.lastView());
-  const summary = run.summary();
   if (heapProfiles !== undefined) writeHeapProfile(job, run, "heap.pb.gz", heapProfiles.places);
+  const summary = run.summary();
+  const verdicts = watch.verdicts(summary.figures, run.distributions());
   sink.close();
   trace?.close();
   if (summary.oom_kills !== undefined)
-    writeWhole(job, "oom.txt", oomText(summary.oom_kills, stwProcs(job.scenario)));
-  writeWhole(job, "summary.json", summaryJson(summary));
-  return { summary, digest: sink.digest() };
+    writeWhole(job, "oom.txt", oomText(summary.oom_kills, scenario.machine.cpus));
+  writeWhole(job, "summary.json", summaryJson(summary, verdicts));
+  const heap = sink.report.heap(deflate);
+  writeWhole(job, "heapmap.json", `${JSON.stringify(heap)}\n`);
+  writeWhole(job, "report.html", reportHtml([sink.report.finish(summary, heap, deflate)], bundle));
+  return { summary, digest: sink.digest(), verdicts, overlay: sink.report.overlay(summary, deflate) };
 }

@@ -4,9 +4,12 @@ import yargs from "yargs";
 import { hideBin } from "yargs/helpers";
 import { calibrateCommand } from "./calibrate.ts";
 import { checkCommand } from "./check.ts";
+import { compareCommand } from "./compare.ts";
 import { complain, watchStandardStreams, widthOf } from "./console.ts";
 import { CliError, EXIT, type ExitStatus, exitStatusHelp } from "./exit.ts";
 import { explain } from "./failure.ts";
+import { plotCommand } from "./plot.ts";
+import { reportCommand } from "./report.ts";
 import { runCommand } from "./run.ts";
 import { serveCommand } from "./serve.ts";
 import { validateCommand } from "./validate.ts";
@@ -26,7 +29,10 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
       )
       .command(runCommand)
       .command(serveCommand)
+      .command(compareCommand)
+      .command(plotCommand)
       .command(checkCommand)
+      .command(reportCommand)
       .command(validateCommand)
       .command(calibrateCommand)
       .option("verbose", { type: "boolean", default: false, describe: "Stack traces with errors" })

@@ -15,6 +15,7 @@ import {
   rmdirSync,
   rmSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -141,6 +142,31 @@ function moveInto(from: string, to: string): void {
     } else {
       renameSync(source, destination);
     }
+  }
+}
+
+/** Removes these files (and folders of files) of a folder, and the folder if nothing else is in it. summary.json first: without it there is no run. */
+export function removeRunFiles(folder: string, names: readonly string[]): void {
+  attempt(folder, () => {
+    for (const name of ["summary.json", ...names])
+      rmSync(join(folder, name), { force: true, recursive: true });
+    try {
+      rmdirSync(folder);
+    } catch (error) {
+      if (errorCode(error) !== "ENOTEMPTY" && errorCode(error) !== "EEXIST") throw error;
+    }
+  });
+}
+
+/** Writes one file, which appears when it is complete. */
+export function writeFileWhole(path: string, content: string | Uint8Array): void {
+  const temporary = `${path}.tmp-${randomBytes(6).toString("hex")}`;
+  try {
+    writeFileSync(temporary, content);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw cannotWrite(path, error);
   }
 }
 

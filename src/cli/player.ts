@@ -7,7 +7,7 @@
  *
  * The process's clock is virtual, too: it began when the player did and goes as fast as the run.
  */
-import { gctraceLine, stwProcs } from "../report/gctrace.ts";
+import { gctraceLine } from "../report/gctrace.ts";
 import type { Action } from "../scenario/actions.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import type { Scenario } from "../scenario/schema.ts";
@@ -64,12 +64,11 @@ export class Player {
 
   #newRun(): SimulatedRun {
     const { scenario, profile, onTrace } = this.#options;
-    const procs = stwProcs(scenario);
     this.#processStartNs = 0;
     return new SimulatedRun(scenario, {
       ...(profile === undefined ? {} : { profile }),
       sink: {
-        cycle: (cycle) => onTrace(gctraceLine(cycle, procs, this.#processStartNs / 1e9)),
+        cycle: (cycle) => onTrace(gctraceLine(cycle, scenario.machine.cpus, this.#processStartNs / 1e9)),
         restart: (nowNs) => {
           this.#processStartNs = nowNs;
         },

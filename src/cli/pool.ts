@@ -6,9 +6,8 @@
  */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import type { FinishedRun } from "../report/terminal.ts";
 import { CliError, EXIT, errorCode } from "./exit.ts";
-import type { Job } from "./job.ts";
+import type { DoneJob, Job } from "./job.ts";
 import type { FromWorker } from "./worker.ts";
 
 /** An unexpected failure inside a worker: our bug, with the worker's own stack. */
@@ -46,8 +45,8 @@ export async function runJobs(
   jobs: readonly Job[],
   events: PoolEvents,
   signal: AbortSignal,
-): Promise<FinishedRun[]> {
-  const results: FinishedRun[] = new Array(jobs.length);
+): Promise<DoneJob[]> {
+  const results: DoneJob[] = new Array(jobs.length);
   const workers: Worker[] = [];
   let next = 0;
   const terminateAll = (): Promise<unknown> => Promise.all(workers.map((worker) => worker.terminate()));

@@ -30,6 +30,8 @@ const etaSeconds = (startedMs: number, fractionDone: number): number =>
     : Number.NaN;
 
 const BAR_STEPS = 1000;
+/** Of more runs (seeds) only those that are not done are shown: bars that leave the screen cannot be drawn again. */
+const MAX_BARS = 16;
 
 class Bars implements Progress {
   readonly #names: readonly string[];
@@ -74,7 +76,8 @@ class Bars implements Progress {
   }
 
   done(job: number): void {
-    this.#bars[job].update(BAR_STEPS, { eta: "done" });
+    if (this.#names.length > MAX_BARS) this.#multi.remove(this.#bars[job]);
+    else this.#bars[job].update(BAR_STEPS, { eta: "done" });
   }
 
   stop(): void {

@@ -1,25 +1,32 @@
 /**
  * `gomemsim run FILE`: simulates a scenario and its variants, writes their files, prints a summary.
  *
- * The scenario itself goes to the output folder, each variant to a folder of its name in there; all of it appears at
- * once at the end, or nothing does.
+ * The scenario itself goes to the output folder, each variant to a folder of its name in there, and with --seeds each run to a
+ * folder seed=N in those. All of it appears at once at the end, or nothing does: what a folder holds belongs together, and the runs
+ * that were finished when another failed cost no more than to be run again (--variant), for the same bytes.
  */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { CommandModule } from "yargs";
-import { terminalSummary } from "../report/terminal.ts";
+import { humanValue } from "../report/format.ts";
+import { reportHtml } from "../report/html.ts";
+import { type FinishedRun, terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
 import { scenarioPlaces } from "../scenario/places.ts";
+import type { Scenario } from "../scenario/schema.ts";
 import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
-import { type Job, outputFiles } from "./job.ts";
-import { once, SCENARIO_OPTIONS, scenarioPositional, toList } from "./options.ts";
-import { OutputFolder } from "./outputs.ts";
+import { type Job, OUTPUT_NAMES, outputFiles } from "./job.ts";
+import { once, SCENARIO_OPTIONS, scenarioPositional, toList, wholeNumber } from "./options.ts";
+import { writeWhole } from "./outputfile.ts";
+import { OutputFolder, removeRunFiles } from "./outputs.ts";
+import { pageBundle } from "./page.ts";
 import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
+import { runFoldersOf, seedFolder } from "./runfolder.ts";
 import { pickVariant, readScenarioFile, runName, type ScenariosRead, variantFolder } from "./scenarios.ts";
 import { abortOnSignals } from "./signals.ts";
 
@@ -27,6 +34,7 @@ interface RunArguments {
   readonly file: string;
   readonly out: string | undefined;
   readonly seed: string | undefined;
+  readonly seeds: string | undefined;
   readonly set: readonly string[];
   readonly variant: readonly string[] | undefined;
   readonly profile: string | undefined;
@@ -107,6 +115,9 @@ function exportsOf(args: RunArguments): Job["exports"] {
   };
 }
 
+/** The page with all variants, at the top of the folder. */
+const OVERLAY = "overlay.html";
+
 /** What --heap-profile and --profile-at ask for; undefined: none. */
 function heapProfilesOf(args: RunArguments, { input, scenarios }: ScenariosRead): Job["heapProfiles"] {
   const { "heap-profile": wanted, "profile-at": profileAt } = args;
@@ -128,15 +139,35 @@ function heapProfilesOf(args: RunArguments, { input, scenarios }: ScenariosRead)
   return { places: scenarioPlaces(input.text, input.label), at };
 }
 
-/** One line per folder, before the files go to where it says they are. */
-function whatWasWritten(job: Job): string[] {
-  const names = outputFiles(job);
-  const written = names.filter((name) => existsSync(join(job.folder, name)));
-  const missing = names.filter((name) => !written.includes(name));
-  return [
-    `wrote ${job.label}: ${written.join(", ")}`,
-    ...(missing.length === 0 ? [] : [`not written: ${missing.join(", ")}: the process was down then`]),
-  ];
+/** A run of each scenario with its own seed, or with as many seeds as are asked for: its own and those that follow. */
+function withSeeds(scenarios: readonly Scenario[], seeds: number | undefined): SeededRun[] {
+  if (seeds === undefined)
+    return scenarios.map((scenario) => ({
+      scenario,
+      folder: variantFolder(scenario),
+      name: runName(scenario),
+    }));
+  return scenarios.flatMap((scenario) =>
+    Array.from({ length: seeds }, (_, i) => {
+      const { seed } = scenario;
+      // A text is followed by its like; its folders are numbered.
+      const own = typeof seed === "number" ? seed + i : i === 0 ? seed : `${seed}/${i + 1}`;
+      if (typeof own === "number" && !Number.isSafeInteger(own))
+        throw new CliError(EXIT.usage, `--seeds: there are no ${seeds} whole numbers from ${seed} on`);
+      const folder = seedFolder(typeof own === "number" ? own : i + 1);
+      return {
+        scenario: { ...scenario, seed: own },
+        folder: join(variantFolder(scenario), folder),
+        name: `${runName(scenario)}/${folder}`,
+      };
+    }),
+  );
+}
+
+interface SeededRun {
+  readonly scenario: Scenario;
+  readonly folder: string;
+  readonly name: string;
 }
 
 async function run(args: RunArguments): Promise<void> {
@@ -147,43 +178,104 @@ async function run(args: RunArguments): Promise<void> {
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const trace = traceOf(args);
   const exports = exportsOf(args);
+  const runs = withSeeds(scenarios, args.seeds === undefined ? undefined : wholeNumber("seeds", args.seeds));
   const heapProfiles = heapProfilesOf(args, { ...read, scenarios });
   const abort = abortOnSignals("nothing was written");
   const folder = new OutputFolder(args.out ?? join("out", scenarios[0].name));
-  const progress = progressFor(scenarios.map(runName), args.quiet);
+  const progress = progressFor(
+    runs.map(({ name }) => name),
+    args.quiet,
+  );
   try {
-    const jobs = scenarios.map(
-      (scenario): Job => ({
+    const jobs = runs.map(
+      ({ scenario, folder: at }): Job => ({
         scenario,
         ...(profile === undefined ? {} : { profile }),
         checked: args.checked,
         ...(trace === undefined ? {} : { trace }),
         ...(exports === undefined ? {} : { exports }),
         ...(heapProfiles === undefined ? {} : { heapProfiles }),
-        folder: folder.folder(variantFolder(scenario)),
-        label: join(folder.target, variantFolder(scenario)),
+        folder: folder.folder(at),
+        label: join(folder.target, at),
       }),
     );
     const finished = await runJobs(jobs, progress, abort.signal);
     progress.stop();
     abort.signal.throwIfAborted();
-    const written = jobs.flatMap(whatWasWritten);
-    folder.commit();
-    if (args.quiet) return;
-    const options = { width: widthOf(process.stdout), paint: paintFor(process.stdout), ascii: onlyAscii() };
-    try {
-      await print(terminalSummary(finished, written, options));
-    } catch (error) {
-      // The files are the result, and they are there: say so before failing.
-      if (error instanceof CliError) complain(written.join("\n"));
-      throw error;
+    const several = finished.length > 1;
+    if (several) {
+      const page = reportHtml(
+        finished.map(({ overlay }) => overlay),
+        pageBundle(),
+      );
+      writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
     }
+    const written = writtenLines(jobs);
+    if (several) written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
+    removeOtherSeeds(folder.target, runs);
+    folder.commit();
+    if (!args.quiet) await tell(finished, written);
+    const breaches = finished.flatMap(breachesOf);
+    if (breaches.length > 0) throw new CliError(EXIT.thresholds, breaches.join("\n"));
   } catch (error) {
     progress.stop();
     folder.abort();
     throw error;
   } finally {
     abort.release();
+  }
+}
+
+/**
+ * What an earlier run left in the folders of this one and is not about to be replaced: other seeds, or the run of a single seed. They
+ * would pass for runs of the same series. Only files of ours go.
+ */
+function removeOtherSeeds(target: string, runs: readonly SeededRun[]): void {
+  const folders = new Set(runs.map(({ folder }) => join(target, folder)));
+  for (const variant of new Set(runs.map(({ scenario }) => join(target, variantFolder(scenario)))))
+    for (const old of runFoldersOf(variant)) if (!folders.has(old)) removeRunFiles(old, OUTPUT_NAMES);
+}
+
+/** One line per threshold that a run does not keep to. */
+function breachesOf(run: FinishedRun): string[] {
+  return run.verdicts
+    .filter((verdict) => !verdict.passed)
+    .map(({ metric, expression, unit, value, reason }) => {
+      const { scenario } = run.summary;
+      return `${runName(scenario)}, seed ${scenario.seed}: threshold breached: ${metric}: ${expression}: ${reason ?? `it is ${humanValue(value, unit)}`}`;
+    });
+}
+
+/** A line per folder, before the files go to where it says they are; of the folders of many seeds, one for all. */
+function writtenLines(jobs: readonly Job[]): string[] {
+  const lines = new Map<string, { readonly files: string; readonly folders: string[] }>();
+  const missing: string[] = [];
+  for (const job of jobs) {
+    const seeds = basename(job.label).startsWith("seed=") ? dirname(job.label) : job.label;
+    const names = outputFiles(job);
+    const there = names.filter((name) => existsSync(join(job.folder, name)));
+    const line = lines.get(seeds) ?? { files: there.join(", "), folders: [] };
+    line.folders.push(job.label);
+    lines.set(seeds, line);
+    missing.push(...names.filter((name) => !there.includes(name)).map((name) => join(job.label, name)));
+  }
+  return [
+    ...[...lines.values()].map(({ files, folders }) => {
+      const more = folders.length > 1 ? ` and ${folders.length - 1} seeds beside it` : "";
+      return `wrote ${folders[0]}${more}: ${files}`;
+    }),
+    ...missing.map((path) => `not written: ${path}: the process was down then`),
+  ];
+}
+
+async function tell(finished: readonly FinishedRun[], written: readonly string[]): Promise<void> {
+  const options = { width: widthOf(process.stdout), paint: paintFor(process.stdout), ascii: onlyAscii() };
+  try {
+    await print(terminalSummary(finished, written, options));
+  } catch (error) {
+    // The files are the result, and they are there: say so before failing.
+    if (error instanceof CliError) complain(written.join("\n"));
+    throw error;
   }
 }
 
@@ -199,6 +291,12 @@ export const runCommand: CommandModule<object, RunArguments> = {
         describe: "Folder to write to (default: out/NAME); variants go to folders in it",
       })
       .option("seed", { ...SCENARIO_OPTIONS.seed, coerce: once("seed") })
+      .option("seeds", {
+        type: "string",
+        nargs: 1,
+        coerce: once("seeds"),
+        describe: "Run each variant with so many seeds, from its own on, in folders seed=N; for `compare`",
+      })
       .option("set", { ...SCENARIO_OPTIONS.set, coerce: toList("set") })
       .option("variant", {
         type: "string",

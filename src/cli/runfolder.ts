@@ -224,12 +224,15 @@ function similarFolder(path: string): string | undefined {
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 
+/** seed=9 before seed=10, gogc-50 before gogc-200. */
+const byNumber = (a: string, b: string): number => a.localeCompare(b, "en", { numeric: true });
+
 /** Folders below that hold a run, by name. */
 function runsBelow(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && isFile(join(folder, entry.name, "summary.json")))
     .map((entry) => entry.name)
-    .sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    .sort(byNumber);
 }
 
 /** Only summary.json. */
@@ -326,13 +329,20 @@ export interface RunGroup {
   readonly runs: readonly string[];
 }
 
+/** The folder itself and those of seeds in it, as far as they hold a run. */
+export function runFoldersOf(folder: string): string[] {
+  if (!isFolder(folder)) return [];
+  const seeds = runsBelow(folder).filter((name) => SEED_FOLDER.test(name));
+  return [
+    ...(isFile(join(folder, "summary.json")) ? [folder] : []),
+    ...seeds.map((name) => join(folder, name)),
+  ];
+}
+
 /** The runs a folder stands for: itself, or its seeds. */
 export function readGroup(path: string): RunGroup {
-  const seeds =
-    isFolder(path) && !isFile(join(path, "summary.json"))
-      ? runsBelow(path).filter((name) => SEED_FOLDER.test(name))
-      : [];
-  const runs = seeds.length === 0 ? [path] : seeds.map((name) => join(path, name));
+  const found = runFoldersOf(path);
+  const runs = found.length === 0 || found[0] === path ? [path] : found;
   return { path, variant: readSummary(runs[0]).variant, runs };
 }
 
@@ -344,10 +354,8 @@ export function readVariants(path: string): RunGroup[] {
   const variants = readdirSync(path, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && !SEED_FOLDER.test(entry.name))
     .map((entry) => join(path, entry.name))
-    .filter(
-      (folder) =>
-        isFile(join(folder, "summary.json")) || runsBelow(folder).some((run) => SEED_FOLDER.test(run)),
-    )
+    .sort(byNumber)
+    .filter((folder) => runFoldersOf(folder).length > 0)
     .map(readGroup)
     .filter((group) => {
       const summary = readSummary(group.runs[0]);

@@ -45,7 +45,7 @@ const control = z.discriminatedUnion("do", [
   ...action.options,
 ]);
 
-const CONTROL_HELP = `{"do": "pause"} or "resume"; {"do": "set_speed", "to": 10}; {"do": "set_gc_percent", "to": 50} or "off"; {"do": "set_memory_limit", "to": "512MiB"} or "off"; {"do": "set_traffic", "to": 2}; {"do": "phase", "to": NAME}; {"do": "gc"} or "free_os_memory"`;
+const CONTROL_HELP = `{"do": "pause"} or "resume"; {"do": "set_speed", "to": 10}; {"do": "set_gc_percent", "to": 50} or "off"; {"do": "set_memory_limit", "to": "512MiB"} or "off"; {"do": "set_gomaxprocs", "to": 4}; {"do": "set_traffic", "to": 2}; {"do": "phase", "to": NAME}; {"do": "gc"} or "free_os_memory"`;
 
 /** An answer that is no success. */
 class HttpError extends Error {

@@ -22,6 +22,7 @@ import {
 } from "../oracle/recording.ts";
 import { SERIES, seriesOf } from "../oracle/result.ts";
 import { type RealRun, runOracle, unplayable } from "../oracle/run.ts";
+import { benchmarkLine } from "../report/benchfmt.ts";
 import { csvLine } from "../report/cycles.ts";
 import { humanValue } from "../report/format.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
@@ -192,7 +193,13 @@ function realCyclesCsv(run: RealRun): string {
   );
 }
 
-function writeSeries(target: string, real: RealSide, simulated: SimulatedSide): void {
+function writeSeries(
+  target: string,
+  scenario: Scenario,
+  real: RealSide,
+  simulated: SimulatedSide,
+  cells: readonly Cell[],
+): void {
   const folder = new OutputFolder(target);
   try {
     const at = folder.folder("");
@@ -210,6 +217,14 @@ function writeSeries(target: string, real: RealSide, simulated: SimulatedSide): 
     simulated.series.forEach((csv, i) => {
       write(`simulated-${i + 1}.csv`, csv);
     });
+    // What is compared, for benchstat: `benchstat measured.txt simulated.txt`.
+    const lines = (runs: RealSide["figures"]): string =>
+      runs
+        .map((figures) => cells.map(({ metric: { name } }) => [name, figures[name] ?? Number.NaN] as const))
+        .map((figures) => benchmarkLine(scenario.name, Object.fromEntries(figures)))
+        .join("");
+    write("measured.txt", lines(real.figures));
+    write("simulated.txt", lines(simulated.figures));
     folder.commit();
   } catch (error) {
     folder.abort();
@@ -268,7 +283,7 @@ async function validate(args: ValidateArguments): Promise<void> {
   const simulated = runSimulated(scenario, seeds, profile);
   const cells = compare(real.figures, simulated.figures);
   const target = args.out ?? join("out", scenario.name, variantFolder(scenario), "validate");
-  writeSeries(target, real, simulated);
+  writeSeries(target, scenario, real, simulated, cells);
   const right = cells.filter((cell) => cell.inBand).length;
   const mean = (list: readonly number[]): number => list.reduce((sum, x) => sum + x, 0) / list.length;
   const realCpu = mean(real.figures.map((f) => f["cpu_seconds"] ?? Number.NaN));
@@ -365,7 +380,7 @@ export const validateCommand: CommandModule<object, ValidateArguments> = {
         type: "string",
         nargs: 1,
         coerce: once("out"),
-        describe: "Folder for both sides' series (default: out/NAME/validate)",
+        describe: "Folder for both sides' series and benchmark lines (default: out/NAME/validate)",
       })
       .option("set", { ...SCENARIO_OPTIONS.set, coerce: toList("set") })
       .option("json", { type: "boolean", default: false, describe: "Print JSON" }),

@@ -1,12 +1,11 @@
 /** The worker thread of `run`: takes one job at a time, simulates and writes it, answers with the result. */
 import { parentPort } from "node:worker_threads";
-import type { FinishedRun } from "../report/terminal.ts";
 import { CliError, EXIT, type ExitStatus } from "./exit.ts";
-import { type Job, runJob } from "./job.ts";
+import { type DoneJob, type Job, runJob } from "./job.ts";
 
 export type FromWorker =
   | { readonly kind: "progress"; readonly fractionDone: number }
-  | { readonly kind: "done"; readonly run: FinishedRun }
+  | { readonly kind: "done"; readonly run: DoneJob }
   | {
       readonly kind: "failed";
       readonly status: ExitStatus;

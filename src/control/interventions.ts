@@ -3,12 +3,13 @@
  *
  * runtime.GC, runtime.ReadMemStats and debug.FreeOSMemory are goroutines that do their work on a P (mgc.ts, mstats.ts).
  * debug.SetGCPercent and debug.SetMemoryLimit take the heap's lock, recompute the pacing and return (setGCPercent and
- * setMemoryLimit of mgcpacer.go, Go 1.26); they cost nothing here. SetGCPercent(-1) also waits for a mark under way, which
+ * setMemoryLimit of mgcpacer.go, Go 1.26); they cost nothing here. runtime.GOMAXPROCS is a goroutine again (debug.ts). A container's limits are
+ * changed from outside, which costs the process nothing but what follows from them (container.ts). SetGCPercent(-1) also waits for a mark under way, which
  * only its caller would notice.
  */
 import type { G, Scheduler } from "../runtime/proc.ts";
 import { PRIORITY_WORLD } from "../runtime/proc.ts";
-import type { Intervention } from "../scenario/schema.ts";
+import type { ContainerLimits, Intervention } from "../scenario/schema.ts";
 import { conditionText, type Watcher } from "./conditions.ts";
 
 /** The ways into the runtime that interventions and policies have. */
@@ -20,6 +21,10 @@ export interface RuntimeControls {
   setGCPercent(percent: number): void;
   /** debug.SetMemoryLimit; Infinity is off. */
   setMemoryLimit(bytes: number): void;
+  /** runtime.GOMAXPROCS. */
+  setGOMAXPROCS(procs: number): G;
+  /** The container's limits change. Returns what became of it, in words. */
+  resizeContainer(limits: ContainerLimits): string;
 }
 
 /** Something that was done to the runtime or the workload while it ran. */
@@ -69,7 +74,7 @@ export function planInterventions(
 /** What an intervention does, without its time. */
 type Call = Intervention extends infer I
   ? I extends Intervention
-    ? Pick<I, "do" | Extract<keyof I, "to">>
+    ? Omit<I, "at" | "when" | "every">
     : never
   : never;
 
@@ -90,5 +95,10 @@ export function intervene(intervention: Call, sched: Scheduler, controls: Runtim
     case "set_memory_limit":
       controls.setMemoryLimit(intervention.to === "off" ? Number.POSITIVE_INFINITY : intervention.to);
       return `set_memory_limit ${intervention.to}`;
+    case "set_gomaxprocs":
+      sched.ready(controls.setGOMAXPROCS(intervention.to));
+      return `set_gomaxprocs ${intervention.to}`;
+    case "resize_container":
+      return `resize_container ${controls.resizeContainer(intervention)}`;
   }
 }

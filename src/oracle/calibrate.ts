@@ -10,9 +10,10 @@
  * Noise only ever adds time, and the collector's own clock counts the time a worker is descheduled, so on a busy machine
  * all of it comes out high: run it when nothing else does.
  */
+import { median } from "../analysis/stats.ts";
+import { curveAt } from "../runtime/costs.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, godebug, machine, type Scenario } from "../scenario/schema.ts";
-import { median } from "./metrics.ts";
 import type { Provenance } from "./recording.ts";
 import { runOracle, runProgram } from "./run.ts";
 
@@ -44,6 +45,8 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const PAGE = 8 * KIB;
 const INLINE_MARKS = 128;
+/** maxObletBytes: larger objects are scanned in parts. */
+const OBLET = 128 * KIB;
 
 /** Objects of a pointer-free one-page span in Go 1.26; others have no reserve at the end of the span. */
 const objectsPerSpan = (size: number): number =>
@@ -119,7 +122,11 @@ class Calibration {
         addedHeap * nilPerByte) /
       4000;
     const cycleNs = idleMark - globals(none) * nilPerByte - stackBytes(none) * stackPerByte;
-    const mark = await this.#mark(idleMark, nilPerByte);
+    const own = await this.#ownPointers(idleMark);
+    const mark = {
+      ...(await this.#mark(idleMark, nilPerByte, curveAt(own.own_pointer_ns, 2048))),
+      ...own,
+    };
     onStep("pauses");
     const pause = {
       ...(await this.#pauses()),
@@ -234,7 +241,7 @@ class Calibration {
       init_pointer_word_ns: tidy((measured(written, "written_ns") - measured(written, "zeroed_ns")) / 64),
       init_page_ns: tidy((measured(touched, "written_ns") - measured(touched, "zeroed_ns")) / 16),
       fault_ns: tidy(measured(faults, "fault_ns")),
-      scavenge_ns_per_page: tidy(measured(faults, "scavenge_ns")),
+      ...scavengeCosts(faults),
       sweep_span_ns: tidy(
         (measured(swept, "sweep_ns") - measured(unswept, "sweep_ns")) / ((16 * total - MIB) / PAGE),
       ),
@@ -255,10 +262,14 @@ class Calibration {
     return median(runs) - idleMark;
   }
 
-  /** Heaps of known content, collected; what differs between two of them is what the difference costs. */
+  /**
+   * Heaps of known content, collected; what differs between two of them is what the difference costs. `ownPointer` is what an
+   * object's own pointer costs in one of 2 KiB.
+   */
   async #mark(
     idleMark: number,
     nilPerByte: number,
+    ownPointer: number,
   ): Promise<Pick<MachineProfile["mark"], "random" | "ordered" | "pointer_ns" | "scan_ns_per_byte">> {
     const { quick, freeBytes, onStep } = this.#o;
     const heaps = [1, 4, 16, 64, 128, 256].map((mib) => mib * MIB).filter((bytes) => bytes * 4 < freeBytes);
@@ -298,7 +309,7 @@ class Calibration {
         curves.noscanBig.push([bytes, tidy(Math.max(1, (await perObject(2040, 0, inOrder)) - slot))]);
         curves.scanBig.push([
           bytes,
-          tidy(Math.max(1, (await perObject(2040, 8, inOrder)) - slot - perPointer)),
+          tidy(Math.max(1, (await perObject(2040, 8, inOrder)) - slot - ownPointer)),
         ]);
       }
     }
@@ -319,6 +330,32 @@ class Calibration {
       ordered: await sorted(ordered, true),
       pointer_ns: pointer,
       scan_ns_per_byte: perByte,
+    };
+  }
+
+  /**
+   * Pointers to the object that holds them, by the object's size: objects full of them against objects with one. Beyond the first
+   * oblet of a large object they are looked up like pointers to any other large object.
+   */
+  async #ownPointers(
+    idleMark: number,
+  ): Promise<Pick<MachineProfile["mark"], "own_pointer_ns" | "large_pointer_ns">> {
+    this.#o.onStep("marking pointers of large objects");
+    const heapBytes = (this.#o.quick ? 16 : 64) * MIB;
+    const beyondFirst = async (size: number): Promise<number> => {
+      const objects = Math.floor(heapBytes / size);
+      const mark = (pointers: number): Promise<number> =>
+        this.#collection({ size, pointers, objects, reps: 9, ordered: true }, idleMark);
+      return Math.max(0, ((await mark(size)) - (await mark(8))) / objects);
+    };
+    const curve: [number, number][] = [];
+    for (const size of [1016, 4088, 16376, OBLET])
+      curve.push([classOf(size), tidy((await beyondFirst(size)) / (size / 8 - 1))]);
+    const words = OBLET / 8;
+    const firstOblet = curve[curve.length - 1][1] * (words - 1);
+    return {
+      own_pointer_ns: curve,
+      large_pointer_ns: tidy(((await beyondFirst(2 * OBLET)) - firstOblet) / words),
     };
   }
 
@@ -374,6 +411,21 @@ class Calibration {
       preempting: await stops(streamLoad(procs, seconds, procs - 1)),
     };
   }
+}
+
+/** Giving back runs of two lengths: a part per page, and one per call; another CPU that runs the process adds to the latter. */
+export function scavengeCosts(
+  from: Measurement,
+): Pick<MachineProfile["alloc"], "scavenge_ns_per_page" | "scavenge_call_ns" | "scavenge_busy_call_ns"> {
+  const [shortPages, longPages] = [measured(from, "short_run_pages"), measured(from, "long_run_pages")];
+  const short = measured(from, "short_run_ns");
+  const perPage = Math.max(0, (measured(from, "long_run_ns") - short) / (longPages - shortPages));
+  const call = Math.max(0, short - shortPages * perPage);
+  return {
+    scavenge_ns_per_page: tidy(perPage),
+    scavenge_call_ns: tidy(call),
+    scavenge_busy_call_ns: tidy(Math.max(call, measured(from, "busy_short_run_ns") - shortPages * perPage)),
+  };
 }
 
 /** Costs of marking objects over the bytes of the heap, as they are measured. */

@@ -5,12 +5,13 @@
  * cgroup v1 takes a child anywhere one may write. v2 gives controllers to the children of a group without processes of its own
  * only (its "no internal processes" rule), so there a delegated group is needed, as `systemd-run --scope -p Delegate=yes` makes.
  * The program's shell enters the group before it becomes the program: memory is charged where it is first touched, and
- * charges do not move. This process stays outside and survives the kill.
+ * charges do not move. This process stays outside and survives the kill. It also changes the limits while the program runs, where the scenario
+ * says so.
  */
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { cpuLimit } from "../scenario/container.ts";
-import type { ContainerSettings } from "../scenario/schema.ts";
+import type { ContainerLimits, ContainerSettings } from "../scenario/schema.ts";
 import { GoError } from "./build.ts";
 
 interface Controller {
@@ -63,6 +64,10 @@ export interface CpuStat {
 
 export class ControlGroup {
   readonly #settings: ContainerSettings;
+  /** The limits in force, without what the Go program needs beside the scenario; that is `#ownBytes`. */
+  #max: number | undefined;
+  #high: number | undefined;
+  #ownBytes = 0;
   readonly #memory: string;
   readonly #version: 1 | 2;
   readonly #cpu: string | undefined;
@@ -71,6 +76,8 @@ export class ControlGroup {
   /** Makes the group, or throws a GoError that says in one line why this machine cannot. */
   constructor(settings: ContainerSettings, name: string) {
     this.#settings = settings;
+    this.#max = settings.memory.max;
+    this.#high = settings.memory.high;
     if (settings.page_cache.length > 0)
       throw new GoError(
         "the real side reads no files: a scenario with `page_cache` runs in the simulator only",
@@ -94,7 +101,7 @@ export class ControlGroup {
         throw new GoError("no real container: this machine has no CPU control group");
       if (cpu === undefined) this.#cpu = undefined;
       else this.#cpu = cpu.folder === memory.folder ? this.#memory : this.#make(cpu, name);
-      this.#setCpu();
+      if (settings.cpu !== undefined) this.#setCpu(cpuLimit(settings));
       this.raiseLimits(START_BYTES);
     } catch (error) {
       this.remove();
@@ -120,11 +127,11 @@ export class ControlGroup {
     return folder;
   }
 
-  #setCpu(): void {
+  #setCpu(limit: number): void {
     const { cpu } = this.#settings;
     if (cpu === undefined || this.#cpu === undefined) return;
     const period = Math.round(cpu.period / MICROSECOND_NS);
-    const quota = Math.round((cpuLimit(this.#settings) * cpu.period) / MICROSECOND_NS);
+    const quota = Math.round((limit * cpu.period) / MICROSECOND_NS);
     // Ahead of the machine's other work, as far as that is possible for threads under a quota (real-time ones have none).
     if (this.#version === 2) {
       this.#write(this.#cpu, "cpu.weight", 10_000);
@@ -146,10 +153,31 @@ export class ControlGroup {
 
   /** The limits, raised by what the Go program needs beside the scenario (its records, outside the heap). */
   raiseLimits(byBytes: number): void {
-    const { max, high } = this.#settings.memory;
-    if (max !== undefined)
-      this.#write(this.#memory, this.#version === 1 ? "memory.limit_in_bytes" : "memory.max", max + byBytes);
-    if (high !== undefined) this.#write(this.#memory, "memory.high", high + byBytes);
+    this.#ownBytes = byBytes;
+    if (this.#max !== undefined) this.#writeMax(this.#max);
+    if (this.#high !== undefined) this.#write(this.#memory, "memory.high", this.#high + byBytes);
+  }
+
+  #writeMax(bytes: number): void {
+    const file = this.#version === 1 ? "memory.limit_in_bytes" : "memory.max";
+    this.#write(this.#memory, file, bytes + this.#ownBytes);
+  }
+
+  /** The scenario's operator changes limits. What v1 refuses (EBUSY) stays as it was; v2 kills. */
+  resize(limits: ContainerLimits): void {
+    if (limits.cpu_limit !== undefined) this.#setCpu(limits.cpu_limit);
+    if (limits.memory_high !== undefined) {
+      this.#high = limits.memory_high;
+      this.raiseLimits(this.#ownBytes);
+    }
+    if (limits.memory_max === undefined) return;
+    try {
+      this.#writeMax(limits.memory_max);
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "EBUSY") return;
+      throw error;
+    }
+    this.#max = limits.memory_max;
   }
 
   /** A command line that enters the group and becomes `command`. */

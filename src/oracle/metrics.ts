@@ -7,6 +7,8 @@
  * says nothing about 3.4 % of a collection.
  */
 
+import { median } from "../analysis/stats.ts";
+
 export type MetricUnit = "bytes" | "count" | "seconds" | "ns" | "fraction";
 
 export interface Metric {
@@ -129,13 +131,6 @@ export interface Cell {
   readonly inBand: boolean;
   /** (simulated - real median) / real median; NaN when the real median is 0. */
   readonly error: number;
-}
-
-export function median(values: readonly number[]): number {
-  if (values.length === 0) return Number.NaN;
-  const sorted = Float64Array.from(values).sort();
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 /** One metric of several real runs against several simulated ones. */

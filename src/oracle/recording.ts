@@ -61,11 +61,18 @@ const { cpus: _cpus, ...plainPages } = machine.parse({});
 const PLAIN_PAGES = canonical(plainPages);
 
 /**
- * What a scenario makes happen, as a short hash: its texts and its seed are left out, and a setting that is off, so that
+ * What a scenario makes happen, as a short hash: its texts, its seed and its thresholds are left out, and a setting that is off, so that
  * recordings made before there was the setting stay true.
  */
 export function scenarioHash(scenario: Scenario): string {
-  const { description: _description, seed: _seed, variant: _variant, policies, ...rest } = scenario;
+  const {
+    description: _description,
+    seed: _seed,
+    variant: _variant,
+    thresholds: _thresholds,
+    policies,
+    ...rest
+  } = scenario;
   const { GOMEMLIMIT, GODEBUG, ...go } = rest.go;
   const { cpus, ...pages } = rest.machine;
   const what = {

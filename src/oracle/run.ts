@@ -121,6 +121,12 @@ export function unplayable(scenario: Scenario): string | undefined {
     scenario.phases.some((phase) => phase.when !== undefined) ||
     scenario.interventions.some((intervention) => intervention.when !== undefined);
   if (conditional) return "conditions (`when`)";
+  const { go, machine } = scenario;
+  if (go.hypothetical !== undefined) return "`go.hypothetical`, which no Go release has";
+  if (machine.numa !== undefined)
+    return "`machine.numa`: where memory is on a real machine's nodes is not controlled or read";
+  if (go.GOMAXPROCS_default === true && machine.cpus > availableParallelism())
+    return `Go's own GOMAXPROCS on ${machine.cpus} CPUs (here there are ${availableParallelism()}); set go.GOMAXPROCS, or fewer CPUs`;
   const pages = otherPages(scenario);
   if (pages !== undefined) return pages;
   const policy = scenario.policies.find(({ kind }) => kind !== "ballast" && kind !== "threshold_tuner");
@@ -146,7 +152,7 @@ export async function runOracle(
   if (scenario.container !== undefined) return runInContainer(binary, scenario, seed, realTime, signal);
   const { stdout, stderr } = await runProgram(
     pinned(binary, scenario.machine.cpus),
-    { mode: "run", seed, scenario, real_time: realTime },
+    { mode: "run", seed, scenario, real_time: realTime && mayBeRealTime(scenario) },
     environment(scenario),
     { signal },
   );
@@ -154,10 +160,15 @@ export async function runOracle(
   return { result, trace: parseGctrace(stderr), figures: figuresOf(result) };
 }
 
+/** Real-time threads have a CPU each: not where the scenario makes more Ps than there are (see realtime.go, which sees those of the start). */
+const mayBeRealTime = ({ interventions }: Scenario): boolean =>
+  interventions.every((i) => i.do !== "set_gomaxprocs" || i.to <= availableParallelism());
+
 const environment = ({ go }: Scenario): Record<string, string> => ({
   GOGC: String(go.GOGC),
   GOMEMLIMIT: String(go.GOMEMLIMIT),
-  GOMAXPROCS: String(go.GOMAXPROCS),
+  // Go follows a limit that changes only where the variable is not set.
+  ...(go.GOMAXPROCS_default === true ? {} : { GOMAXPROCS: String(go.GOMAXPROCS) }),
   GODEBUG: `gctrace=1,${Object.entries(go.GODEBUG)
     .map(([name, value]) => `${name}=${value}`)
     .join(",")}`,
@@ -184,12 +195,31 @@ async function runInContainer(
     let startMs = 0;
     let endMs = 0;
     let last = "";
+    const resizes: NodeJS.Timeout[] = [];
+    let failure: unknown;
+    const start = (): void => {
+      startMs = performance.now();
+      for (const intervention of scenario.interventions) {
+        if (intervention.do !== "resize_container") continue;
+        const { at = 0, every } = intervention;
+        for (let ns = at; ns < scenario.duration; ns += every ?? Number.POSITIVE_INFINITY)
+          resizes.push(
+            setTimeout(() => {
+              try {
+                group.resize(intervention);
+              } catch (error) {
+                failure ??= error;
+              }
+            }, ns / 1e6),
+          );
+      }
+    };
     const onLine = (line: string): void => {
       if (line.startsWith("[")) {
         const row = sampleRow.parse(JSON.parse(line));
         ownBytes = row.pop() ?? 0;
         group.raiseLimits(ownBytes);
-        if (rows.length === 0) startMs = performance.now();
+        if (rows.length === 0) start();
         else {
           const bytes = group.currentBytes - ownBytes;
           current.push(bytes);
@@ -202,10 +232,28 @@ async function runInContainer(
     const output = await runProgram(
       group.wrap(pinned(binary, scenario.machine.cpus)),
       // CPU bandwidth is for ordinary threads only.
-      { mode: "run", seed, scenario, real_time: realTime && settings.cpu === undefined, stream: true },
+      {
+        mode: "run",
+        seed,
+        scenario,
+        real_time: realTime && settings.cpu === undefined && mayBeRealTime(scenario),
+        stream: true,
+      },
       environment(scenario),
-      { signal, mayBeKilled: true, onLine, onEnd: () => (endMs = performance.now()) },
+      {
+        signal,
+        mayBeKilled: true,
+        onLine,
+        onEnd: () => {
+          endMs = performance.now();
+          resizes.forEach(clearTimeout);
+        },
+      },
     );
+    if (failure !== undefined)
+      throw new GoError(
+        `the control group's limits cannot be changed: ${failure instanceof Error ? failure.message : String(failure)}`,
+      );
     const trace = parseGctrace(output.stderr);
     if (output.killed && group.oomKills === 0)
       throw new GoError("the oracle was killed, but not by the control group's OOM killer");

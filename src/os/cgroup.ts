@@ -18,6 +18,9 @@
  * memory.high the faulting thread reclaims too and, as long as that does not help, sleeps before it goes on: the square of
  * the overage, at most two seconds per batch.
  *
+ * Limits may be changed while it runs (`resizeMax`, `resizeHigh`): whoever writes them reclaims what is above, and v2 then kills, where
+ * v1 refuses.
+ *
  * Simplified: no swap, so anonymous memory cannot be reclaimed; one stock, where the kernel has one per CPU (memory.current is low by some
  * 128 KiB for each further CPU; it makes no difference at the limit, where stocks are drained); one process in the
  * group; memory of user pages freed goes back at once. A page table outlives its pages, as before CONFIG_PT_RECLAIM (6.14).
@@ -36,6 +39,9 @@ const MEMCG_DELAY_PRECISION_SHIFT = 20;
 const MEMCG_DELAY_SCALING_SHIFT = 14;
 /** Timer ticks per second (CONFIG_HZ) of the distributions' kernels that were looked at; delays are whole ticks. */
 const HZ = 250;
+
+/** Who writes a container's limits, as the kernel's log calls it. */
+const RESIZER = "runc";
 
 /** A thread's kernel stack (THREAD_SIZE of amd64). */
 const KERNEL_STACK_BYTES = 16 << 10;
@@ -105,6 +111,8 @@ export interface MemoryStat {
 export interface OomState {
   readonly usageBytes: number;
   readonly stat: MemoryStat;
+  /** Who asked for the memory, if it was not the victim: who lowered the limit. */
+  readonly invoker?: string;
 }
 
 export interface MemoryCgroupOptions {
@@ -128,8 +136,8 @@ export interface ReclaimableAnon {
 
 export class MemoryCgroup {
   readonly events: MemoryEvents = { high: 0, max: 0, oom: 0, oom_kill: 0, failcnt: 0 };
-  readonly maxPages: number;
-  readonly highPages: number;
+  maxPages: number;
+  highPages: number;
   readonly pageCache: PageCache;
   /** Set once the OOM killer has chosen the process: what it still does is not charged. */
   oom: OomState | null = null;
@@ -169,6 +177,14 @@ export class MemoryCgroup {
     this.#charge(Math.ceil((kernel.kernelStack + kernel.slab) / OS_PAGE_BYTES) + this.#binaryPages);
   }
 
+  /** The process has a thread more. */
+  threadStarted(): void {
+    const before = Math.ceil((this.#stackBytes + this.#slabBytes) / OS_PAGE_BYTES);
+    this.#stackBytes += KERNEL_STACK_BYTES;
+    this.#slabBytes += SLAB_BYTES_PER_THREAD;
+    this.#charge(Math.ceil((this.#stackBytes + this.#slabBytes) / OS_PAGE_BYTES) - before);
+  }
+
   /** `pages` of anonymous memory become resident. */
   chargeAnon(pages: number): void {
     this.#anonPages += pages;
@@ -176,7 +192,7 @@ export class MemoryCgroup {
     // What the kill kept from being charged never became resident.
     if (this.oom !== null && left > 0) {
       this.#anonPages -= left;
-      this.oom = { usageBytes: this.oom.usageBytes, stat: this.stat() };
+      this.oom = { ...this.oom, stat: this.stat() };
     }
   }
 
@@ -198,6 +214,47 @@ export class MemoryCgroup {
     const ns = this.#stallNs - before;
     this.#stallNs = before;
     return ns;
+  }
+
+  /**
+   * Somebody writes another memory.max. v2 (memory_max_write) takes it at once, reclaims until the usage fits, and calls the OOM killer if it
+   * does not. v1 (mem_cgroup_resize_max) reclaims first and takes the limit only if the usage fits; else the write fails
+   * with EBUSY. Returns whether the new limit holds.
+   */
+  resizeMax(maxBytes: number, version: 1 | 2): boolean {
+    const pages = Math.floor(maxBytes / OS_PAGE_BYTES);
+    if (version === 2) this.maxPages = pages;
+    const fits = this.#reclaimTo(pages);
+    if (version === 1) {
+      if (fits) this.maxPages = pages;
+      return fits;
+    }
+    if (!fits && this.oom === null) {
+      this.events.oom++;
+      this.events.oom_kill++;
+      this.oom = { usageBytes: this.currentBytes, stat: this.stat(), invoker: RESIZER };
+    }
+    return true;
+  }
+
+  /** Somebody writes another memory.high: what is above is reclaimed as far as that is possible; threads are slowed at their next charge. */
+  resizeHigh(highBytes: number): void {
+    this.highPages = Math.floor(highBytes / OS_PAGE_BYTES);
+    this.#reclaimTo(this.highPages);
+  }
+
+  /** Reclaims until no more than `pages` are charged; says whether that was possible. The CPU time is the writer's, outside the group. */
+  #reclaimTo(pages: number): boolean {
+    if (this.#usage > pages) {
+      this.#usage -= this.#stock;
+      this.#stock = 0;
+    }
+    const cpuNs = this.#cpuNs;
+    const reclaimNs = this.reclaimNs;
+    while (this.#usage > pages && this.#reclaim(this.#usage - pages) > 0);
+    this.#cpuNs = cpuNs;
+    this.reclaimNs = reclaimNs;
+    return this.#usage <= pages;
   }
 
   get currentBytes(): number {
@@ -314,16 +371,18 @@ export class MemoryCgroup {
 
   /** mem_cgroup_handle_over_high, after a charge of `nrPages` that left the counter above memory.high. */
   #overHigh(nrPages: number): void {
-    for (let attempt = 0; ; attempt++) {
+    let retries = MAX_RECLAIM_RETRIES;
+    for (let wanted = nrPages; ; wanted = SWAP_CLUSTER_MAX) {
       let reclaimed = 0;
       if (this.#usage > this.highPages) {
         this.events.high++;
-        reclaimed = this.#reclaim(attempt === 0 ? nrPages : SWAP_CLUSTER_MAX);
+        reclaimed = this.#reclaim(wanted);
       }
       const delay = calculateHighDelay(this.#usage, this.highPages, nrPages);
       // Not worth a sleep.
       if (delay <= HZ / 100) return;
-      if (reclaimed > 0 || attempt < MAX_RECLAIM_RETRIES) continue;
+      // As long as reclaim gets anywhere, that comes first; only attempts in vain are counted.
+      if (reclaimed > 0 || retries-- > 0) continue;
       const ns = (delay * 1e9) / HZ;
       this.#stallNs += ns;
       this.throttledNs += ns;

@@ -17,8 +17,9 @@
  * outside the arenas; the baseline's and the binary's pages, which are those of 4 KiB whatever the page size; a control group with
  * larger pages, which here still counts in batches of 64 * 4 KiB.
  */
-import type { MemoryCgroup, ReclaimableAnon } from "./cgroup.ts";
+import { kernelBytesAtStart, type MemoryCgroup, type ReclaimableAnon } from "./cgroup.ts";
 import { BLOCK_PAGES, type HugePageSettings, HugePages } from "./hugepages.ts";
+import type { NumaNodes } from "./numa.ts";
 import {
   OS_PAGE_BYTES,
   type Os,
@@ -93,13 +94,17 @@ export interface PageSettings {
   readonly madvFree?: boolean;
   /** Transparent huge pages; without them no page is ever huge. */
   readonly hugePages?: HugePageSettings;
+  /** Page tables are counted outside of a container, too. */
+  readonly countTables?: boolean;
+  /** The machine's nodes; without them all memory is alike. */
+  readonly numa?: NumaNodes;
 }
 
 /**
  * Clearing a page at its fault beyond the first 4 KiB. Measured on Linux 6.18 (AMD EPYC, a virtual machine whose memory had been in
  * use): a fault of 2 MiB takes 124 us where 512 of 4 KiB take 810 us; the quickest of four runs over 256 MiB each.
  */
-const CLEAR_NS_PER_BYTE = 0.059;
+export const CLEAR_NS_PER_BYTE = 0.059;
 
 export class Memory implements Os, ReclaimableAnon {
   /** Minor faults since the process started, the baseline's included. Written by touch and metaTouch. */
@@ -124,8 +129,10 @@ export class Memory implements Os, ReclaimableAnon {
   readonly pageAllocReservedBytes = PAGE_ALLOC_RESERVED_BYTES;
   /** The container's memory controller; null outside of one. */
   readonly #cgroup: MemoryCgroup | null;
-  /** By page table of the arenas (2 MiB of them): 1 once it exists. Empty outside of a container. */
+  /** By page table of the arenas (2 MiB of them): 1 once it exists. Empty where nobody counts them. */
   #tables = new Uint8Array(0);
+  #arenaTables = 0;
+  readonly #countTables: boolean;
   /** Highest residentBytes() seen at a moment before memory was given back. */
   #peakBytes = 0;
   /** The control group counts in 4 KiB: so many are a page. */
@@ -139,6 +146,7 @@ export class Memory implements Os, ReclaimableAnon {
   /** Where reclaim of lazily freed pages goes on: downwards, as the scavenger went. */
   #lazyCursor = 0;
   readonly #huge: HugePages | null;
+  readonly #numa: NumaNodes | null;
 
   constructor(baseline: ProcessBaseline, cgroup: MemoryCgroup | null = null, settings: PageSettings = {}) {
     this.baseline = baseline;
@@ -150,6 +158,9 @@ export class Memory implements Os, ReclaimableAnon {
     this.#madvFree = settings.madvFree ?? false;
     if (this.#madvFree) this.#lazy = new Uint32Array(512);
     this.#huge = settings.hugePages === undefined ? null : new HugePages(settings.hugePages);
+    this.#numa = settings.numa ?? null;
+    this.#countTables = cgroup !== null || settings.countTables === true;
+    this.#numa?.placedElsewhere(this.#baselinePages);
     if (cgroup === null) return;
     cgroup.anon = this;
     const pages = Math.ceil(baseline.otherBytes / this.pageBytes);
@@ -210,6 +221,7 @@ export class Memory implements Os, ReclaimableAnon {
       if ((missing & ~this.#ready[w]) !== 0)
         throw new Error(`touch of memory that is not ready, in bytes ${startByte} to ${endByte}`);
       resident[w] |= missing;
+      this.#numa?.placed(w, missing);
       faults += popcount32(missing);
     }
     if (faults !== 0) this.#faulted(first, last, faults);
@@ -264,6 +276,7 @@ export class Memory implements Os, ReclaimableAnon {
       );
     const faults = Math.ceil(region.touchedBytes / this.pageBytes) - before;
     this.#metaPages += faults;
+    this.#numa?.placedElsewhere(faults);
     this.#count(faults);
     if (this.#cgroup !== null && faults > 0) {
       this.#cgroup.chargeAnon(faults * this.#units);
@@ -282,8 +295,40 @@ export class Memory implements Os, ReclaimableAnon {
     );
   }
 
+  /** Resident pages from before the heap. */
+  get #baselinePages(): number {
+    return Math.ceil((this.baseline.fileBytes + this.baseline.otherBytes) / this.pageBytes);
+  }
+
   get hasHugePages(): boolean {
     return this.#huge !== null;
+  }
+
+  /** VmPTE: the page tables of the process, where they are counted. */
+  get pageTableBytes(): number {
+    const tablesOf = (bytes: number): number =>
+      Math.floor(Math.ceil(bytes / this.pageBytes) / this.#pagesPerTable);
+    let tables = this.#arenaTables + tablesOf(this.baseline.otherBytes);
+    for (const { touchedBytes } of this.#meta.values()) tables += tablesOf(touchedBytes);
+    return tables * this.pageBytes + kernelBytesAtStart(0).pageTables;
+  }
+
+  /** Resident part of what the runtime maps beside its arenas. */
+  get metadataResidentBytes(): number {
+    return this.#metaPages * this.pageBytes;
+  }
+
+  /** Resident bytes of [startByte, endByte), in 4 KiB: of a larger page the part that lies in it. */
+  residentBytesIn(startByte: number, endByte: number): number {
+    let bytes = 0;
+    for (let at = startByte; at < endByte; ) {
+      const page = Math.floor(at / this.pageBytes);
+      const end = Math.min(endByte, (page + 1) * this.pageBytes);
+      if (page < this.#pageLimit && ((this.#resident[page >>> 5] >>> (page & 31)) & 1) === 1)
+        bytes += end - at;
+      at = end;
+    }
+    return bytes;
   }
 
   /** smaps' LazyFree: resident, but the kernel may take it. */
@@ -379,6 +424,7 @@ export class Memory implements Os, ReclaimableAnon {
     for (const region of this.#meta.values()) metaPages += Math.ceil(region.touchedBytes / this.pageBytes);
     if (metaPages !== this.#metaPages)
       throw new Error(`os: ${this.#metaPages} resident metadata pages kept, ${metaPages} counted`);
+    this.#numa?.checkInvariants(this.#resident, metaPages + this.#baselinePages);
     const rss = (pages + metaPages) * this.pageBytes + this.baseline.fileBytes + this.baseline.otherBytes;
     if (rss !== this.residentBytes()) throw new Error(`os: RSS ${this.residentBytes()}, recounted ${rss}`);
     if (this.#huge === null && this.faults - this.baseline.faults < pages + metaPages)
@@ -522,14 +568,13 @@ export class Memory implements Os, ReclaimableAnon {
   #faulted(first: number, last: number, faults: number): void {
     this.#residentPages += faults;
     this.#count(faults);
-    if (this.#cgroup === null) return;
     this.#chargeTablesOf(first, last);
-    this.#cgroup.chargeAnon(faults * this.#units);
+    this.#cgroup?.chargeAnon(faults * this.#units);
   }
 
   /** The page tables for pages first..last, where there are none yet. */
   #chargeTablesOf(first: number, last: number): void {
-    if (this.#cgroup === null) return;
+    if (!this.#countTables) return;
     const firstTable = Math.floor(first / this.#pagesPerTable);
     const lastTable = Math.floor(last / this.#pagesPerTable);
     if (lastTable >= this.#tables.length) {
@@ -543,7 +588,8 @@ export class Memory implements Os, ReclaimableAnon {
       this.#tables[table] = 1;
       tables++;
     }
-    if (tables > 0) this.#cgroup.chargeTables(tables * this.#units);
+    this.#arenaTables += tables;
+    if (tables > 0) this.#cgroup?.chargeTables(tables * this.#units);
   }
 
   #pageRange(call: string, startByte: number, nbytes: number): [first: number, end: number] {
@@ -577,6 +623,7 @@ export class Memory implements Os, ReclaimableAnon {
       const wordEnd = (w + 1) * 32;
       const mask = maskFrom(page & 31) & maskTo(end >= wordEnd ? 31 : (end - 1) & 31);
       dropped += popcount32(this.#resident[w] & mask);
+      this.#numa?.dropped(w, this.#resident[w] & mask);
       this.#resident[w] &= ~mask;
       this.#ready[w] &= ~mask;
       if (unmap) this.#mapped[w] &= ~mask;

@@ -92,7 +92,7 @@ export function oomLog(state: OomState, group: OomGroup, victim: Victim): string
     comm,
   ];
   return [
-    `${comm} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=${adj}`,
+    `${state.invoker ?? comm} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=${adj}`,
     `memory: usage ${kB(state.usageBytes)}, limit ${kB(group.limitBytes)}, failcnt ${group.events.failcnt}`,
     v1
       ? `memory+swap: usage ${kB(state.usageBytes)}, limit ${NO_LIMIT}, failcnt 0`

@@ -5,8 +5,9 @@
  * text is the same in every engine. Files carry plain base units (bytes, ns, seconds); people get binary prefixes.
  */
 
-/** The unit of a column or figure, as its name's ending says. */
-export type Unit = "seconds" | "bytes" | "ns" | "count" | "fraction" | "percent";
+import type { Unit } from "../sim/units.ts";
+
+export { type Unit, unitOf } from "../sim/units.ts";
 
 /** A nanosecond is the smallest difference a run knows. */
 const SECOND_STEPS = 1e9;
@@ -104,14 +105,4 @@ export function humanValue(value: number, unit: Unit): string {
     case "count":
       return humanCount(value);
   }
-}
-
-/** The unit a figure's name ends in, as all our names do; a name without one is a count. */
-export function unitOf(name: string): Unit {
-  if (name.endsWith("_bytes")) return "bytes";
-  if (name.endsWith("_ns")) return "ns";
-  if (name.endsWith("_seconds")) return "seconds";
-  if (name.endsWith("_fraction") || name.endsWith("_ratio")) return "fraction";
-  if (name.endsWith("_percent")) return "percent";
-  return "count";
 }

@@ -12,7 +12,6 @@
  * The format is the same from Go 1.19 on. Not written: "(checking for goroutine leaks)" and the scan statistics of
  * gctrace=2, which the model does not have.
  */
-import type { Scenario } from "../scenario/schema.ts";
 import type { CycleRecord } from "../simulate.ts";
 
 /**
@@ -39,13 +38,11 @@ export function fmtNSAsMS(ns: number): string {
   return itoaDiv(digits, decimals);
 }
 
-/** work.stwprocs of the runtime: Ps that can run at once while the world is stopped. */
-export const stwProcs = ({ go, machine }: Scenario): number => Math.min(go.GOMAXPROCS, machine.cpus);
-
 const mebibytes = (bytes: number): number => Math.floor(bytes / 2 ** 20);
 
-/** One cycle's line, without the line feed. `stwProcs` is min(GOMAXPROCS, CPUs); times count from the process's start. */
-export function gctraceLine(cycle: CycleRecord, stwProcs: number, processStartSeconds = 0): string {
+/** One cycle's line, without the line feed. Times count from the process's start. */
+export function gctraceLine(cycle: CycleRecord, cpus: number, processStartSeconds = 0): string {
+  const stwProcs = Math.min(cycle.procs, cpus);
   const sinceStart = cycle.start_seconds - processStartSeconds;
   const start = itoaDiv(Math.floor(Math.round(sinceStart * 1e9) / 1e6), 3);
   const utilization = Math.trunc(cycle.gc_cpu_percent);

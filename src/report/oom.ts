@@ -16,7 +16,7 @@ interface Reading {
   readonly text: string;
 }
 
-function readings(incident: OomIncident, stwProcs: number): Reading[] {
+function readings(incident: OomIncident, cpus: number): Reading[] {
   const { last_cycle: cycle, last_mem_stats: stats } = incident;
   const log = incident.kernel_log;
   return [
@@ -31,7 +31,7 @@ function readings(incident: OomIncident, stwProcs: number): Reading[] {
           {
             clock: "last gctrace",
             atSeconds: incident.last_cycle_end_seconds ?? cycle.start_seconds,
-            text: gctraceLine(cycle, stwProcs, incident.process_start_seconds),
+            text: gctraceLine(cycle, cpus, incident.process_start_seconds),
           },
         ]),
     ...(stats === undefined
@@ -48,10 +48,10 @@ function readings(incident: OomIncident, stwProcs: number): Reading[] {
   ];
 }
 
-function incidentText(incident: OomIncident, number: number, stwProcs: number): string {
+function incidentText(incident: OomIncident, number: number, cpus: number): string {
   const { memory } = incident;
   const lived = incident.t_seconds - incident.process_start_seconds;
-  const all = readings(incident, stwProcs);
+  const all = readings(incident, cpus);
   const ages = all.map((reading) => incident.t_seconds - reading.atSeconds);
   const inside = ages.filter((age) => age <= WINDOW_SECONDS).length;
   const again =
@@ -77,7 +77,7 @@ function incidentText(incident: OomIncident, number: number, stwProcs: number): 
   ].join("\n");
 }
 
-export function oomText(incidents: readonly OomIncident[], stwProcs: number): string {
+export function oomText(incidents: readonly OomIncident[], cpus: number): string {
   if (incidents.length === 0) return "no OOM kill\n";
-  return incidents.map((incident, i) => incidentText(incident, i + 1, stwProcs)).join("\n");
+  return incidents.map((incident, i) => incidentText(incident, i + 1, cpus)).join("\n");
 }

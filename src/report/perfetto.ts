@@ -25,7 +25,7 @@ import { plainNumber } from "./format.ts";
 export interface PerfettoOptions {
   /** The process's name. */
   readonly name: string;
-  /** GOMAXPROCS: so many P tracks are named. */
+  /** GOMAXPROCS at the start: so many P tracks are named; others when they are first seen. */
   readonly procs: number;
   /** Shown with the trace's own facts: versions, seed. */
   readonly about: Readonly<Record<string, string | number>>;
@@ -50,6 +50,7 @@ export class PerfettoTrace implements Tracer {
   readonly #about: PerfettoOptions["about"];
   /** How much was known of what lasts when it began. */
   readonly #told = new Map<TraceEvent, number>();
+  readonly #named = new Set([TRACK_PROCESS]);
   #separator = "";
   /** Time of the last counters; -1 before the first. */
   #countedNs = -1;
@@ -59,12 +60,15 @@ export class PerfettoTrace implements Tracer {
     this.#about = options.about;
     write('{"displayTimeUnit":"ns","traceEvents":[\n');
     this.#name("process_name", 0, options.name);
-    for (const track of [TRACK_GC, TRACK_SCENARIO, ...Array(options.procs).keys()]) {
-      this.#name("thread_name", tidOf(track), trackName(track));
-      this.#put(
-        `{"ph":"M","pid":${PID},"tid":${tidOf(track)},"name":"thread_sort_index","args":{"sort_index":${tidOf(track)}}}`,
-      );
-    }
+    for (const track of [TRACK_GC, TRACK_SCENARIO, ...Array(options.procs).keys()]) this.#track(track);
+  }
+
+  #track(track: number): void {
+    this.#named.add(track);
+    this.#name("thread_name", tidOf(track), trackName(track));
+    this.#put(
+      `{"ph":"M","pid":${PID},"tid":${tidOf(track)},"name":"thread_sort_index","args":{"sort_index":${tidOf(track)}}}`,
+    );
   }
 
   begin(event: TraceEvent): void {
@@ -102,6 +106,7 @@ export class PerfettoTrace implements Tracer {
     more: string,
     detail: Readonly<TraceDetail>,
   ): void {
+    if (!this.#named.has(track)) this.#track(track);
     this.#put(
       `{"ph":"${ph}","pid":${PID},"tid":${tidOf(track)},"ts":${microseconds(t_ns)}${more},` +
         `"cat":"${kind}","name":${JSON.stringify(name)},"args":${JSON.stringify(detail)}}`,
@@ -112,11 +117,17 @@ export class PerfettoTrace implements Tracer {
     this.#counter(t_ns, "heap live", "bytes", detail.heap_live_bytes);
     this.#counter(t_ns, "heap goal", "bytes", detail.heap_goal_bytes);
     this.#counter(t_ns, "RSS", "bytes", detail.rss_bytes);
+    this.#counter(t_ns, "sample", "count", detail.sample);
     if (this.#countedNs >= 0) this.#counter(this.#countedNs, "GC CPU", "fraction", detail.gc_cpu_fraction);
     this.#countedNs = t_ns;
   }
 
-  #counter(t_ns: number, name: string, unit: "bytes" | "fraction", value: number | undefined): void {
+  #counter(
+    t_ns: number,
+    name: string,
+    unit: "bytes" | "count" | "fraction",
+    value: number | undefined,
+  ): void {
     if (value === undefined) return;
     this.#put(
       `{"ph":"C","pid":${PID},"tid":0,"ts":${microseconds(t_ns)},"name":"${name}","args":{"${unit}":${plainNumber(value, unit)}}}`,

@@ -7,6 +7,7 @@
  */
 import Table from "cli-table3";
 import type { RunSummary } from "../simulate.ts";
+import type { Verdict } from "../thresholds.ts";
 import { humanNs, humanValue, NO_BYTES_LIMIT, type Unit } from "./format.ts";
 import { type SeriesSketch, sparkline } from "./sketch.ts";
 
@@ -26,6 +27,8 @@ export interface RunDigest {
 export interface FinishedRun {
   readonly summary: RunSummary;
   readonly digest: RunDigest;
+  /** What came of the scenario's thresholds. */
+  readonly verdicts: readonly Verdict[];
 }
 
 export interface Paint {
@@ -46,6 +49,10 @@ export interface TerminalOptions {
 interface Headline {
   readonly label: string;
   readonly unit: Unit;
+  /** Shown only where runs differ in it. */
+  readonly ifDifferent?: boolean;
+  /** The figure it is, where it is one. */
+  readonly figure?: string;
   /** The value; undefined or NaN when this run has none. */
   value(run: FinishedRun): number | undefined;
 }
@@ -53,16 +60,20 @@ interface Headline {
 const figure = (label: string, unit: Unit, name: string): Headline => ({
   label,
   unit,
+  figure: name,
   value: (run) => run.summary.figures[name],
 });
+
+/** A run that an OOM kill ends is shorter than planned. */
+const ranSeconds = ({ summary: { figures, scenario } }: FinishedRun): number =>
+  figures["ran_seconds"] ?? scenario.duration / 1e9;
 
 const cpuShare = (run: FinishedRun, seconds: number | undefined): number | undefined => {
   const { scenario } = run.summary;
   // GOMAXPROCS threads cannot burn more than the machine's CPUs.
   const cpus = Math.min(scenario.go.GOMAXPROCS, scenario.machine.cpus);
-  // A run that an OOM kill ends is shorter than planned.
-  const ran = run.summary.figures["ran_seconds"] ?? scenario.duration / 1e9;
-  return seconds === undefined ? undefined : seconds / (cpus * ran);
+  const usable = run.summary.figures["usable_cpu_seconds"] ?? cpus * ranSeconds(run);
+  return seconds === undefined ? undefined : seconds / usable;
 };
 
 /** The groups of the table, in its order. A row that no run has a value for is left out, a group without rows too. */
@@ -116,11 +127,17 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
   {
     name: "Process",
     rows: [
+      { label: "ran for", unit: "seconds", ifDifferent: true, value: ranSeconds },
       figure("RSS, peak", "bytes", "rss_peak_bytes"),
       figure("Sys, peak", "bytes", "sys_peak_bytes"),
       figure("Sys - HeapReleased, peak", "bytes", "mapped_ready_peak_bytes"),
       figure("StackInuse, mean", "bytes", "stack_inuse_mean_bytes"),
+      figure("heap reservations (mmap)", "count", "heap_reserve_calls"),
+      figure("heap growths (mmap)", "count", "heap_map_calls"),
       figure("page faults", "count", "page_faults"),
+      figure("GOMAXPROCS, mean", "count", "gomaxprocs_mean"),
+      figure("marked from another node", "fraction", "numa_remote_mark_fraction"),
+      figure("lost to other nodes' memory", "seconds", "numa_remote_cpu_seconds"),
       figure("start-up", "seconds", "startup_seconds"),
     ],
   },
@@ -169,27 +186,113 @@ function serviceRows(runs: readonly FinishedRun[]): Headline[] {
   });
 }
 
-interface Row {
+/** Figures by the summary's groups, in its order and under its words; those of services follow, then those it does not show. */
+export function groupFigures(names: readonly string[]): {
+  readonly name: string;
+  readonly rows: readonly { readonly label: string; readonly figure: string }[];
+}[] {
+  const left = new Set(names);
+  const groups = GROUPS.map(({ name, rows }) => ({
+    name,
+    rows: rows.flatMap(({ label, figure }) =>
+      figure !== undefined && left.delete(figure) ? [{ label: label.trim(), figure }] : [],
+    ),
+  }));
+  const spelled = (figure: string): { label: string; figure: string } => ({
+    label: figure.replace(/_(?:ns|seconds|bytes)$/, "").replaceAll("_", " "),
+    figure,
+  });
+  const service = [...left].filter((name) => SERVICE_FIGURE.test(name));
+  const other = [...left].filter((name) => !SERVICE_FIGURE.test(name));
+  return [
+    ...groups,
+    { name: "Service", rows: service.map(spelled) },
+    { name: "Other", rows: other.map(spelled) },
+  ].filter((group) => group.rows.length > 0);
+}
+
+export interface Row {
   readonly label: string;
-  /** One text per run; undefined for a group's heading. */
+  /** One text per variant; undefined for a group's heading. */
   readonly cells: readonly string[] | undefined;
 }
 
-function tableRows(runs: readonly FinishedRun[]): Row[] {
+/** Runs of one variant, which differ in their seeds. */
+type Seeds = readonly FinishedRun[];
+
+function bySeeds(runs: readonly FinishedRun[]): Seeds[] {
+  const groups = new Map<string, FinishedRun[]>();
+  for (const run of runs) {
+    const group = groups.get(runLabel(run));
+    if (group === undefined) groups.set(runLabel(run), [run]);
+    else group.push(run);
+  }
+  return [...groups.values()];
+}
+
+/** `117 MiB`; over seeds the median with the least and the greatest relative to it, `117 MiB -1.7/+2.1 %`. */
+function valueText(values: readonly (number | undefined)[], unit: Unit): string {
+  const sorted = values
+    .filter((value) => value !== undefined && Number.isFinite(value))
+    .sort((a, b) => Number(a) - Number(b)) as number[];
+  if (sorted.length === 0) return "-";
+  const middle = sorted.length >> 1;
+  const median = sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  const text = humanValue(median, unit);
+  const [least, greatest] = [sorted[0], sorted[sorted.length - 1]];
+  const some = sorted.length < values.length ? ` (${sorted.length} of ${values.length})` : "";
+  if (least === greatest) return text + some;
+  if (median === 0) return `${text}, max ${humanValue(greatest, unit)}${some}`;
+  const off = (value: number): string => {
+    const percent = Math.abs((value / median - 1) * 100);
+    return percent.toFixed(percent < 9.95 ? 1 : 0);
+  };
+  return `${text} -${off(least)}/+${off(greatest)} %${some}`;
+}
+
+function verdictText(verdicts: readonly (Verdict | undefined)[], ascii: boolean): string {
+  const judged = verdicts.filter((verdict) => verdict !== undefined);
+  if (judged.length === 0) return "-";
+  const breaches = judged.filter((verdict) => !verdict.passed).length;
+  const mark = breaches === 0 ? (ascii ? "ok" : "✓") : ascii ? "BREACH" : "✗";
+  const share = breaches > 0 && judged.length > 1 ? ` ${breaches} of ${judged.length},` : "";
+  const { unit } = judged[0];
+  const values = judged.map((verdict) => verdict.value);
+  return `${mark}${share} ${values.every(Number.isNaN) ? "no value" : valueText(values, unit)}`;
+}
+
+/** A row for each threshold that some variant has. */
+function thresholdRows(variants: readonly Seeds[], ascii: boolean): Row[] {
+  const label = ({ metric, expression }: Verdict): string => `${metric}: ${expression}`;
+  const labels = new Set(variants.flat().flatMap((run) => run.verdicts.map(label)));
+  return [...labels].map((name) => ({
+    label: name,
+    cells: variants.map((seeds) =>
+      verdictText(
+        seeds.map((run) => run.verdicts.find((verdict) => label(verdict) === name)),
+        ascii,
+      ),
+    ),
+  }));
+}
+
+function tableRows(variants: readonly Seeds[], ascii: boolean): Row[] {
+  const runs = variants.flat();
   const groups = [...GROUPS, { name: "Service", rows: serviceRows(runs) }];
   const rows: Row[] = [];
   for (const group of groups) {
     const filled: Row[] = [];
     for (const row of group.rows) {
-      const values = runs.map((run) => row.value(run));
-      if (values.every((value) => value === undefined || !Number.isFinite(value))) continue;
-      filled.push({
-        label: row.label,
-        cells: values.map((value) => (value === undefined ? "-" : humanValue(value, row.unit))),
-      });
+      const values = variants.map((seeds) => seeds.map((run) => row.value(run)));
+      const all = values.flat();
+      if (all.every((value) => value === undefined || !Number.isFinite(value))) continue;
+      if (row.ifDifferent && all.every((value) => value === all[0])) continue;
+      filled.push({ label: row.label, cells: values.map((seeds) => valueText(seeds, row.unit)) });
     }
     if (filled.length > 0) rows.push({ label: group.name, cells: undefined }, ...filled);
   }
+  const thresholds = thresholdRows(variants, ascii);
+  if (thresholds.length > 0) rows.push({ label: "Thresholds", cells: undefined }, ...thresholds);
   return rows;
 }
 
@@ -201,7 +304,7 @@ const COLUMN_GAP = 3;
 const MIN_TABLE_WIDTH = 40;
 
 /** A borderless table: a head, a rule under it, labels left, figures right. */
-function renderTable(head: readonly string[], rows: readonly Row[], options: TerminalOptions): string {
+export function renderTable(head: readonly string[], rows: readonly Row[], options: TerminalOptions): string {
   const none = "";
   const gap = " ".repeat(COLUMN_GAP);
   const table = new Table({
@@ -241,8 +344,9 @@ function renderTable(head: readonly string[], rows: readonly Row[], options: Ter
 }
 
 /** Splits the runs into tables that fit; the first run stands in each, because it is what the others are compared with. */
-function tables(runs: readonly FinishedRun[], options: TerminalOptions): string {
-  const rows = tableRows(runs);
+function tables(variants: readonly Seeds[], options: TerminalOptions): string {
+  const rows = tableRows(variants, options.ascii ?? false);
+  const runs = variants.map((seeds) => seeds[0]);
   const labels = runs.map(runLabel);
   const labelWidth = Math.max(...rows.map((row) => row.label.length + 2));
   const cellWidth = (run: number): number =>
@@ -290,18 +394,20 @@ interface Picture {
   readonly label: string;
   readonly series: readonly number[];
   readonly peak: number | undefined;
+  readonly seconds: number;
 }
 
 function picturesOf(run: FinishedRun): Picture[] {
   const { figures } = run.summary;
+  const seconds = ranSeconds(run);
   return [
-    { label: "HeapInuse", series: run.digest.heapInuse, peak: figures["heap_inuse_peak_bytes"] },
-    { label: "GC goal", series: run.digest.goal, peak: figures["goal_peak_bytes"] },
-    { label: "RSS", series: run.digest.rss, peak: figures["rss_peak_bytes"] },
+    { label: "HeapInuse", series: run.digest.heapInuse, peak: figures["heap_inuse_peak_bytes"], seconds },
+    { label: "GC goal", series: run.digest.goal, peak: figures["goal_peak_bytes"], seconds },
+    { label: "RSS", series: run.digest.rss, peak: figures["rss_peak_bytes"], seconds },
   ];
 }
 
-/** The heap as blocks over the run, everything on one scale so that runs compare. */
+/** The heap as blocks over the run, everything on one scale of bytes and of time so that runs compare. */
 function pictures(runs: readonly FinishedRun[], options: TerminalOptions): string {
   const full = runs.length <= MAX_FULL_PICTURES;
   const groups = full
@@ -323,13 +429,18 @@ function pictures(runs: readonly FinishedRun[], options: TerminalOptions): strin
   const peakWidth = Math.max(...lines.map((line) => peakText(line).length));
   const width = Math.min(80, options.width - INDENT - labelWidth - 2 - peakWidth);
   if (width < 8) return "";
+  const longest = Math.max(...lines.map((line) => line.seconds));
+  // One axis of time, with a cell no shorter than a bucket of any series.
+  const buckets = Math.min(...lines.map((line) => Math.floor((line.series.length * longest) / line.seconds)));
+  const axis = Math.min(width, buckets);
+  const cells = (line: Picture): number => Math.max(1, Math.round((axis * line.seconds) / longest));
   return groups
     .map((group) => {
       const drawn = group.lines
         .filter((line) => line.series.length > 1)
         .map((line) => {
-          const blocks = options.paint.cyan(sparkline(line.series, width, top, options.ascii));
-          return `${" ".repeat(INDENT)}${line.label.padEnd(labelWidth)}${blocks}  ${peakText(line)}`;
+          const blocks = sparkline(line.series, cells(line), top, options.ascii).padEnd(axis);
+          return `${" ".repeat(INDENT)}${line.label.padEnd(labelWidth)}${options.paint.cyan(blocks)}  ${peakText(line)}`;
         });
       const title = group.title === "" ? [] : [`  ${options.paint.bold(group.title)}`];
       return [...title, ...drawn].join("\n");
@@ -350,7 +461,10 @@ function joinWithin(items: readonly string[], separator: string, width: number):
   return lines.join("\n");
 }
 
-/** The whole summary, ending in a line feed. `runs` holds the scenario itself first, then its variants. */
+/**
+ * The whole summary, ending in a line feed. `runs` holds the scenario itself first, then its variants; runs of one variant with
+ * several seeds follow each other.
+ */
 export function terminalSummary(
   runs: readonly FinishedRun[],
   written: readonly string[],
@@ -358,6 +472,8 @@ export function terminalSummary(
 ): string {
   const { summary } = runs[0];
   const { scenario, versions } = summary;
+  const variants = bySeeds(runs);
+  const seeds = variants[0].length;
   const separator = options.ascii ? ", " : " · ";
   const settings = joinWithin(
     [
@@ -377,16 +493,29 @@ export function terminalSummary(
     [
       `gomemsim ${versions.gomemsim}`,
       `model ${versions.model}`,
-      `seed ${summary.seed}`,
+      seeds === 1 ? `seed ${summary.seed}` : `${seeds} seeds from ${summary.seed}`,
       `profile ${summary.profile.name}`,
     ],
     separator,
     options.width,
   );
+  const hypothetical = runs.flatMap(({ summary: { hypothetical = [], scenario: of } }) =>
+    hypothetical.map((what) => `${runs.length > 1 ? `${of.variant}: ` : ""}${what}`),
+  );
+  const ofSeeds =
+    "medians over seeds, with the least and the greatest relative to them; pictures of the first";
   const parts = [
-    `${options.paint.bold(scenario.name)}\n${settings}\n${options.paint.dim(provenance)}`,
-    pictures(runs, options),
-    tables(runs, options),
+    ...(hypothetical.length > 0
+      ? [`HYPOTHETICAL ${joinWithin(hypothetical, separator, options.width)}`]
+      : []),
+    [options.paint.bold(scenario.name), settings, options.paint.dim(provenance)]
+      .concat(seeds === 1 ? [] : [joinWithin(ofSeeds.split(" "), " ", options.width)])
+      .join("\n"),
+    pictures(
+      variants.map((group) => group[0]),
+      options,
+    ),
+    tables(variants, options),
     written.map((line) => options.paint.dim(line)).join("\n"),
   ];
   const text = `${parts.filter((part) => part !== "").join("\n\n")}\n`;

@@ -23,6 +23,13 @@ export interface MarkCosts {
   readonly sparseScanSpanNs: CostCurve;
 }
 
+/** Giving memory back to the OS: per OS page, and per call, by whether another CPU runs the process. */
+export interface ScavengeCosts {
+  readonly pageNs: number;
+  readonly callNs: number;
+  readonly busyCallNs: number;
+}
+
 export interface RuntimeCosts {
   /** mcache.refill from a swept span; a span from the page heap costs `spanAllocNs` more. */
   readonly refillNs: number;
@@ -31,16 +38,18 @@ export interface RuntimeCosts {
   readonly tinyNs: number;
   readonly zeroNsPerByte: number;
   readonly faultNs: number;
-  /** Giving an OS page back to the OS. */
-  readonly scavengeNsPerPage: number;
+  readonly scavenge: ScavengeCosts;
   readonly sweepSpanNs: number;
   readonly mallocNoscanNs: CostCurve;
   readonly mallocScanNs: CostCurve;
   /** Marking objects found in no order, as in tables whose entries were replaced often, and in address order. */
   readonly markRandom: MarkCosts;
   readonly markOrdered: MarkCosts;
-  /** A non-nil pointer met while scanning: the look-up of what it leads to, marking it apart. */
+  /** A non-nil pointer met while scanning: the look-up of what it leads to in its span, marking it apart. */
   readonly pointerNs: CostCurve;
+  /** One to the object that holds it, against that object's bytes; and one to a large object, whose mark bits are elsewhere. */
+  readonly ownPointerNs: CostCurve;
+  readonly largePointerNs: number;
   /** Scanning, per byte of scan work that holds no pointer. */
   readonly scanNsPerByte: CostCurve;
   readonly stackScanNsPerByte: number;

@@ -97,8 +97,8 @@ export class HeapWork {
   reclaimedPages = 0;
   /** Spans returned to the page heap. */
   spansFreed = 0;
-  /** OS pages given back by allocations. */
-  pagesScavenged = 0;
+  /** CPU nanoseconds of allocations that gave memory back. */
+  scavengeNs = 0;
 
   /** All of it up to the last reset. */
   readonly total: WorkTotals = {
@@ -127,6 +127,6 @@ export class HeapWork {
     this.largeAllocs = 0;
     this.reclaimedPages = 0;
     this.spansFreed = 0;
-    this.pagesScavenged = 0;
+    this.scavengeNs = 0;
   }
 }

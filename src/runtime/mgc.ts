@@ -115,6 +115,8 @@ export interface GcOptions {
   /** Length of the next stop: 0 sweep termination, 1 mark termination; `preempting`: another P runs a goroutine. */
   readonly stwNs: (which: 0 | 1, preempting: boolean) => number;
   readonly onCycle: (cycle: CycleRecord) => void;
+  /** By what marking the survivors just counted takes longer than on one node. */
+  readonly markSlowdown: () => number;
   /** sync.Pool's clean-up: called with the world stopped, before marking. */
   readonly clearPools: (nowNs: number) => void;
 }
@@ -203,19 +205,19 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #workers = 0;
   #assists = 0;
   #stackWork = 0;
-  readonly #workerStartNs: Float64Array;
+  #workerStartNs!: Float64Array;
   /** Per P: its worker is on it, and the CPU time that worker has spent on the unit of work it scans. */
-  readonly #working: Uint8Array;
-  readonly #assisting: Uint8Array;
-  readonly #unitNs: Float64Array;
+  #working!: Uint8Array;
+  #assisting!: Uint8Array;
+  #unitNs!: Float64Array;
   /** No work is left, and the mark is about to end. */
   #ending = false;
   /** Scan work of workers that is not credit yet, being part of units not done. */
   #uncredited = 0;
   /** Per P: scan work its assist has set out to do. */
-  readonly #assistWork: Float64Array;
+  #assistWork!: Float64Array;
   /** Per P: how long its assist was to take. */
-  readonly #assistNs: Float64Array;
+  #assistNs!: Float64Array;
 
   // The cycle under way.
   #reason: GcReason = "heap";
@@ -229,12 +231,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   constructor(options: GcOptions) {
     this.#o = options;
-    this.#workerStartNs = new Float64Array(options.sched.nprocs);
-    this.#assistWork = new Float64Array(options.sched.nprocs);
-    this.#assistNs = new Float64Array(options.sched.nprocs);
-    this.#working = new Uint8Array(options.sched.nprocs);
-    this.#assisting = new Uint8Array(options.sched.nprocs);
-    this.#unitNs = new Float64Array(options.sched.nprocs);
+    this.procresize(options.sched.nprocs);
     this.#bgsweep = new BgSweep(options.heap, () => this.takeSweepNs());
     this.#forcegc = new ForceGcHelper(() => this.want("periodic"));
     options.sched.adopt(this.#bgsweep);
@@ -244,6 +241,16 @@ export class Gc implements MarkScheduling, PacingFollowers {
       this.#periodicHandle = -1;
       options.sched.ready(this.#forcegc);
     });
+  }
+
+  /** GOMAXPROCS is `nprocs` from now on, between two cycles: nothing that is kept by P outlasts a cycle. */
+  procresize(nprocs: number): void {
+    this.#workerStartNs = new Float64Array(nprocs);
+    this.#assistWork = new Float64Array(nprocs);
+    this.#assistNs = new Float64Array(nprocs);
+    this.#working = new Uint8Array(nprocs);
+    this.#assisting = new Uint8Array(nprocs);
+    this.#unitNs = new Float64Array(nprocs);
   }
 
   /** CPU of the sweeping done since the last call, from the heap's work counters. */
@@ -366,7 +373,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     return true;
   }
 
-  /** gcBgMarkStartWorkers: a goroutine per P, started by the first cycle. */
+  /** gcBgMarkStartWorkers: a goroutine per P, started by the first cycle that has so many. Those of Ps that went stay. */
   #startWorkers(p: number): void {
     const { goroutines, sched } = this.#o;
     for (; this.#workerGs < sched.nprocs; this.#workerGs++) {
@@ -396,6 +403,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
       totals,
       { globalsBytes: this.#o.globalsBytes, stackBytes, stacks: goroutines.scannedStacks },
       costs,
+      this.#o.markSlowdown(),
     );
     this.#stackWork = stackBytes;
     this.#doneNs = 0;
@@ -672,8 +680,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.idleNs += pacer.idleMarkTime;
     this.pauseCpuNs += pauseNs * sched.nprocs;
     this.gcCpuFraction =
-      (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) /
-      ((nowNs - this.#o.startNs) * sched.nprocs);
+      (this.assistNs + this.dedicatedNs + this.fractionalNs + this.pauseCpuNs) / sched.totalTimeNs(nowNs);
     sched.limiter.finishGCTransition(nowNs);
     heap.memProfile?.nextCycle();
     stacks.freeStackSpans();

@@ -58,8 +58,8 @@ export class GcCPULimiter {
   #assistTimePool = 0;
   #idleTimePool = 0;
   /** Per P: the event under way, and since when its time is not accounted for. */
-  readonly #event: Uint8Array;
-  readonly #eventSinceNs: Float64Array;
+  #event: Uint8Array;
+  #eventSinceNs: Float64Array;
   /** Time of Ps without work (sched.idleTime), the events under way not counted. */
   #idleNs = 0;
   /** Wall-clock nanoseconds the limiter was on, up to its last change, and when it was last turned on. */
@@ -125,6 +125,15 @@ export class GcCPULimiter {
   resetCapacity(nowNs: number, nprocs: number): void {
     this.#update(nowNs);
     this.#nprocs = nprocs;
+    if (nprocs !== this.#event.length) {
+      // Nothing is under way on a P that comes or goes.
+      const event = this.#event.slice(0, nprocs);
+      const since = this.#eventSinceNs.slice(0, nprocs);
+      this.#event = new Uint8Array(nprocs);
+      this.#eventSinceNs = new Float64Array(nprocs);
+      this.#event.set(event);
+      this.#eventSinceNs.set(since);
+    }
     this.capacity = nprocs * capacityPerProc;
     if (this.fill > this.capacity) {
       this.fill = this.capacity;

@@ -12,6 +12,10 @@
  * Green Tea counts scan work in two ways: objects scanned one by one count up to their last pointer, as before; a
  * span with inline mark bits of which at least 1/8 is marked, scanned by the AVX-512 path, counts whole elements.
  *
+ * An object's own pointers, beyond the one through which it is found, lead to the object itself, as the Go program of src/oracle writes
+ * them. Of an object without inline mark bits Go recognises such a pointer by its address (scanObject); a large object is scanned
+ * in oblets, and from the second on the object's start is somewhere else, to be looked up as any other.
+ *
  * Simplifies: all pointerful survivors of a dense span are scanned together (Go may visit the span several times,
  * some of them below the density limit); finalizers and weak pointers keep nothing alive here.
  */
@@ -40,8 +44,12 @@ export class MarkTotals {
   /** Marked objects by sort, and those of them that are found in the order of their addresses (see KindTable.ordered). */
   readonly sortObjects = new Float64Array(SORTS);
   readonly sortOrdered = new Float64Array(SORTS);
-  /** Pointer words in marked objects that lead to objects marked already. */
+  /** Pointer words in marked objects of spans with inline mark bits, beyond those through which others are found: each is looked up. */
   pointers = 0;
+  /** Those in other objects, by size class (0: large): recognised as the object's own. */
+  readonly ownPointers = new Float64Array(numSizeClasses);
+  /** Those beyond a large object's first oblet, of which they are no part: each is looked up as a pointer to a large object. */
+  largePointers = 0;
   /** Bytes of all their pointer words, those of tables included. */
   pointerBytes = 0;
   /** Pointers of tables, through which the others are found, by whether the table is over 512 bytes. */
@@ -82,6 +90,8 @@ export class MarkTotals {
     this.sortObjects.fill(0);
     this.sortOrdered.fill(0);
     this.pointers = 0;
+    this.ownPointers.fill(0);
+    this.largePointers = 0;
     this.pointerBytes = 0;
     this.bigTableBytes = 0;
     this.smallTableBytes = 0;
@@ -99,7 +109,7 @@ export class MarkTotals {
 }
 
 /** maxObletBytes: bigger objects are scanned in parts of this size. */
-const MAX_OBLET_BYTES = 128 << 10;
+export const MAX_OBLET_BYTES = 128 << 10;
 
 /** Steps in which the marked share of a span's slots is counted. */
 export const SHARE_STEPS = 64;
@@ -275,7 +285,13 @@ function sumKinds(h: Heap, totals: MarkTotals): void {
   const { kinds, rules } = h;
   for (let k = 0; k < kinds.count; k++) {
     const n = totals.kindObjects[k];
-    totals.pointers += n * kinds.pointers[k];
+    const { inlineMarks } = h.layout;
+    if (inlineMarks[kinds.spc[k]] !== 0) totals.pointers += n * kinds.pointers[k];
+    else {
+      const own = Math.min(kinds.pointers[k], MAX_OBLET_BYTES / 8);
+      totals.ownPointers[kinds.spc[k] >> 1] += n * own;
+      totals.largePointers += n * (kinds.pointers[k] - own);
+    }
     totals.pointerBytes += n * kinds.ptrBytes[k];
     if (kinds.elemsize[k] <= rules.minSizeForMallocHeader) totals.smallTableBytes += n * kinds.tableBytes[k];
   }

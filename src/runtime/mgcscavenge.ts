@@ -9,12 +9,18 @@
  * woken when a sweep ends (by sysmon) and when the next one is completed at the start of a cycle. What older
  * releases do differently is in `VersionRules`.
  *
- * Simplified: giving back costs the same for every OS page, whatever the number of calls, its size, or MADV_FREE (a quarter less, measured); sysmon looks every
+ * A run of pages is one call of madvise: it costs a time per OS page and one per call, and this one many times more while another CPU
+ * runs the process, a collection's worker for instance: the kernel interrupts that CPU and waits until it has dropped its translations of
+ * the pages. At a memory limit most runs are of a page or two, so that it is calls that count.
+ *
+ * Simplified: giving back costs the same for pages of any size and for MADV_FREE (a quarter less, measured), and for any number of
+ * other CPUs; the search for runs takes no time; sysmon looks every
  * 10 ms, as it does once it has had nothing to do for a while, and never sleeps deeper; transparent huge pages are
  * 2 MiB, and runs are not cut inside one, as in Go; scavenging inside
  * an allocation happens at one instant and its CPU time is booked with it, so the limiter cannot turn on in between.
  */
 import { OS_PAGE_BYTES } from "../os/os.ts";
+import type { ScavengeCosts } from "./costs.ts";
 import { type GcController, noMemoryLimit } from "./mgcpacer.ts";
 import type { Heap, HeapScavenger } from "./mheap.ts";
 import type { PageAlloc } from "./mpagealloc.ts";
@@ -171,7 +177,7 @@ function scavengeOne(
 export interface ScavengerWork {
   /** Gives back about `nbytes`; returns how much it was. */
   scavenge(nbytes: number): number;
-  /** CPU nanoseconds of having given back that much. */
+  /** CPU nanoseconds of the last call of `scavenge`, which has given back that much. */
   costNs(released: number): number;
   /** Nothing is to be done for now. */
   shouldStop(): boolean;
@@ -320,8 +326,7 @@ export interface ScavengerOptions {
   readonly heap: Heap;
   /** Where the memory limit is. */
   readonly pacer: Pick<GcController, "memoryLimit">;
-  /** CPU nanoseconds of giving back one OS page. */
-  readonly nsPerPage: number;
+  readonly costs: ScavengeCosts;
   /** Told at the end of every sweep and of every FreeOSMemory. */
   readonly onTrace?: (trace: ScavTraceRecord) => void;
 }
@@ -343,34 +348,37 @@ export class Scavenger implements HeapScavenger {
   readonly #heap: Heap;
   readonly #sched: Scheduler;
   readonly #pacer: Pick<GcController, "memoryLimit">;
-  readonly #nsPerPage: number;
+  readonly #costs: ScavengeCosts;
   readonly #onTrace: ((trace: ScavTraceRecord) => void) | undefined;
   /** Given back up to the last trace line. */
   #tracedBackground = 0;
   #tracedEager = 0;
   readonly #release: Release;
+  /** Of the last `#scavenge`: calls of madvise, and CPU nanoseconds. */
+  #calls = 0;
+  #ns = 0;
   readonly #sysmonCallback: number;
   #sysmonDue = false;
   #sysmonWake = false;
 
   constructor(options: ScavengerOptions) {
-    const { heap, sched, pacer, nsPerPage } = options;
+    const { heap, sched, pacer, costs } = options;
     this.#heap = heap;
     this.#sched = sched;
     this.#pacer = pacer;
-    this.#nsPerPage = nsPerPage;
+    this.#costs = costs;
     this.#onTrace = options.onTrace;
     this.#release = (base, npages) => {
       heap.os?.sysUnused(base * pageSize, npages * pageSize);
       heap.noteScavenged(npages * pageSize);
+      this.#calls++;
     };
     this.background = new BackgroundScavenger(sched, {
       physPageSize: heap.physPageSize,
       scavenge: (nbytes) => this.#scavenge(nbytes, false, "background"),
-      costNs: (released) => {
-        const ns = (released / heap.physPageSize) * nsPerPage;
-        this.backgroundNs += ns;
-        return ns;
+      costNs: () => {
+        this.backgroundNs += this.#ns;
+        return this.#ns;
       },
       shouldStop: () => heap.retained <= this.gcPercentGoal && heap.mappedReady <= this.memoryLimitGoal,
     });
@@ -382,7 +390,11 @@ export class Scavenger implements HeapScavenger {
   #scavenge(nbytes: number, force: boolean, reason: string, once = false): number {
     const { pages, trace, retained, physPageSize } = this.#heap;
     if (trace !== undefined) trace.releaseReason = `scavenge: ${reason}`;
+    this.#calls = 0;
     const released = scavenge(pages, nbytes, force, this.#release, once, physPageSize);
+    const { pageNs, callNs, busyCallNs } = this.#costs;
+    this.#ns =
+      (released / physPageSize) * pageNs + this.#calls * (this.#sched.otherCpuRuns ? busyCallNs : callNs);
     if (released > 0)
       trace?.instant("scavenge", "scavenge", {
         reason,
@@ -433,7 +445,6 @@ export class Scavenger implements HeapScavenger {
       bytesToScavenge = Math.max(bytesToScavenge, Math.min(growthBytes, overage));
     }
     if (bytesToScavenge <= 0) return;
-    const { physPageSize } = this.#heap;
     const released = this.#scavenge(
       bytesToScavenge,
       force,
@@ -441,20 +452,18 @@ export class Scavenger implements HeapScavenger {
       limiter.limiting,
     );
     this.releasedEager += released;
-    this.#heap.work.pagesScavenged += released / physPageSize;
-    const ns = (released / physPageSize) * this.#nsPerPage;
-    this.assistNs += ns;
-    limiter.addAssistTime(ns);
+    this.#heap.work.scavengeNs += this.#ns;
+    this.assistNs += this.#ns;
+    limiter.addAssistTime(this.#ns);
   }
 
   /** mheap.scavengeAll: every free page, dense chunks included. Returns the CPU nanoseconds that takes. */
   scavengeAll(): number {
-    const { physPageSize } = this.#heap;
     const released = this.#scavenge(Infinity, true, "FreeOSMemory");
     this.releasedForced += released;
     // printScavTrace(0, released, true) of mheap.go.
     this.#trace(0, released, true);
-    return (released / physPageSize) * this.#nsPerPage;
+    return this.#ns;
   }
 
   /** Bytes given back since the start, by whomever. */

@@ -18,10 +18,22 @@
  * buffers; the order is the same here.
  */
 import { type CostCurve, curveAt, type MarkCosts, type RuntimeCosts } from "./costs.ts";
-import { BIG_NOSCAN, BIG_SCAN, type MarkTotals, SHARE_STEPS, SMALL_NOSCAN, SMALL_SCAN } from "./mgcmark.ts";
+import {
+  BIG_NOSCAN,
+  BIG_SCAN,
+  MAX_OBLET_BYTES,
+  type MarkTotals,
+  SHARE_STEPS,
+  SMALL_NOSCAN,
+  SMALL_SCAN,
+} from "./mgcmark.ts";
+import { classToSize, numSizeClasses } from "./sizeclasses.ts";
 
 /** rootBlockBytes: globals are scanned in jobs of this size. */
 const ROOT_BLOCK_BYTES = 256 << 10;
+
+/** Larger objects are in work buffers. */
+const MAX_SMALL_MARKED_BYTES = 512;
 
 const ROOTS = 0;
 const TABLES = 1;
@@ -70,7 +82,8 @@ export class MarkWork {
   takenNs = 0;
   takenWork = 0;
 
-  plan(totals: MarkTotals, roots: RootWork, costs: RuntimeCosts): void {
+  /** `slowdown`: by what marking objects takes longer than it would on one node. */
+  plan(totals: MarkTotals, roots: RootWork, costs: RuntimeCosts, slowdown = 1): void {
     const walked = totals.spanBytes;
     const { objects } = totals;
     const random = splitCosts(costs.markRandom, walked);
@@ -97,10 +110,17 @@ export class MarkWork {
     // Every object is found through a pointer, wherever that one is.
     const pointerNs = curveAt(costs.pointerNs, walked);
     findNs += objects * pointerNs;
-    // Scanning its bytes, pointers to objects marked already among them.
-    const scanNs =
-      totals.pointers * pointerNs +
+    // Scanning its bytes: those without pointers, and pointers to objects marked already.
+    const plainNs =
       Math.max(0, totals.scanBytes - totals.pointerBytes) * curveAt(costs.scanNsPerByte, walked);
+    let smallPointersNs = totals.pointers * pointerNs;
+    let bigPointersNs = totals.largePointers * costs.largePointerNs;
+    for (let sizeclass = 0; sizeclass < numSizeClasses; sizeclass++) {
+      const bytes = sizeclass === 0 ? MAX_OBLET_BYTES : classToSize[sizeclass];
+      const ns = totals.ownPointers[sizeclass] * curveAt(costs.ownPointerNs, bytes);
+      if (bytes <= MAX_SMALL_MARKED_BYTES) smallPointersNs += ns;
+      else bigPointersNs += ns;
+    }
 
     // Small tables lie in spans; what they do not hold is found through big ones, if there are any.
     const bySmall = totals.smallTableBytes / 8;
@@ -122,13 +142,14 @@ export class MarkWork {
     this.#ns[TABLES] = findNs * foundInTables;
     this.#lump[TABLES] = bigTableBytes > 0 ? totals.bigTableSquares / bigTableBytes : 0;
     this.#work[BIG] = bigOtherBytes;
-    this.#ns[BIG] = visitBigNs + scanNs * share(bigOtherBytes);
+    this.#ns[BIG] = visitBigNs + bigPointersNs + plainNs * share(bigOtherBytes);
     this.#lump[BIG] = bigOtherBytes > 0 ? totals.bigOtherSquares / bigOtherBytes : 0;
     this.#work[SPANS] = totals.scanBytes - bigScanBytes;
-    this.#ns[SPANS] = findNs * (1 - foundInTables) + visitSmallNs + scanNs * (1 - share(bigOtherBytes));
+    this.#ns[SPANS] =
+      findNs * (1 - foundInTables) + visitSmallNs + smallPointersNs + plainNs * (1 - share(bigOtherBytes));
     this.#lump[SPANS] = 0;
     // A phase without time cannot have work that takes any.
-    for (let i = 0; i < PHASES; i++) this.#ns[i] = Math.max(1, this.#ns[i]);
+    for (let i = 0; i < PHASES; i++) this.#ns[i] = Math.max(1, this.#ns[i] * (i === ROOTS ? 1 : slowdown));
     this.totalNs = this.#ns[ROOTS] + this.#ns[TABLES] + this.#ns[BIG] + this.#ns[SPANS];
     this.heapWork = totals.scanBytes;
   }

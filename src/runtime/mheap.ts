@@ -122,6 +122,8 @@ export interface HeapOptions {
   readonly avx512?: boolean;
   /** needZeroAfterSysUnused: what is given back may come back as it was (GODEBUG=madvdontneed=0). */
   readonly needZeroAfterSysUnused?: boolean;
+  /** Hypothetical, in no Go release: arenas the first growth reserves for each it needs. */
+  readonly arenaScale?: number;
 }
 
 export class Heap {
@@ -137,6 +139,9 @@ export class Heap {
   readonly pageSize = pageSize;
   readonly physPageSize: number;
   readonly #scavengedIsZero: boolean;
+  readonly #arenaScale: number;
+  /** Calls of sysReserve for the heap's arenas. */
+  reservations = 0;
 
   readonly spans = new SpanTable();
   readonly slots = new SlotStore();
@@ -228,6 +233,7 @@ export class Heap {
     this.avx512 = o.avx512 ?? false;
     this.physPageSize = o.os?.pageBytes ?? OS_PAGE_BYTES;
     this.#scavengedIsZero = o.rules.scavengedSpansAreZero && o.needZeroAfterSysUnused !== true;
+    this.#arenaScale = o.arenaScale ?? 1;
     this.#heapBase = o.heapBase ?? { chunk: 0, paddingPages: 0 };
     this.sys = new SysStats(o.os);
     this.persistent = new PersistentAlloc(this.sys);
@@ -284,6 +290,11 @@ export class Heap {
   /** mcache.refill. Test the GC trigger afterwards. */
   refill(p: number, spc: number): void {
     refill(this, p, spc);
+  }
+
+  /** The span P allocates the class from, or -1. */
+  cachedSpan(p: number, spc: number): number {
+    return this.caches.alloc[p * numSpanClasses + spc];
   }
 
   /** One large object. Test the GC trigger afterwards. */
@@ -395,6 +406,7 @@ export class Heap {
       this.#pageCaches[p].flush(this.pages);
       this.cachealloc.free();
     }
+    if (this.currentP >= n) this.currentP = 0;
     const caches = new Mcaches(n);
     const kept = Math.min(n, old.count);
     caches.alloc.set(old.alloc.subarray(0, kept * numSpanClasses));
@@ -801,7 +813,7 @@ export class Heap {
     let growth = 0;
     if (first || this.#curArenaBase + ask > this.#curArenaEnd) {
       const start = this.arenas * pagesPerArena;
-      const size = Math.ceil(ask / pagesPerArena) * pagesPerArena;
+      const size = Math.ceil(ask / pagesPerArena) * pagesPerArena * (first ? this.#arenaScale : 1);
       this.#sysAllocArenas(size / pagesPerArena, p);
       // Arenas follow each other, so the new space always extends the current one.
       if (first) {
@@ -833,6 +845,7 @@ export class Heap {
 
   /** sysAlloc: reserves arenas and makes their records. */
   #sysAllocArenas(n: number, p: number): void {
+    this.reservations++;
     this.os?.sysReserve(n * pagesPerArena * pageSize);
     for (let i = 0; i < n; i++) {
       // Large enough for a mapping of its own, of which parts are touched as the arena is used: see #grow.

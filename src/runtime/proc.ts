@@ -14,12 +14,15 @@
  * time to an idle P, where it arrives after a delay and looks for work itself; an idle process waits for its
  * timers in epoll, to whole milliseconds.
  *
+ * GOMAXPROCS may change (`procresize`); who asks for it is debug.ts's.
+ *
  * Simplified: goroutines readied by others do not enter the waker's local queue; Ms exist only as wake-ups on their way;
  * when GOMAXPROCS exceeds the CPUs, slices stretch by running Ps / CPUs at their start.
  *
  * In a container the kernel holds threads up. A thread that sleeps in a page fault (memory.high) keeps its P, and a stop of the
  * world waits for it. So it does for a P whose CPU is out of quota: all it does is put off until the next period. P p runs on CPU p
- * modulo the CPUs. What the runtime's threads without a P do (sysmon, epoll) is not held up.
+ * modulo the CPUs. What threads do without a P (waking each other, epoll) is not held up; it uses quota as far as it is known
+ * (`usedWithoutP`), sysmon's part does not.
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
  */
 import type { CfsBandwidth } from "../os/cfs.ts";
@@ -186,6 +189,8 @@ export interface SchedulerOptions {
   readonly coldNs: number;
   /** When the process starts; 0 unless given. */
   readonly startNs?: number;
+  /** More Ps are at work than ever before, and than the process started with: a thread is made, on P `p`. */
+  readonly newThread?: (p: number) => void;
   /** The container's hold on threads, and its CPU quota, where there is one. */
   readonly delays?: ThreadDelays | null;
   readonly bandwidth?: CfsBandwidth | null;
@@ -196,9 +201,10 @@ export class Scheduler {
   readonly queue = new EventQueue();
   /** It must know what every P does: idle here, marking and assisting by the collector's word. */
   readonly limiter: GcCPULimiter;
-  readonly nprocs: number;
+  /** GOMAXPROCS; `procresize` changes it. */
+  nprocs: number;
   readonly cpus: number;
-  readonly pState: Uint8Array;
+  pState: Uint8Array;
   /** CPU nanoseconds spent running goroutines, over all Ps. */
   mutatorNs = 0;
   /** When the world, now stopped, starts again; -1 while it runs. */
@@ -217,15 +223,15 @@ export class Scheduler {
 
   readonly #pG: (G | null)[];
   /** When a P's slice ends or its thread arrives; for a mark worker, when it began. */
-  readonly #pEndNs: Float64Array;
+  #pEndNs: Float64Array;
   /** By how much a P's slice is stretched: running Ps per CPU at its start, at least 1. */
-  readonly #pSlow: Float64Array;
+  #pSlow: Float64Array;
   /** The event that ends what a P does; -1 for none. */
-  readonly #pEvent: Int32Array;
+  #pEvent: Int32Array;
   readonly #idle: number[] = [];
-  readonly #idleBeforeStop: Uint8Array;
+  #idleBeforeStop: Uint8Array;
   /** Ran something when the world was stopped, and has not been scheduled since. */
-  readonly #ranBeforeStop: Uint8Array;
+  #ranBeforeStop: Uint8Array;
   /** Runnable goroutines that any P may take: `#runqHead` is the oldest, what lies before it is gone. */
   readonly #runq: (G | null)[] = [];
   #runqHead = 0;
@@ -233,9 +239,9 @@ export class Scheduler {
   readonly #local: G[][];
   readonly #due: G[][];
   /** Per P: CPU time its thread has spent, or will lose, on the way to the next goroutine. */
-  readonly #overheadNs: Float64Array;
+  #overheadNs: Float64Array;
   /** Per P: its idle worker will leave at its next look. */
-  readonly #called: Uint8Array;
+  #called: Uint8Array;
   /** Ps whose woken threads are on their way. */
   #waking = 0;
   readonly #gs: (G | null)[] = [];
@@ -260,9 +266,16 @@ export class Scheduler {
   /** CPU time is accounted up to there; only with a quota. */
   #accountedNs: number;
   #startTheWorldEvent = -1;
+  /** Threads that run Ps, and who is told of one more. */
+  #threads: number;
+  readonly #newThread: (p: number) => void;
+  /** Since when there are `nprocs` Ps; the time of all Ps, and of those that had a CPU, until then (sched.totaltime). */
+  #resizedNs: number;
+  #totalNs = 0;
+  #usableNs = 0;
   /** Per CPU: how much of it the Ps on it use; per P: its worker or assist is held up. */
   readonly #busy: Float64Array;
-  readonly #held: Uint8Array;
+  #held: Uint8Array;
 
   constructor(options: SchedulerOptions) {
     const { nprocs, startNs = 0 } = options;
@@ -274,6 +287,9 @@ export class Scheduler {
     this.#busy = new Float64Array(this.#bandwidth?.untilNs.length ?? 0);
     this.#held = new Uint8Array(nprocs);
     this.nprocs = nprocs;
+    this.#threads = nprocs;
+    this.#newThread = options.newThread ?? (() => {});
+    this.#resizedNs = startNs;
     this.cpus = options.cpus;
     this.#wakeNs = options.wakeNs;
     this.timerSlackNs = options.timerSlackNs;
@@ -432,7 +448,8 @@ export class Scheduler {
           this.#startTheWorld();
           break;
         case EV_UNTHROTTLE:
-          this.#unthrottle(arg);
+          // Its P may be gone by now.
+          if (arg < this.nprocs) this.#unthrottle(arg);
           break;
       }
       if (delays?.killed === true) {
@@ -464,6 +481,12 @@ export class Scheduler {
     let n = 0;
     for (const state of this.pState) if (state !== P_IDLE && state !== P_WAKING && state !== P_STOPPED) n++;
     return n;
+  }
+
+  /** Threads have spent CPU time to bring P `p` what it is about to do: waking each other, epoll. */
+  usedWithoutP(p: number, ns: number): void {
+    this.mutatorNs += ns;
+    if (this.#bandwidth !== null) this.#bandwidth.charge(p % this.#busy.length, ns);
   }
 
   /** Accounts CPU time up to the next event; says whether a CPU ran out of quota before it, whose Ps are then put off. */
@@ -527,6 +550,89 @@ export class Scheduler {
     if (this.#bandwidth === null || p < 0) return -1;
     const untilNs = this.#bandwidth.untilNs[p % this.#busy.length];
     return untilNs > this.nowNs ? untilNs : -1;
+  }
+
+  /** Time of all Ps since the start, by which shares of CPU time are measured (MemStats.GCCPUFraction): GOMAXPROCS times time. */
+  totalTimeNs(nowNs: number): number {
+    return this.#totalNs + (nowNs - this.#resizedNs) * this.nprocs;
+  }
+
+  /** The same of Ps that can run at once: no more than there are CPUs. */
+  usableTimeNs(nowNs: number): number {
+    return this.#usableNs + (nowNs - this.#resizedNs) * Math.min(this.nprocs, this.cpus);
+  }
+
+  /**
+   * procresize, with the world stopped and no collection under way: from now on there are `nprocs` Ps. What is runnable on those that go is the
+   * first to run elsewhere, and their timers go to the P of whoever stopped the world; that is P 0 if its own goes, too. New Ps
+   * are idle, without a thread. Returns the P of whoever stopped the world.
+   */
+  procresize(nprocs: number): number {
+    const now = this.nowNs;
+    const old = this.nprocs;
+    if (this.stoppedUntilNs < 0 || this.#stwOwner < 0)
+      throw new Error("GOMAXPROCS changes while the world is not stopped by a goroutine");
+    this.#totalNs = this.totalTimeNs(now);
+    this.#usableNs = this.usableTimeNs(now);
+    this.#resizedNs = now;
+    let owner = this.#stwOwner;
+    if (owner >= nprocs) {
+      this.#pG[0] = this.#pG[owner];
+      this.#pG[owner] = null;
+      this.#stwOwner = owner = 0;
+    }
+    for (let p = nprocs; p < old; p++) {
+      // destroy moves the queue of each P to the head of the global one.
+      this.#runq.splice(this.#runqHead, 0, ...this.#local[p]);
+      this.#due[owner].push(...this.#due[p]);
+    }
+    for (const g of this.#gs) if (g !== null && g.timerP >= nprocs) g.timerP = owner;
+    this.nprocs = nprocs;
+    this.#pG.length = this.#local.length = this.#due.length = Math.min(old, nprocs);
+    for (let p = old; p < nprocs; p++) {
+      this.#pG.push(null);
+      this.#local.push([]);
+      this.#due.push([]);
+    }
+    this.pState = resized(this.pState, nprocs, P_IDLE);
+    this.#pEndNs = resized(this.#pEndNs, nprocs, 0);
+    this.#pSlow = resized(this.#pSlow, nprocs, 1);
+    this.#pEvent = resized(this.#pEvent, nprocs, -1);
+    this.#idleBeforeStop = resized(this.#idleBeforeStop, nprocs, 1);
+    this.#ranBeforeStop = resized(this.#ranBeforeStop, nprocs, 0);
+    this.#overheadNs = resized(this.#overheadNs, nprocs, 0);
+    this.#called = resized(this.#called, nprocs, 0);
+    this.#held = resized(this.#held, nprocs, 0);
+    this.limiter.resetCapacity(now, nprocs);
+    for (let p = nprocs - 1; p >= old; p--) this.#pidleput(p);
+    this.trace?.procresize(nprocs);
+    return owner;
+  }
+
+  /**
+   * tg_set_cfs_bandwidth: the quota per period is another from now on, and whoever stands still for lack of it goes on. Simplified: a stop of the
+   * world that the old quota has put off, or the end of a mark, is not brought forward.
+   */
+  setQuota(quotaNs: number): void {
+    const bandwidth = this.#bandwidth;
+    if (bandwidth === null) throw new Error("there is no quota to change");
+    const waits = bandwidth.setQuota(quotaNs, this.nowNs);
+    for (let p = 0; p < this.nprocs; p++) {
+      const ns = waits[p % waits.length];
+      if (ns > 0) this.#letGo(p, ns);
+    }
+  }
+
+  /** P `p`, held up, goes on `ns` before its time. */
+  #letGo(p: number, ns: number): void {
+    const state = this.pState[p];
+    if (state === P_IDLE || state === P_WAKING || state === P_STALLED || state === P_STOPPED) return;
+    if (this.#pEvent[p] >= 0) {
+      this.#pEvent[p] = this.queue.postpone(this.#pEvent[p], -ns);
+      if (state < P_DEDICATED || state > P_IDLE_WORKER) this.#pEndNs[p] -= ns;
+      this.trace?.held(p, -ns);
+    }
+    this.#unthrottle(p);
   }
 
   /**
@@ -606,6 +712,11 @@ export class Scheduler {
     return ns;
   }
 
+  /** Does a thread of the process run on another CPU than that of the step under way? */
+  get otherCpuRuns(): boolean {
+    return Math.min(this.#running, this.cpus) > 1;
+  }
+
   /** Does a P other than `p` run a goroutine, so that stopping it takes a signal to its thread? */
   othersRun(p: number): boolean {
     for (let q = 0; q < this.nprocs; q++) {
@@ -664,9 +775,9 @@ export class Scheduler {
 
   #startTheWorld(): void {
     const then = this.#afterStart!;
-    const owner = this.#stwOwner;
     this.#afterStart = null;
     then(this.nowNs);
+    const owner = this.#stwOwner;
     this.stoppedUntilNs = -1;
     if (owner >= 0) this.#ranBeforeStop[owner] = 0;
     if (owner >= 0 && this.#pG[owner] === null) this.#schedule(owner);
@@ -765,11 +876,19 @@ export class Scheduler {
   #place(p: number, g: G): void {
     this.pState[p] = P_RUNNING;
     this.#pG[p] = g;
-    this.#running++;
+    this.#run(p);
     g.runStartNs = this.nowNs;
     this.trace?.onP(p, "run", g);
     g.pendingNs += this.#switchNs + this.#overheadNs[p];
     this.#overheadNs[p] = 0;
+  }
+
+  /** P `p` has work. A thread for each P at work is made when it is first needed, and stays. */
+  #run(p: number): void {
+    this.#running++;
+    if (this.#running <= this.#threads) return;
+    this.#threads = this.#running;
+    this.#newThread(p);
   }
 
   /** Spends pending CPU or takes the next step of P `p`'s goroutine. */
@@ -906,7 +1025,7 @@ export class Scheduler {
     this.pState[p] = mode;
     this.#overheadNs[p] = 0;
     this.#called[p] = 0;
-    this.#running++;
+    this.#run(p);
     this.trace?.onP(p, OCCUPATIONS[mode]);
     gc.workerStarted(p, mode, this.nowNs);
     const exit = gc.workerExitNs(p, mode, this.nowNs);
@@ -974,4 +1093,11 @@ export class Scheduler {
     }
     return false;
   }
+}
+
+/** The first `length` values of `old`, and `fill` for those it does not have. */
+function resized<A extends Uint8Array | Int32Array | Float64Array>(old: A, length: number, fill: number): A {
+  const array = new (old.constructor as new (length: number) => A)(length).fill(fill) as A;
+  array.set(old.subarray(0, Math.min(old.length, length)));
+  return array;
 }

@@ -5,6 +5,8 @@
  * Follows mallocgc of Go 1.26 (malloc.go): assist credit is charged for every object, a refill or a large object tests the
  * trigger. Costs are gathered in `sliceNs`, the CPU time of the goroutine's current step.
  */
+
+import type { NumaNodes } from "../os/numa.ts";
 import { curveAt, type RuntimeCosts } from "./costs.ts";
 import { grownFloat64, type KindTable } from "./kinds.ts";
 import type { RunBudget } from "./malloc.ts";
@@ -37,6 +39,8 @@ export interface RuntimeParts {
   readonly owners: OwnerTable;
   readonly costs: RuntimeCosts;
   readonly tickNs: number;
+  /** The machine's nodes, if it has several. */
+  readonly numa?: NumaNodes | undefined;
 }
 
 export class GoRuntime {
@@ -72,6 +76,7 @@ export class GoRuntime {
   /** Page faults accounted for. */
   #faults = 0;
   #largeFaultNs = 0;
+  readonly #numa: NumaNodes | undefined;
 
   constructor(parts: RuntimeParts) {
     this.heap = parts.heap;
@@ -83,6 +88,7 @@ export class GoRuntime {
     this.owners = parts.owners;
     this.costs = parts.costs;
     this.tickNs = parts.tickNs;
+    this.#numa = parts.numa;
     this.gc.takeSweepNs = () => this.takeWorkNs();
   }
 
@@ -160,6 +166,7 @@ export class GoRuntime {
       pointers: this.kinds.ptrBytes[kind] > 0,
     });
     this.heap.allocLarge(p, kind, death);
+    this.#writeRemote(p, this.heap.lastSpan, this.kinds.size[kind]);
     this.heap.memProfile?.allocated(p, kind);
     if (this.slowFramesBytes < LARGE_FRAMES_BYTES) this.slowFramesBytes = LARGE_FRAMES_BYTES;
     this.#afterSlowPath();
@@ -270,9 +277,22 @@ export class GoRuntime {
       pointers: (spc & 1) === 0,
     });
     this.heap.refill(p, spc);
+    if (this.#numa !== undefined) {
+      const s = this.heap.cachedSpan(p, spc);
+      const { nelems, allocCount, elemsize } = this.heap.spans;
+      this.#writeRemote(p, s, (nelems[s] - allocCount[s]) * elemsize[s]);
+    }
     this.slowFramesBytes = REFILL_FRAMES_BYTES;
     this.#afterSlowPath();
     trace?.slowPathEnds();
+  }
+
+  /** `bytes` of span `s` are going to be written by P `p`; where they are on another node, that takes longer. */
+  #writeRemote(p: number, s: number, bytes: number): void {
+    if (this.#numa === undefined) return;
+    const { base, npages } = this.heap.spans;
+    const start = base[s] * this.heap.pageSize;
+    this.sliceNs += this.#numa.writeNs(p, start, start + npages[s] * this.heap.pageSize, bytes);
   }
 
   #afterSlowPath(): void {
@@ -300,9 +320,10 @@ export class GoRuntime {
       work.largeAllocs * c.largeNs +
       work.spansSwept * c.sweepSpanNs +
       newFaults * c.faultNs +
-      work.pagesScavenged * c.scavengeNsPerPage +
+      work.scavengeNs +
       work.bytesZeroed * c.zeroNsPerByte +
-      newLargeFaultNs;
+      newLargeFaultNs +
+      (this.#numa?.takeClearNs() ?? 0);
     this.heap.trace?.work(work, newFaults, ns);
     work.reset();
     return ns;

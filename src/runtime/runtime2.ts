@@ -92,7 +92,7 @@ export class Goroutines {
   readonly #stacks: StackAllocator;
   readonly #os: Pick<Os, "touch">;
   readonly #hooks: GoroutineHooks;
-  readonly #nprocs: number;
+  #nprocs: number;
 
   // By g.
   /** Handle of its stack; meaningless while #stackLog2 is 0. */
@@ -106,13 +106,13 @@ export class Goroutines {
   #allgcap = 0;
 
   /** p.gFree: dead gs, with or without a stack; last in, first out. */
-  readonly #pFree: Int32Array;
-  readonly #pFreeSize: Int32Array;
+  #pFree: Int32Array;
+  #pFreeSize: Int32Array;
   /** sched.gFree.stack and .noStack. */
   #schedFreeStack = NIL;
   #schedFreeNoStack = NIL;
-  /** p.maxStackScanDelta. */
-  readonly #maxStackScanDelta: Int32Array;
+  /** p.maxStackScanDelta, also of Ps that are gone: theirs comes back with them. */
+  #maxStackScanDelta: Int32Array;
   /** Stacks of Ms, bytes. */
   #mStackBytes = 0;
 
@@ -343,16 +343,34 @@ export class Goroutines {
     if (this.#pFreeSize[p] < GFREE_SPILL) return;
     // Go collects the spilled gs in a queue and puts that in front of the global list: its head is the last one popped,
     // as if each were pushed on its own.
-    while (this.#pFreeSize[p] >= GFREE_BATCH) {
-      const spilled = this.#pPop(p);
-      if (this.#stackLog2[spilled] === 0) {
-        this.#schedlink[spilled] = this.#schedFreeNoStack;
-        this.#schedFreeNoStack = spilled;
-      } else {
-        this.#schedlink[spilled] = this.#schedFreeStack;
-        this.#schedFreeStack = spilled;
-      }
+    while (this.#pFreeSize[p] >= GFREE_BATCH) this.#spill(p);
+  }
+
+  /** The free g on top of P `p`'s list goes to the global one of its sort. */
+  #spill(p: number): void {
+    const spilled = this.#pPop(p);
+    if (this.#stackLog2[spilled] === 0) {
+      this.#schedlink[spilled] = this.#schedFreeNoStack;
+      this.#schedFreeNoStack = spilled;
+    } else {
+      this.#schedlink[spilled] = this.#schedFreeStack;
+      this.#schedFreeStack = spilled;
     }
+  }
+
+  /** procresize: Ps that go give up their free gs (gfpurge). */
+  procresize(nprocs: number): void {
+    for (let p = nprocs; p < this.#nprocs; p++) while (this.#pFreeSize[p] > 0) this.#spill(p);
+    const kept = Math.min(nprocs, this.#nprocs);
+    const free = new Int32Array(nprocs).fill(NIL);
+    free.set(this.#pFree.subarray(0, kept));
+    this.#pFree = free;
+    const size = new Int32Array(nprocs);
+    size.set(this.#pFreeSize.subarray(0, kept));
+    this.#pFreeSize = size;
+    if (nprocs > this.#maxStackScanDelta.length)
+      this.#maxStackScanDelta = grown(this.#maxStackScanDelta, nprocs);
+    this.#nprocs = nprocs;
   }
 
   #pPush(p: number, g: number): void {

@@ -61,7 +61,7 @@ export class StackAllocator {
 
   readonly #spans: StackSpans;
   readonly #os: Pick<Os, "touch">;
-  readonly #nprocs: number;
+  #nprocs: number;
 
   // Stack spans, by span index. `#prev` and `#next` link the span into one list: stackpool's of its order while it has
   // a free stack, or stackLarge's of its size while it is free, or the unused records (next only).
@@ -83,8 +83,8 @@ export class StackAllocator {
   /** stackLarge.free: by bit length of npages, spans freed while the collector ran. */
   readonly #large = new Int32Array(32).fill(NIL);
   /** mcache.stackcache: per P and order, list head and bytes. Index: p * STACK_ORDERS + order. */
-  readonly #cacheList: Int32Array;
-  readonly #cacheBytes: Int32Array;
+  #cacheList: Int32Array;
+  #cacheBytes: Int32Array;
 
   constructor(spans: StackSpans, os: Pick<Os, "touch">, nprocs: number) {
     this.#spans = spans;
@@ -155,6 +155,19 @@ export class StackAllocator {
         this.#freeSpan(s);
       }
     }
+  }
+
+  /** procresize: the mcaches of Ps that go give their stacks back. */
+  procresize(nprocs: number): void {
+    for (let p = nprocs; p < this.#nprocs; p++) this.stackcacheClear(p);
+    const kept = Math.min(nprocs, this.#nprocs) * STACK_ORDERS;
+    const list = new Int32Array(nprocs * STACK_ORDERS).fill(NIL);
+    const bytes = new Int32Array(nprocs * STACK_ORDERS);
+    list.set(this.#cacheList.subarray(0, kept));
+    bytes.set(this.#cacheBytes.subarray(0, kept));
+    this.#cacheList = list;
+    this.#cacheBytes = bytes;
+    this.#nprocs = nprocs;
   }
 
   #cacheRefill(c: number, order: number, nbytes: number): void {

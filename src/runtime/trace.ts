@@ -54,6 +54,8 @@ export const TRACK_SCENARIO = -3;
 export interface TraceDetail {
   /** Why it happened, or what for. */
   reason?: string;
+  /** Number of the sample taken at this moment, as layers.csv has it. */
+  sample?: number;
   /** Number of the cycle, as gctrace counts. */
   cycle?: number;
   /** Number of the goroutine; a number is used again once its goroutine has ended. */
@@ -187,7 +189,7 @@ export class Trace {
   readonly #kinds: ReadonlySet<TraceKind>;
   readonly #fromNs: number;
   readonly #untilNs: number;
-  readonly #procs: number;
+  #procs: number;
   #clock: { readonly nowNs: number } = { nowNs: 0 };
   #gauges: (() => TraceGauges) | null = null;
 
@@ -199,13 +201,16 @@ export class Trace {
 
   /** Per P: what it does, since when, and the slice it runs. */
   readonly #occupation: Occupation[];
-  readonly #sinceNs: Float64Array;
-  readonly #sliceStartNs: Float64Array;
-  readonly #sliceSlow: Float64Array;
+  #sinceNs: Float64Array;
+  #sliceStartNs: Float64Array;
+  #sliceSlow: Float64Array;
   /** Time of Ps spent for the collector, up to their last change. */
   #gcNs = 0;
   #gaugedNs = 0;
   #gaugedGcNs = 0;
+  /** Time of all Ps since then, up to the last change of their number, and when that was. */
+  #roomNs = 0;
+  #resizedNs = 0;
   /** What the world is stopped for, while it is. */
   #stoppedFor = "";
   /** That stop, or the next one, is the collector's. */
@@ -278,17 +283,19 @@ export class Trace {
     this.#now({ kind: "intervention", name, track: TRACK_SCENARIO, t_ns: 0, dur_ns: 0, detail });
   }
 
-  /** A moment at which the counters are worth a look. */
-  gauge(): void {
+  /** A moment at which the counters are worth a look; `sample` says which of the samples it is, where somebody asks. */
+  gauge(sample?: number): void {
     if (this.#gauges === null || !this.#kinds.has("counter")) return;
     const now = this.#clock.nowNs;
     const { heapLive, heapGoal, rss } = this.#gauges();
     let gcNs = this.#gcNs;
     for (let p = 0; p < this.#procs; p++) if (this.#forGc(p)) gcNs += now - this.#sinceNs[p];
-    const room = (now - this.#gaugedNs) * this.#procs;
+    const room = this.#roomNs + (now - Math.max(this.#gaugedNs, this.#resizedNs)) * this.#procs;
     const detail: TraceDetail = { heap_live_bytes: heapLive, heap_goal_bytes: heapGoal, rss_bytes: rss };
+    if (sample !== undefined) detail.sample = sample;
     if (room > 0) detail.gc_cpu_fraction = (gcNs - this.#gaugedGcNs) / room;
     this.#gaugedNs = now;
+    this.#roomNs = 0;
     this.#gaugedGcNs = gcNs;
     this.#now({ kind: "counter", name: "heap", track: TRACK_PROCESS, t_ns: 0, dur_ns: 0, detail });
   }
@@ -334,6 +341,27 @@ export class Trace {
       default:
         this.#begin(p, "proc", `GC (${what === "idle worker" ? "idle" : what})`, {});
     }
+  }
+
+  /** GOMAXPROCS changes: what Ps that go were seen doing is over. */
+  procresize(procs: number): void {
+    if (procs === this.#procs) return;
+    const now = this.#clock.nowNs;
+    this.#roomNs += (now - Math.max(this.#gaugedNs, this.#resizedNs)) * this.#procs;
+    this.#resizedNs = now;
+    for (let p = procs; p < this.#procs; p++) this.onP(p, "idle");
+    const kept = Math.min(procs, this.#procs);
+    this.#occupation.length = kept;
+    for (let p = kept; p < procs; p++) this.#occupation.push("idle");
+    const copy = (from: Float64Array, fill: number): Float64Array => {
+      const to = new Float64Array(procs).fill(fill);
+      to.set(from.subarray(0, kept));
+      return to;
+    };
+    this.#sinceNs = copy(this.#sinceNs, now);
+    this.#sliceStartNs = copy(this.#sliceStartNs, now);
+    this.#sliceSlow = copy(this.#sliceSlow, 1);
+    this.#procs = procs;
   }
 
   /** CPU `processor` of the container's quota is used up from `atNs`, for `ns`. */

@@ -9,6 +9,7 @@ export const action = z.discriminatedUnion("do", [
   z.strictObject({ do: z.enum(["gc", "free_os_memory"]) }),
   z.strictObject({ do: z.literal("set_gc_percent"), to: gogc }),
   z.strictObject({ do: z.literal("set_memory_limit"), to: gomemlimit }),
+  z.strictObject({ do: z.literal("set_gomaxprocs"), to: z.int().min(1).max(1024) }),
   /** Rates of arrivals, look-ups and streams are this many times the scenario's; batches and goroutine populations have none. */
   z.strictObject({ do: z.literal("set_traffic"), to: z.number().min(0).max(1000) }),
   /** A phase of the scenario begins now, by its name. */

@@ -5,14 +5,18 @@
  */
 import { kernelBytesAtStart } from "../os/cgroup.ts";
 import { OS_PAGE_BYTES } from "../os/os.ts";
+import { rulesFor } from "../runtime/version.ts";
+import { type MetricParts, metricsOf, readThreshold } from "../thresholds.ts";
 import defaultProfile from "./default-profile.json" with { type: "json" };
 import { type Dist, isZero, meanOf } from "./dist.ts";
-import { type Fault, isMapping, shown, tick } from "./faults.ts";
+import { type Fault, isMapping, nearest, shown, tick } from "./faults.ts";
 import {
+  type ContainerLimits,
   type ContainerSettings,
   GO_VERSIONS,
   type Godebug,
   type GoVersion,
+  type Intervention,
   type Machine,
   MIN_CFS_NS,
   type ObjectGroup,
@@ -35,16 +39,18 @@ export interface Readable {
   readonly duration: number | undefined;
   readonly sampleInterval: number | undefined;
   readonly workload: readonly (WorkloadEntry | undefined)[];
-  readonly interventions: readonly {
+  readonly interventions: readonly ({
+    readonly do?: Intervention["do"];
     readonly at?: number | undefined;
     readonly every?: number | undefined;
-  }[];
+  } & ContainerLimits)[];
   readonly policies: readonly (Policy | undefined)[];
   readonly phases: readonly { readonly at?: number | undefined; readonly set?: unknown }[];
   readonly variants: readonly { readonly set?: unknown }[];
   readonly container: ContainerSettings | undefined;
   readonly machine: Machine | undefined;
   readonly go: { readonly version: GoVersion; readonly GODEBUG: Godebug } | undefined;
+  readonly thresholds: Readonly<Record<string, readonly string[] | undefined>>;
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
@@ -107,6 +113,8 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
     if (asWritten && duration !== undefined && intervention.at !== undefined && intervention.at >= duration)
       tell(["interventions", i, "at"], `is not before the end of the run (${seconds(duration)})`);
     if (intervention.every === 0) tell(["interventions", i, "every"], "must be longer than 0");
+    if (intervention.do === "resize_container")
+      checkResize(intervention, i, scenario.container, isMapping(raw["container"]), tell);
   });
   scenario.policies.forEach((policy, i) => {
     if (policy === undefined) return;
@@ -131,7 +139,71 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
   const tuners = scenario.policies.filter((policy) => policy !== undefined && "max" in policy);
   if (tuners.length > 1)
     tell(["policies"], `${tuners.map((p) => p?.kind).join(" and ")} would both set GOGC`, "keep one of them");
+  checkThresholds(scenario, faults);
   return faults;
+}
+
+/** What of the scenario decides on its metrics; of what could not be read, that it is there. */
+function metricParts({ raw, workload, machine, go, container, policies }: Readable): MetricParts {
+  const at = (key: string): Record<string, unknown> => (isMapping(raw[key]) ? raw[key] : {});
+  const interventions = Array.isArray(raw["interventions"]) ? raw["interventions"] : [];
+  const does = (what: string): boolean =>
+    interventions.some((item: unknown) => isMapping(item) && item["do"] === what);
+  const hasContainer = raw["container"] !== undefined;
+  const cpuQuota = at("container")["cpu"] !== undefined;
+  const read = machine !== undefined && go !== undefined && (container !== undefined || !hasContainer);
+  const isOn = (setting: string, byDefault: boolean): boolean => {
+    const value = at("go")[setting];
+    return value === undefined ? byDefault : value !== "off";
+  };
+  return {
+    sampled: read
+      ? {
+          machine,
+          go,
+          container,
+          interventions: ["set_gomaxprocs", "resize_container"].filter(does).map((what) => ({ do: what })),
+        }
+      : undefined,
+    workload,
+    container: hasContainer,
+    cpuQuota,
+    pageCache: at("container")["page_cache"] !== undefined,
+    memoryLimit: isOn("GOMEMLIMIT", false) || does("set_memory_limit"),
+    gcPercent:
+      isOn("GOGC", true) || does("set_gc_percent") || policies.some((p) => p !== undefined && "max" in p),
+    readsMemStats: does("read_mem_stats"),
+    startup: raw["startup"] !== undefined,
+  };
+}
+
+function checkThresholds(scenario: Readable, faults: Fault[]) {
+  const metrics = metricsOf(metricParts(scenario));
+  const names = [...metrics.keys()];
+  for (const [metric, expressions] of Object.entries(scenario.thresholds)) {
+    const path = ["thresholds", metric];
+    const info = metrics.get(metric);
+    if (info === undefined) {
+      const near = nearest(metric, names);
+      faults.push({
+        path,
+        message: `there is no metric ${tick(metric.slice(0, 80))}`,
+        hint:
+          near === undefined
+            ? "metrics are the columns of timeseries.csv, the figures of summary.json, `pause_ns`, `latency_ns` and `NAME_latency_ns`"
+            : `did you mean ${tick(near)}?`,
+        onKey: true,
+      });
+      continue;
+    }
+    const written = isMapping(scenario.raw["thresholds"]) ? scenario.raw["thresholds"][metric] : undefined;
+    expressions?.forEach((expression, i) => {
+      const at = Array.isArray(written) ? [...path, i] : path;
+      readThreshold(metric, info, expression, (message, hint) => {
+        faults.push(hint === undefined ? { path: at, message } : { path: at, message, hint });
+      });
+    });
+  }
 }
 
 /**
@@ -148,13 +220,56 @@ function checkPages(machine: Machine, go: Readable["go"], tell: Tell) {
       `huge pages are those of 4KiB pages (2 MiB); with pages of ${kibibytes(machine.page_size)} they are not modelled`,
       "leave out one of the two",
     );
+  if (machine.numa !== undefined) checkNuma(machine.numa, machine, go, tell);
   if (machine.khugepaged.scan_sleep === 0)
     tell(["machine", "khugepaged", "scan_sleep"], "must be longer than 0");
   if (go?.GODEBUG.disablethp === 1 && GO_VERSIONS.indexOf(go.version) < GO_VERSIONS.indexOf("1.21"))
     tell(["go", "GODEBUG", "disablethp"], `Go ${go.version} does not know it`, "it came with Go 1.21.6");
+  if (go?.GODEBUG.updatemaxprocs === 0 && GO_VERSIONS.indexOf(go.version) < GO_VERSIONS.indexOf("1.25"))
+    tell(["go", "GODEBUG", "updatemaxprocs"], `Go ${go.version} does not know it`, "it came with Go 1.25");
+}
+
+function checkNuma(numa: NonNullable<Machine["numa"]>, machine: Machine, go: Readable["go"], tell: Tell) {
+  const at = (key: string) => ["machine", "numa", key];
+  if (numa.cpu_nodes !== undefined && numa.cpu_nodes > numa.nodes)
+    tell(at("cpu_nodes"), `there are ${numa.nodes} nodes`);
+  if (Math.min(numa.cpu_nodes ?? numa.nodes, numa.nodes) > machine.cpus)
+    tell(at("cpu_nodes"), `${machine.cpus} CPUs cannot be on ${numa.cpu_nodes ?? numa.nodes} nodes`);
+  if (numa.bind_node >= numa.nodes)
+    tell(at("bind_node"), `there are ${numa.nodes} nodes, from 0 to ${numa.nodes - 1}`);
+  const huge = go !== undefined && rulesFor(go.version).hugePageAdvice === "per-release";
+  if (machine.thp === "always" || (huge && machine.thp === "madvise"))
+    tell(["machine", "numa"], "huge pages on several nodes are not modelled", "write `thp: never`");
+  if (go?.GODEBUG.madvdontneed === 0)
+    tell(["machine", "numa"], "MADV_FREE on several nodes is not modelled", "leave out `madvdontneed`");
 }
 
 const kibibytes = (bytes: number) => `${Math.ceil(bytes / 1024)} KiB`;
+
+/** New limits of a container that cannot have them. */
+function checkResize(
+  limits: ContainerLimits,
+  i: number,
+  container: ContainerSettings | undefined,
+  written: boolean,
+  tell: Tell,
+) {
+  const at = (key: string) => ["interventions", i, key];
+  if (container === undefined) {
+    if (!written) tell(at("do"), "there is no container to resize", "give the scenario a `container`");
+    return;
+  }
+  if (limits.memory_high !== undefined && container.cgroup === "v1")
+    tell(at("memory_high"), "cgroup v1 has no memory.high", "leave it out, or write `cgroup: v2`");
+  if (limits.cpu_limit === undefined) return;
+  if (container.cpu === undefined)
+    tell(at("cpu_limit"), "the container starts without a CPU limit", "give it one: `container.cpu.limit`");
+  else if (limits.cpu_limit * container.cpu.period < MIN_CFS_NS)
+    tell(
+      at("cpu_limit"),
+      `is a quota of ${seconds(limits.cpu_limit * container.cpu.period)} per ${seconds(container.cpu.period)}; the kernel takes 1ms at least`,
+    );
+}
 
 /** A container that no process fits in, or whose settings do nothing. */
 function checkContainer(

@@ -5,8 +5,9 @@
  * a fault that a phase, a variant or `--set` brings in points at that setting.
  */
 import { parseDocument } from "yaml";
+import { rulesFor } from "../runtime/version.ts";
 import { check, checkEntry, type Readable } from "./checks.ts";
-import { cpuLimit } from "./container.ts";
+import { cpuLimit, defaultGOMAXPROCS } from "./container.ts";
 import {
   type Path,
   type Place,
@@ -19,14 +20,15 @@ import { faultsOf } from "./issues.ts";
 import {
   BASE_VARIANT,
   containerSettings,
-  GO_VERSIONS,
   goSettings,
+  intervention,
   machine,
   policy,
   type ResolvedPhase,
   type Scenario,
   type ScenarioFile,
   scenarioFile,
+  thresholdExpressions,
   workloadEntry,
 } from "./schema.ts";
 import { applySetting, spellPath } from "./settings.ts";
@@ -136,7 +138,7 @@ class Resolver {
     return {
       ...rest,
       variant,
-      go: { ...go, GOMAXPROCS: go.GOMAXPROCS ?? defaultGOMAXPROCS(file) },
+      go: { ...go, ...gomaxprocs(file) },
       // What a shortened run does not reach is left out.
       interventions: file.interventions.filter(({ at }) => at === undefined || at < file.duration),
       phases: phases.filter(({ at }) => at === undefined || at < file.duration),
@@ -247,14 +249,20 @@ class Resolver {
   }
 }
 
-/**
- * Go's own default (defaultGOMAXPROCS in cgroup_linux.go): the CPUs and, from 1.25 on, no more than the quota allows on average,
- * rounded up and never below 2. The runtime looks again each second; a scenario's quota does not change.
- */
-function defaultGOMAXPROCS(file: ScenarioFile): number {
-  const { cpus } = file.machine;
-  if (GO_VERSIONS.indexOf(file.go.version) < GO_VERSIONS.indexOf("1.25")) return cpus;
-  return Math.min(cpus, Math.max(2, Math.ceil(cpuLimit(file.container))));
+/** GOMAXPROCS as the process starts with it, and whether Go will set it again: where the CPU limit changes. */
+function gomaxprocs({
+  go,
+  machine,
+  container,
+  interventions,
+}: ScenarioFile): Pick<Scenario["go"], "GOMAXPROCS" | "GOMAXPROCS_default"> {
+  if (go.GOMAXPROCS !== undefined) return { GOMAXPROCS: go.GOMAXPROCS };
+  const { gomaxprocsFromCgroup } = rulesFor(go.version);
+  const procs = defaultGOMAXPROCS(machine.cpus, cpuLimit(container), gomaxprocsFromCgroup);
+  const changes = interventions.some((i) => i.do === "resize_container" && i.cpu_limit !== undefined);
+  return changes && gomaxprocsFromCgroup
+    ? { GOMAXPROCS: procs, GOMAXPROCS_default: true }
+    : { GOMAXPROCS: procs };
 }
 
 /** `go.GOGC=50`: the value is YAML, as it would stand in the file. */
@@ -304,6 +312,7 @@ const whole = (file: ScenarioFile, root: unknown): Readable => ({
   container: file.container,
   machine: file.machine,
   go: file.go,
+  thresholds: file.thresholds ?? {},
   raw: isMapping(root) ? root : {},
 });
 
@@ -322,6 +331,7 @@ function pieces(root: unknown): Readable {
     sampleInterval: duration(raw["sample_interval"] ?? "100ms"),
     workload: items("workload").map((entry) => workloadEntry.safeParse(entry).data),
     interventions: items("interventions").map((i) => ({
+      ...intervention.safeParse(i).data,
       at: duration(i["at"]),
       every: duration(i["every"]),
     })),
@@ -331,6 +341,12 @@ function pieces(root: unknown): Readable {
     container: containerSettings.safeParse(raw["container"]).data,
     machine: machine.safeParse(raw["machine"] ?? {}).data,
     go: goSettings.safeParse(raw["go"] ?? {}).data,
+    thresholds: Object.fromEntries(
+      Object.entries(isMapping(raw["thresholds"]) ? raw["thresholds"] : {}).map(([metric, of]) => [
+        metric,
+        thresholdExpressions.safeParse(of).data,
+      ]),
+    ),
     raw,
   };
 }

@@ -59,17 +59,26 @@ export const machineProfile = z.strictObject({
     init_page_ns: ns,
     /** First touch of an OS page. */
     fault_ns: ns,
-    /** Giving an OS page back (madvise). */
+    /**
+     * Giving OS pages back (madvise): per page, and per call. A call takes longer while another CPU runs the process, which
+     * must then be interrupted to drop its translations of the pages (TLB shootdown).
+     */
     scavenge_ns_per_page: ns,
+    scavenge_call_ns: ns,
+    scavenge_busy_call_ns: ns,
     sweep_span_ns: ns,
   }),
-  /** Curves here are over the bytes of spans that hold marked objects: the memory that marking walks through. */
+  /** Unless something else is said, curves here are over the bytes of spans that hold marked objects: the memory that marking walks through. */
   mark: z.strictObject({
     /** What a table leads to in no order, as when its entries have been replaced often, and in the order of addresses. */
     random: markObjects,
     ordered: markObjects,
-    /** A non-nil pointer met while scanning: the object it leads to is looked up and, here, found marked. */
+    /** A non-nil pointer met while scanning: the object it leads to is looked up in its span and, here, found marked. */
     pointer_ns: curve,
+    /** A pointer to the very object that holds it, over 512 bytes: recognised without a look-up. Over the object's bytes. */
+    own_pointer_ns: curve,
+    /** A pointer to a large object, found marked: its mark bits are not in its span. */
+    large_pointer_ns: ns,
     /** Scanning, per byte of scan work that holds no pointer. */
     scan_ns_per_byte: curve,
     stack_ns_per_byte: ns,

@@ -456,6 +456,10 @@ export const godebug = z
       godebugSwitch.default(0),
       "1: the heap is never backed by transparent huge pages, whatever `machine.thp` says (Go 1.21.6 and later).",
     ),
+    updatemaxprocs: describe(
+      godebugSwitch.default(1),
+      "0: GOMAXPROCS stays what it was at the start when the container's CPU limit changes (Go 1.25 and later look at it each second).",
+    ),
     memprofilerate: describe(
       z
         .int()
@@ -467,6 +471,15 @@ export const godebug = z
   })
   .meta({ description: "GODEBUG, as a mapping of its settings." });
 
+const hypothetical = z
+  .strictObject({
+    arenascale: describe(
+      z.int().min(1).max(1024),
+      "Arenas of 64 MiB that the heap's first growth reserves for each one it needs. 1 is Go as it is.",
+    ),
+  })
+  .meta({ description: "Settings of a runtime that does not exist." });
+
 export const goSettings = z
   .strictObject({
     version: goVersion.prefault("1.26"),
@@ -474,9 +487,13 @@ export const goSettings = z
     GOMEMLIMIT: gomemlimit.prefault("off"),
     GOMAXPROCS: describe(
       z.int().min(1).max(1024).optional(),
-      "Ps: goroutines that run at once. Default: machine.cpus; from Go 1.25 on in a container at most its CPU limit, rounded up, but 2 at least.",
+      "Ps: goroutines that run at once. Default: machine.cpus; from Go 1.25 on in a container at most its CPU limit, rounded up, but 2 at least, and again whenever that changes.",
     ),
     GODEBUG: godebug.prefault({}),
+    hypothetical: describe(
+      hypothetical.optional(),
+      "Settings that no Go release has, to see what they would do. Outputs name them as hypothetical; the real program cannot play them. Default: none.",
+    ),
   })
   .meta({ description: "The Go runtime's settings, under their own names." });
 
@@ -508,6 +525,31 @@ const khugepaged = z
   })
   .meta({ description: "The kernel thread that makes huge pages of small ones; Linux's own settings." });
 
+const numa = z
+  .strictObject({
+    nodes: describe(z.int().min(2).max(64), "NUMA nodes of the machine."),
+    cpu_nodes: describe(
+      z.int().min(1).max(64).optional(),
+      "Nodes that the process's CPUs are on: 1 is a process pinned to a node (numactl --cpunodebind, Kubernetes' single-numa-node). Default: all.",
+    ),
+    policy: describe(
+      z.enum(["first_touch", "interleave", "bind"]).default("first_touch"),
+      "Where a page goes at its first touch: the node of the CPU that touches it, every node by turns, or one node (`bind_node`).",
+    ),
+    bind_node: describe(z.int().min(0).max(63).default(0), "The node of `policy: bind`, from 0."),
+    remote_ratio: describe(
+      z.number().min(1).max(10).default(1.7),
+      "Time of an access to another node's memory over that to the own one's. Not measured: two-socket servers have 1.5 to 2.2.",
+    ),
+    memory_bound: describe(
+      z.number().min(0).max(1).default(0.6),
+      "Share of marking that waits for memory, and so gets slower. An assumption, not measured.",
+    ),
+  })
+  .meta({
+    description: "Several nodes, each with CPUs and memory of its own. Its costs are the scenario's to set.",
+  });
+
 export const machine = z
   .strictObject({
     cpus: describe(z.int().min(1).max(1024).default(2), "CPUs the process may use."),
@@ -517,6 +559,7 @@ export const machine = z
       "Transparent huge pages of 2 MiB (/sys/kernel/mm/transparent_hugepage/enabled): everywhere, where the program asks for them (Go does for its heap up to 1.20), or nowhere.",
     ),
     khugepaged: khugepaged.prefault({}),
+    numa: describe(numa.optional(), "NUMA nodes. Default: one node, all memory alike."),
   })
   .meta({ description: "What the process runs on." });
 
@@ -680,8 +723,21 @@ const timing = {
   ),
 };
 
-/** Makes the runtime do something at a time or on a condition. */
-const intervention = z
+/** New limits of a running container: those that are given change. */
+const containerLimits = {
+  memory_max: describe(
+    bytes.optional(),
+    "memory.max from now on. Below the usage page cache is reclaimed; if that is not enough cgroup v2 kills the process, and v1 refuses the limit (EBUSY).",
+  ),
+  memory_high: describe(bytes.optional(), "memory.high from now on. Only v2."),
+  cpu_limit: describe(
+    z.number().min(0.01).max(1024).optional(),
+    "CPUs from now on; the period stays. The container must have a CPU limit from its start.",
+  ),
+};
+
+/** Does something to the runtime, or to its container, at a time or on a condition. */
+export const intervention = z
   .discriminatedUnion("do", [
     z.strictObject({
       do: describe(
@@ -700,6 +756,27 @@ const intervention = z
       to: gomemlimit,
       ...timing,
     }),
+    z.strictObject({
+      do: describe(
+        z.literal("set_gomaxprocs"),
+        "runtime.GOMAXPROCS(to), which stops the world once no collection is under way; Go no longer follows the CPU limit then.",
+      ),
+      to: describe(z.int().min(1).max(1024), "Ps from then on."),
+      ...timing,
+    }),
+    z
+      .strictObject({
+        do: describe(
+          z.literal("resize_container"),
+          "An operator changes the container's limits in place, as Kubernetes resizes a pod.",
+        ),
+        ...containerLimits,
+        ...timing,
+      })
+      .refine((i) => [i.memory_max, i.memory_high, i.cpu_limit].some((limit) => limit !== undefined), {
+        message: "changes no limit: give `memory_max`, `memory_high` or `cpu_limit`",
+        when: onMapping,
+      }),
   ])
   .refine((i) => hasExactlyOne(i.at, i.when), exactlyOne("at", "when"));
 
@@ -819,6 +896,30 @@ const seed = spelled<number | string>(
   },
 );
 
+/** One expression or a list of them; what they mean depends on the metric and the scenario (thresholds.ts). */
+export const thresholdExpressions = spelled<readonly string[]>(
+  {
+    id: "Threshold",
+    description:
+      "What a metric must keep to, `AGGREGATE COMPARISON VALUE`, or a list of such: max < 900MiB, p95 < 20ms, count == 0. Over samples: min, max, mean, med, p95 (any percentile), last; over pauses and latencies: max, mean, med, p95, count; of a figure: value, count.",
+    anyOf: [{ type: "string" }, { type: "array", items: { type: "string" }, minItems: 1, maxItems: 20 }],
+    examples: ["max < 900MiB", ["p95 < 20ms", "p99.9 < 100ms"]],
+  },
+  (value, report) => {
+    const items: readonly unknown[] = Array.isArray(value) ? value : [value];
+    if (items.length === 0 || items.length > 20) report(`expected 1 to 20 expressions, got ${items.length}`);
+    items.forEach((item, i) => {
+      if (typeof item !== "string")
+        report(
+          `expected an expression such as "max < 900MiB", got ${shown(item)}`,
+          undefined,
+          Array.isArray(value) ? [i] : [],
+        );
+    });
+    return items.filter((item) => typeof item === "string");
+  },
+);
+
 export const scenarioFile = z
   .strictObject({
     name: describe(name, "Names the output folder."),
@@ -826,6 +927,10 @@ export const scenarioFile = z
     duration: describe(durationNs, "Virtual time to run."),
     seed: seed.prefault(1),
     sample_interval: describe(durationNs.prefault("100ms"), "Time between two rows of timeseries.csv."),
+    layers: describe(
+      z.boolean().optional(),
+      "Write layers.csv: at each sample what page tables, NUMA nodes, the control group, Go, what is beside it, and the objects of each source hold. Default: no.",
+    ),
     go: goSettings.prefault({}),
     machine: machine.prefault({}),
     container: describe(
@@ -840,11 +945,15 @@ export const scenarioFile = z
     ),
     interventions: describe(
       z.array(intervention).max(1000).default([]),
-      "Things the program makes the runtime do.",
+      "Things the program makes the runtime do, and an operator the container.",
     ),
     policies: describe(
       z.array(policy).max(100).default([]),
       "What the program does about its own memory, all the time.",
+    ),
+    thresholds: describe(
+      z.record(z.string(), thresholdExpressions).optional(),
+      "What the run must keep to, by metric: a column of timeseries.csv, a figure of summary.json, `pause_ns`, `latency_ns` or `NAME_latency_ns`. A breach has an exit status of its own.",
     ),
     variants: describe(
       z.array(variant).max(100).default([]),
@@ -870,6 +979,11 @@ export type GoVersion = (typeof GO_VERSIONS)[number];
 export type ContainerSettings = z.output<typeof containerSettings>;
 export type Condition = z.output<typeof condition>;
 export type Intervention = z.output<typeof intervention>;
+/** What `resize_container` may change. */
+export type ContainerLimits = Pick<
+  Extract<Intervention, { do: "resize_container" }>,
+  "memory_max" | "memory_high" | "cpu_limit"
+>;
 export type Godebug = z.output<typeof godebug>;
 export type Startup = z.output<typeof startup>;
 export type Machine = z.output<typeof machine>;
@@ -894,7 +1008,10 @@ export type Scenario = Omit<ScenarioFile, "phases" | "variants" | "go"> & {
     readonly GOGC: number | "off";
     readonly GOMEMLIMIT: number | "off";
     readonly GOMAXPROCS: number;
+    /** It is Go's own, by a CPU limit that changes during the run. */
+    readonly GOMAXPROCS_default?: true;
     readonly GODEBUG: Godebug;
+    readonly hypothetical?: z.output<typeof hypothetical> | undefined;
   };
   readonly phases: readonly ResolvedPhase[];
 };

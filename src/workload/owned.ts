@@ -100,7 +100,13 @@ export class OwnedObjects {
   }
 
   #newPool(): SyncPool {
-    const pool = new SyncPool(this.#ctx.rt.owners, this.#ctx.rt.sched.nprocs);
+    const { owners, sched } = this.#ctx.rt;
+    const pool = new SyncPool(owners, {
+      get nprocs() {
+        return sched.nprocs;
+      },
+      deathTick: () => this.#ctx.rt.deathTick(sched.nowNs),
+    });
     this.#ctx.pools.push(pool);
     return pool;
   }

@@ -2,7 +2,8 @@
  * The speed requirement: simulator CPU / real Go CPU, both measured here and now. Run: npm run bench:ratio [-- NAME ... --runs N]
  *
  * For each scenario (the recorded ones unless named) it takes turns, N times (2 unless given): the scenario once on the real
- * runtime, as `validate` runs it, then five seeds simulated in a process of their own. So slow and fast hours of the machine
+ * runtime, as `validate` runs it, then five seeds simulated in a process of their own, by the built program (dist/), as users
+ * run it: the same sources loaded through tsx are a fifth slower. So slow and fast hours of the machine
  * meet both sides. The first seed's CPU time includes compiling the simulator, a run by itself; the ratio is that of the
  * medians. Needs Go; it measures and judges nothing, so the exit status is 0.
  */
@@ -15,7 +16,6 @@ import { recording } from "../../src/oracle/recording.ts";
 import { runOracle } from "../../src/oracle/run.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
 import { BASE_VARIANT, type Scenario } from "../../src/scenario/schema.ts";
-import { simulate } from "../../src/simulate.ts";
 
 const root = join(import.meta.dirname, "../..");
 const SEEDS = 5;
@@ -40,19 +40,9 @@ function scenarioOf({ name, variant }: Target): Scenario {
   return scenario;
 }
 
-/** CPU seconds of each seed. */
-function simulatedHere(scenario: Scenario): number[] {
-  return Array.from({ length: SEEDS }, (_, i) => {
-    const before = process.cpuUsage();
-    simulate(scenario, { declareOracle: true, seed: i + 1 });
-    const used = process.cpuUsage(before);
-    return (used.user + used.system) / 1e6;
-  });
-}
-
-/** `simulatedHere` in a fresh process, where nothing is compiled yet. */
-function simulatedApart({ name, variant }: Target): number[] {
-  const args = [...process.execArgv, import.meta.filename, "--simulate", name, variant];
+/** CPU seconds of each seed, in a fresh process, where nothing is compiled yet. */
+function simulated({ name, variant }: Target): number[] {
+  const args = [join(import.meta.dirname, "simulated.js"), name, variant, String(SEEDS)];
   return JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" }));
 }
 
@@ -71,7 +61,7 @@ async function measure(target: Target, binary: string, rounds: number): Promise<
     const { result, figures } = await runOracle(binary, scenario, round, true);
     if (!result.real_time && round === 1) console.error(NOT_REAL_TIME);
     real.push(figures["cpu_seconds"] ?? Number.NaN);
-    const seconds = simulatedApart(target);
+    const seconds = simulated(target);
     first.push(seconds[0]);
     all.push(...seconds);
   }
@@ -81,10 +71,6 @@ async function measure(target: Target, binary: string, rounds: number): Promise<
 }
 
 async function main(args: readonly string[]): Promise<void> {
-  if (args[0] === "--simulate") {
-    console.log(JSON.stringify(simulatedHere(scenarioOf({ name: args[1], variant: args[2] }))));
-    return;
-  }
   const at = args.indexOf("--runs");
   const rounds = at < 0 ? 2 : Number(args[at + 1]);
   if (!(Number.isInteger(rounds) && rounds >= 1)) throw new RangeError("--runs needs a whole number from 1");

@@ -35,7 +35,7 @@ describe("run folder", () => {
     write(folder, "s.yaml", VARIANTS);
     const result = await run(folder, ["run", "s.yaml", "-q"]);
     expect(result).toEqual({ status: 0, stdout: "", stderr: "" });
-  });
+  }, 120_000);
 
   it("gives back what the simulation said, to what the files' rounding leaves", () => {
     const read = readRun(small);

@@ -1,5 +1,9 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 import { EXIT } from "../../src/cli/exit.ts";
+import { askBenchstat, findBenchstat } from "../benchstat.ts";
 import { run, scratch, VARIANTS, write } from "./cli.ts";
 
 it.each([
@@ -13,4 +17,32 @@ it.each([
   const result = await run(folder, [...args, "--go", "/nowhere/go"]);
   expect(result.status).toBe(EXIT.go);
   expect(result.stderr).toContain("/nowhere/go is not a Go command");
+});
+
+const benchstat = findBenchstat();
+const why = "missing" in benchstat ? ` (skipped: ${benchstat.missing})` : "";
+
+it.skipIf("missing" in benchstat)(`gomemsim validate writes both sides for benchstat${why}`, async () => {
+  if ("missing" in benchstat) return;
+  const folder = scratch();
+  const root = fileURLToPath(new URL("../..", import.meta.url));
+  const scenario = join(root, "scenarios/tiny-storm.yaml");
+  const result = await run(folder, [
+    ...["validate", scenario, "--recorded", join(root, "test/golden/oracle"), "--seeds", "1", "--json"],
+  ]);
+  const { cells, real_runs } = JSON.parse(result.stdout) as {
+    cells: { metric: string; unit: string; real_median: number; simulated: number }[];
+    real_runs: number;
+  };
+  const file = (name: string): string => readFileSync(join(folder, "out/tiny-storm/validate", name), "utf8");
+  expect(file("measured.txt").match(/^BenchmarkTinyStorm 1 /gm)).toHaveLength(real_runs);
+  const asked = askBenchstat(benchstat.command, folder, [file("measured.txt"), file("simulated.txt")]);
+  expect(asked.complaints).toEqual([]);
+  expect(asked.cells.size).toBe(cells.length);
+  for (const { metric, unit, real_median, simulated } of cells) {
+    const theirs = asked.cells.get(metric.replaceAll("_", "-").replace(/-(?:ns|seconds)$/, "-sec"))!;
+    const scale = unit === "ns" ? 1e-9 : 1;
+    expect(theirs.medians[0], metric).toBeCloseTo(real_median * scale, 9);
+    expect(theirs.medians[1], metric).toBeCloseTo(simulated * scale, 9);
+  }
 });

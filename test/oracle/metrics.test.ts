@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { compare, judge, METRICS, type Metric, median, OPTIONAL_METRICS } from "../../src/oracle/metrics.ts";
+import { compare, judge, METRICS, type Metric, OPTIONAL_METRICS } from "../../src/oracle/metrics.ts";
 
 const bytes: Metric = { name: "x", label: "x", unit: "bytes", tolerance: 0.02, floor: 1000 };
 
@@ -45,11 +45,6 @@ describe("in band", () => {
   test("a real median of zero has no relative error", () => {
     expect(judge(bytes, [0, 0, 0], [500])).toMatchObject({ inBand: true, error: Number.NaN });
   });
-});
-
-test("the median of an even number of values is between the middle ones", () => {
-  expect(median([4, 1, 3, 2])).toBe(2.5);
-  expect(median([])).toBeNaN();
 });
 
 test("tolerances are the design's: 2 % for bytes and counts, 25 % for CPU and pauses; 5 % for moments of the run", () => {

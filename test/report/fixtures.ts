@@ -70,6 +70,7 @@ export function finished(variant = BASE_VARIANT, figures: Record<string, number>
   const wave = Array.from({ length: 100 }, (_, i) => 40e6 + (i % 10) * 5e6);
   return {
     summary,
+    verdicts: [],
     digest: {
       heapInuse: wave,
       goal: wave.map(() => 104e6),

@@ -61,6 +61,24 @@ describe("terminal summary", () => {
     }
   });
 
+  it("draws runs of different length on one axis of time, and says how long each ran", () => {
+    const long = finished("base", { ...FIGURES, ran_seconds: 60 });
+    const short = finished("short", { ...FIGURES, ran_seconds: 15 });
+    const text = terminalSummary([long, short], [], { width: 100, paint: NO_PAINT });
+    expect(text).toMatch(/^ +ran for +60\.0 s +15\.0 s$/m);
+    const [first, second] = [...text.matchAll(/^ +HeapInuse ([▁-█]+) *peak/gm)].map(
+      (match) => match[1].length,
+    );
+    expect(first).toBeGreaterThan(60);
+    expect(Math.abs(second - first / 4)).toBeLessThan(1);
+    // The peaks stand below each other.
+    expect(
+      new Set([...text.matchAll(/^ +(?:HeapInuse|RSS) .*(?= {2}peak)/gm)].map((match) => match[0].length))
+        .size,
+    ).toBe(1);
+    expect(terminalSummary([long], [], { width: 100, paint: NO_PAINT })).not.toContain("ran for");
+  });
+
   it("becomes plain lines when very narrow", () => {
     const text = terminalSummary([finished(), finished("other")], [], { width: 30, paint: NO_PAINT });
     expect(longest(text)).toBeLessThanOrEqual(36);

@@ -13,7 +13,7 @@ import {
 import { PageAlloc } from "../../src/runtime/mpagealloc.ts";
 import { PageCache } from "../../src/runtime/mpagecache.ts";
 import { chunkWords, pageSize, pallocChunkPages, setRange } from "../../src/runtime/mpallocbits.ts";
-import { type MarkScheduling, P_IDLE, Scheduler } from "../../src/runtime/proc.ts";
+import { AFTER_EXIT, G, type MarkScheduling, P_IDLE, Scheduler } from "../../src/runtime/proc.ts";
 import { ScavengeIndex } from "../../src/runtime/scavengeindex.ts";
 import { rulesFor } from "../../src/runtime/version.ts";
 import { type BitRange, bitsOf, type ChunkRanges, dump, golden, prepare } from "./golden.ts";
@@ -274,10 +274,10 @@ const noGc: MarkScheduling = {
   triggered: () => false,
 };
 
-function scheduler(procs: number): Scheduler {
+function scheduler(procs: number, cpus = procs): Scheduler {
   const sched = new Scheduler({
     nprocs: procs,
-    cpus: procs,
+    cpus,
     wakeNs: () => 0,
     timerSlackNs: () => 0,
     switchNs: 0,
@@ -356,6 +356,8 @@ describe("the background scavenger", () => {
   });
 });
 
+const COSTS = { pageNs: 300, callNs: 2000, busyCallNs: 9000 };
+
 describe("goals and a heap", () => {
   interface Scavenged extends Rig {
     readonly memory: Memory;
@@ -367,16 +369,16 @@ describe("goals and a heap", () => {
     version: "1.20" | "1.26" = "1.26",
     memoryLimit = noMemoryLimit,
     onTrace: (trace: ScavTraceRecord) => void = () => {},
+    sched = scheduler(1),
   ): Scavenged {
     const memory = new Memory({ fileBytes: 0, otherBytes: 0, faults: 0 });
     const rules = rulesFor(version);
     const r = rig(version, { os: memory, pages: new PageAlloc(rules) });
-    const sched = scheduler(1);
     const scavenger = new Scavenger({
       sched,
       heap: r.heap,
       pacer: { memoryLimit },
-      nsPerPage: 300,
+      costs: COSTS,
       onTrace,
     });
     return { ...r, memory, sched, scavenger };
@@ -463,8 +465,9 @@ describe("goals and a heap", () => {
     heap.work.reset();
     allocMany(r, 0, r.kinds.add(0, 50 * 2 ** 20, 0), 1, 0x7fffffff);
     expect(scavenger.releasedEager).toBe(32 * 2 ** 20);
-    expect(heap.work.pagesScavenged * 4096).toBe(scavenger.releasedEager);
-    expect(scavenger.assistNs).toBe(heap.work.pagesScavenged * 300);
+    // One call for each of the eight chunks of 4 MiB that lay full of what died; it is on the allocation's bill.
+    expect(scavenger.assistNs).toBe((scavenger.releasedEager / 4096) * COSTS.pageNs + 8 * COSTS.callNs);
+    expect(heap.work.scavengeNs).toBe(scavenger.assistNs);
     heap.checkInvariants();
     r.memory.checkInvariants();
     // The limiter has been told what it took: more than the one nanosecond there was.
@@ -515,11 +518,80 @@ describe("goals and a heap", () => {
     shrink(r);
     expect(heap.stats.heapFree).toBeGreaterThan(50 * 2 ** 20);
     const free = heap.stats.heapFree;
-    expect(scavenger.scavengeAll()).toBe((free / 4096) * 300);
+    // 56 MiB in a row, a chunk of 4 MiB a call.
+    expect(scavenger.scavengeAll()).toBe((free / 4096) * COSTS.pageNs + 14 * COSTS.callNs);
     expect(heap.stats.heapFree).toBe(0);
     expect([scavenger.releasedForced, scavenger.released]).toEqual([free, free]);
     heap.checkInvariants();
     memory.checkInvariants();
+  });
+
+  /** Computes for a while, and more than any scavenging here takes. */
+  class Busy extends G {
+    step(): number {
+      this.after = AFTER_EXIT;
+      return 1e9;
+    }
+  }
+
+  class GivesBack extends G {
+    ns = -1;
+    readonly #scavenger: Scavenger;
+
+    constructor(scavenger: Scavenger) {
+      super();
+      this.#scavenger = scavenger;
+    }
+
+    step(): number {
+      this.after = AFTER_EXIT;
+      this.ns = this.#scavenger.scavengeAll();
+      return this.ns;
+    }
+  }
+
+  test("each run of pages is a call, which takes longer while another CPU runs the process", () => {
+    /** Every second page of 64 is free: 32 runs. */
+    const cheese = (sched: Scheduler): Scavenged => {
+      const r = scavengedRig("1.26", noMemoryLimit, undefined, sched);
+      const kind = r.kinds.add(0, pageSize, 0);
+      for (let i = 0; i < 64; i++) allocMany(r, 0, kind, 1, i % 2 === 0 ? 5 : 0x7fffffff);
+      collect(r, 10);
+      sweepAll(r);
+      // What else is free has never been used, or is in the page cache.
+      r.heap.flushPageCache(0);
+      return r;
+    };
+    const ns = (procs: number, cpus: number, others: number): number => {
+      const sched = scheduler(procs, cpus);
+      const { scavenger } = cheese(sched);
+      const g = new GivesBack(scavenger);
+      for (let i = 0; i < others; i++) sched.ready(new Busy());
+      sched.ready(g);
+      sched.run(3e9);
+      return g.ns;
+    };
+    const runs = 32;
+    const alone = ns(2, 2, 0);
+    const pages = runs * (pageSize / 4096);
+    expect(alone).toBe(pages * COSTS.pageNs + runs * COSTS.callNs);
+    expect(ns(2, 2, 1) - alone).toBe(runs * (COSTS.busyCallNs - COSTS.callNs));
+    // Ps that share a CPU interrupt nobody.
+    expect(ns(2, 1, 1)).toBe(alone);
+    // It counts for the background, too.
+    const background = (others: number): number => {
+      const sched = scheduler(2, 2);
+      const { scavenger } = cheese(sched);
+      scavenger.nextGen();
+      scavenger.nextGen();
+      scavenger.gcPercentGoal = 0;
+      for (let i = 0; i < others; i++) sched.ready(new Busy());
+      scavenger.wake();
+      sched.run(3e9);
+      return scavenger.backgroundNs;
+    };
+    expect(background(0)).toBe(alone);
+    expect(background(1)).toBe(ns(2, 2, 1));
   });
 
   test("a heap that grows above its goal gives back free pages elsewhere first", () => {
@@ -532,17 +604,17 @@ describe("goals and a heap", () => {
     const npages = heap.pages.largestFreeRun() + 1;
     heap.work.reset();
     allocMany(r, 0, r.kinds.add(0, npages * pageSize, 0), 1, 0x7fffffff);
-    const { growthBytes, pagesScavenged } = heap.work;
+    const { growthBytes, scavengeNs } = heap.work;
     expect(growthBytes).toBeGreaterThan(56 * 2 ** 20);
     // Everything that was free.
     expect(scavenger.releasedEager).toBe(56 * 2 ** 20);
-    expect(pagesScavenged * 4096).toBe(scavenger.releasedEager);
+    expect(scavengeNs).toBe((scavenger.releasedEager / 4096) * COSTS.pageNs + 14 * COSTS.callNs);
     expect(heap.stats.heapReleased).toBeGreaterThan(released);
     heap.checkInvariants();
     // Without a goal a growing heap takes what it needs and gives nothing back.
     scavenger.gcPercentGoal = Infinity;
     allocMany(r, 0, r.kinds.add(0, (heap.pages.largestFreeRun() + 1) * pageSize, 0), 1, 0x7fffffff);
     expect(heap.work.growthBytes).toBeGreaterThan(growthBytes);
-    expect(heap.work.pagesScavenged).toBe(pagesScavenged);
+    expect(heap.work.scavengeNs).toBe(scavengeNs);
   });
 });

@@ -2,6 +2,8 @@ import { describe, expect, test } from "vitest";
 import type { MarkCosts, RuntimeCosts } from "../../src/runtime/costs.ts";
 import { BIG_SCAN, MarkTotals, SMALL_NOSCAN, SMALL_SCAN } from "../../src/runtime/mgcmark.ts";
 import { MarkWork } from "../../src/runtime/mgcwork.ts";
+import { sizeClassOf } from "../../src/runtime/sizeclasses.ts";
+import { allocMany, collect, rig, sweepAll } from "./heapharness.ts";
 
 const flat = (ns: number): [number, number][] => [[1, ns]];
 
@@ -19,6 +21,12 @@ const costs = {
   markRandom: objects(20, 30),
   markOrdered: objects(5, 10),
   pointerNs: flat(2),
+  ownPointerNs: [
+    [512, 1],
+    [1024, 1.5],
+    [131072, 1.25],
+  ],
+  largePointerNs: 7,
   scanNsPerByte: flat(0.1),
   stackScanNsPerByte: 0.5,
   markGoroutineNs: 100,
@@ -60,6 +68,45 @@ describe("the work of a mark", () => {
     const visitNs = 2048 * 30 + 2048 * 10 + 2 * 10;
     const scanNs = 4096 * 2 + (heap().scanBytes - heap().pointerBytes) * 0.1;
     expect(work.totalNs).toBeCloseTo(rootsNs + 1000 + findNs + visitNs + scanNs, 6);
+  });
+
+  test("tells pointers apart: looked up in spans, an object's own, to large objects", () => {
+    const plan = (change: (totals: MarkTotals) => void): MarkWork => {
+      const totals = heap();
+      change(totals);
+      const work = new MarkWork();
+      work.plan(totals, roots, costs);
+      return work;
+    };
+    const added = (change: (totals: MarkTotals) => void): number =>
+      plan(change).totalNs - plan(() => {}).totalNs;
+    expect(added((t) => (t.pointers += 100))).toBeCloseTo(200, 6);
+    expect(added((t) => (t.ownPointers[sizeClassOf(1024)] += 100))).toBeCloseTo(150, 6);
+    // Releases without mark bits in spans have small ones, too.
+    expect(added((t) => (t.ownPointers[sizeClassOf(64)] += 100))).toBeCloseTo(100, 6);
+    // Class 0: large objects.
+    expect(added((t) => (t.ownPointers[0] += 100))).toBeCloseTo(125, 6);
+    expect(added((t) => (t.largePointers += 100))).toBeCloseTo(700, 6);
+    // Those of objects over 512 bytes are met before spans are scanned.
+    const other = (t: MarkTotals): void => {
+      t.bigScanBytes += 1000;
+      t.scanBytes += 1000;
+      t.pointerBytes += 1000;
+    };
+    const spansAt = (change: (t: MarkTotals) => void): number => {
+      const work = plan((t) => {
+        other(t);
+        change(t);
+      });
+      let ns = 0;
+      while (work.workAt(ns) < 204_000 + 2 * TABLE + 1000 - 1) ns += 10;
+      return ns;
+    };
+    const start = spansAt(() => {});
+    expect(spansAt((t) => (t.largePointers += 1000)) - start).toBeCloseTo(7000, -2);
+    expect(spansAt((t) => (t.ownPointers[0] += 1000)) - start).toBeCloseTo(1250, -2);
+    expect(spansAt((t) => (t.pointers += 1000)) - start).toBeCloseTo(0, -2);
+    expect(spansAt((t) => (t.ownPointers[sizeClassOf(64)] += 1000)) - start).toBeCloseTo(0, -2);
   });
 
   test("is done in order: roots, tables, spans; all of it when the time is spent", () => {
@@ -112,5 +159,47 @@ describe("the work of a mark", () => {
     expect(work.lumpAt(30_000)).toBe(0);
     work.take(30_000, 1000);
     expect(work.takenWork).toBeCloseTo(1000, 6);
+  });
+});
+
+describe("the pointers of survivors", () => {
+  const KIB = 1024;
+  const count = (version: "1.25" | "1.26") => {
+    const r = rig(version);
+    const of = (size: number, ptrBytes: number, n: number): void =>
+      allocMany(r, 0, r.kinds.add(0, size, ptrBytes), n, 100);
+    of(64, 24, 10);
+    of(1000, 80, 5);
+    of(128 * KIB, 128 * KIB, 2);
+    of(320 * KIB, 300 * KIB, 3);
+    // Tables' pointers are those through which others are found.
+    allocMany(r, 0, r.kinds.addTable(0, 8 * KIB), 1, 100);
+    // And some that are dead.
+    of(2000, 2000, 7);
+    allocMany(r, 0, r.kinds.add(0, 4000, 4000), 7, 5);
+    // A mark counts anew.
+    collect(r, 8);
+    sweepAll(r);
+    const totals = r.heap.startMark(10);
+    const own = (bytes: number): number => totals.ownPointers[bytes === 0 ? 0 : sizeClassOf(bytes)];
+    return {
+      lookedUp: totals.pointers,
+      own: [own(64), own(1008), own(2008), own(4008), own(0)],
+      large: totals.largePointers,
+    };
+  };
+  const oblet = (128 * KIB) / 8;
+
+  test("are looked up in spans with mark bits; else known as the object's own, up to the first oblet's end", () => {
+    expect(count("1.26")).toEqual({
+      lookedUp: 10 * 3,
+      own: [0, 5 * 10, 7 * 250, 0, 5 * oblet],
+      large: 3 * ((300 * KIB) / 8 - oblet),
+    });
+  });
+
+  test("were all known before spans had mark bits", () => {
+    const { lookedUp, own, large } = count("1.25");
+    expect([lookedUp, own[0], large]).toEqual([0, 30, count("1.26").large]);
   });
 });

@@ -27,7 +27,7 @@ function marking(): { rt: GoRuntime; limiter: GcCPULimiter; objects: () => numbe
     refillNs: 50,
     spanAllocNs: 50,
     sweepSpanNs: 0,
-    scavengeNsPerPage: 0,
+    scavenge: { pageNs: 0, callNs: 0, busyCallNs: 0 },
     zeroNsPerByte: 0,
     faultNs: 0,
     initPointerWordNs: 0,

@@ -91,3 +91,34 @@ test("page-cache loads", () => {
     `"t.yaml:5:57 container.page_cache.a.stop: is not after its start (2s)"`,
   );
 });
+
+test("a resize needs a container that can have the limit", () => {
+  const resized = (limits: string, container = "  memory: {max: 64MiB}") =>
+    faults(`${container}\ninterventions:\n  - {at: 1s, do: resize_container${limits}}`);
+  expect(resized(", memory_max: 32MiB")).toBe("valid");
+  expect(resized("")).toMatchInlineSnapshot(
+    `"t.yaml:7:5 interventions.0: changes no limit: give \`memory_max\`, \`memory_high\` or \`cpu_limit\`"`,
+  );
+  expect(resized(", cpu_limit: 2")).toMatchInlineSnapshot(
+    `"t.yaml:7:47 interventions.0.cpu_limit: the container starts without a CPU limit (give it one: \`container.cpu.limit\`)"`,
+  );
+  expect(resized(", cpu_limit: 0.05", "  cpu: {limit: 1, period: 10ms}")).toMatchInlineSnapshot(
+    `"t.yaml:7:47 interventions.0.cpu_limit: is a quota of 0.0005s per 0.01s; the kernel takes 1ms at least"`,
+  );
+  expect(resized(", memory_high: 32MiB", "  cgroup: v1")).toMatchInlineSnapshot(
+    `"t.yaml:7:49 interventions.0.memory_high: cgroup v1 has no memory.high (leave it out, or write \`cgroup: v2\`)"`,
+  );
+  const bare = loadScenario(
+    `name: t
+duration: 10s
+workload: [{name: a, kind: stream, rate: 5k/s, size: 64, lifetime: 1s}]
+interventions: [{at: 1s, do: resize_container, memory_max: 1GiB}]
+`,
+    "t.yaml",
+  );
+  expect(bare.ok ? [] : bare.errors.map(({ path, message }) => `${path}: ${message}`)).toMatchInlineSnapshot(`
+    [
+      "interventions.0.do: there is no container to resize",
+    ]
+  `);
+});

@@ -137,7 +137,7 @@ describe("keys", () => {
       "5:6 go.gogc: unknown key \`gogc\` (did you mean \`GOGC\`?)
       6:1 GOMAXPROCS: unknown key \`GOMAXPROCS\` (did you mean \`go.GOMAXPROCS\`?)
       7:1 sampl_interval: unknown key \`sampl_interval\` (did you mean \`sample_interval\`?)
-      8:1 zebra: unknown key \`zebra\` (the keys here are \`name\`, \`description\`, \`duration\`, \`seed\`, \`sample_interval\`, \`go\`, \`machine\`, \`container\`, \`startup\`, \`workload\`, \`phases\`, \`interventions\`, \`policies\` and \`variants\`)"
+      8:1 zebra: unknown key \`zebra\` (the keys here are \`name\`, \`description\`, \`duration\`, \`seed\`, \`sample_interval\`, \`layers\`, \`go\`, \`machine\`, \`container\`, \`startup\`, \`workload\`, \`phases\`, \`interventions\`, \`policies\`, \`thresholds\` and \`variants\`)"
     `);
     expect(stream("rate: 1, size: 8, lifetime: 1s, byterate: 1, bursts: 2")).toMatchInlineSnapshot(`
       "4:61 workload.a.byterate: unknown key \`byterate\` (did you mean \`byte_rate\`?)
@@ -335,15 +335,17 @@ describe("quantities", () => {
         "GODEBUG: { madvdontnead: 0 }",
         "GODEBUG: { madvdontneed: 2 }",
         'version: "1.20", GODEBUG: { disablethp: 1 }',
+        'version: "1.24", GODEBUG: { updatemaxprocs: 0 }',
       ]
         .map(go)
         .join("\n"),
     ).toMatchInlineSnapshot(`
       "5:15 go.GODEBUG: expected a mapping, got "gctrace=1"
-      5:17 go.GODEBUG.gctrace: unknown key \`gctrace\` (the keys here are \`madvdontneed\` and \`disablethp\`)
+      5:17 go.GODEBUG.gctrace: unknown key \`gctrace\` (the keys here are \`madvdontneed\`, \`disablethp\` and \`updatemaxprocs\`)
       5:17 go.GODEBUG.madvdontnead: unknown key \`madvdontnead\` (did you mean \`madvdontneed\`?)
       5:31 go.GODEBUG.madvdontneed: must be at most 1, got 2
-      5:46 go.GODEBUG.disablethp: Go 1.20 does not know it (it came with Go 1.21.6)"
+      5:46 go.GODEBUG.disablethp: Go 1.20 does not know it (it came with Go 1.21.6)
+      5:50 go.GODEBUG.updatemaxprocs: Go 1.24 does not know it (it came with Go 1.25)"
     `);
     const valid = ["GOGC: off", "GOGC: false", "version: 1.26", "version: 1.20", 'version: "1.20"'];
     valid.push("GOMEMLIMIT: off", "GOMEMLIMIT: false", "GOMEMLIMIT: 0", "GOMEMLIMIT: 1.5GiB");
@@ -479,7 +481,7 @@ describe("settings that contradict each other", () => {
     );
     expect(rest("interventions: [{at: 10s, do: gc}, {at: 1s, do: gcc, every: 0}]\n")).toMatchInlineSnapshot(`
       "5:22 interventions.0.at: is not before the end of the run (10s)
-      5:49 interventions.1.do: expected \`gc\`, \`read_mem_stats\`, \`free_os_memory\`, \`set_gc_percent\` or \`set_memory_limit\`, got "gcc" (did you mean \`gc\`?)
+      5:49 interventions.1.do: expected \`gc\`, \`read_mem_stats\`, \`free_os_memory\`, \`set_gc_percent\`, \`set_memory_limit\`, \`set_gomaxprocs\` or \`resize_container\`, got "gcc" (did you mean \`gc\`?)
       5:61 interventions.1.every: must be longer than 0"
     `);
   });
@@ -687,14 +689,14 @@ describe("phases and variants", () => {
       GOGC: 100,
       GOMEMLIMIT: "off",
       GOMAXPROCS: 3,
-      GODEBUG: { madvdontneed: 1, disablethp: 0 },
+      GODEBUG: { madvdontneed: 1, disablethp: 0, updatemaxprocs: 1 },
     });
     expect(low.go).toEqual({
       version: "1.26",
       GOGC: "off",
       GOMEMLIMIT: "off",
       GOMAXPROCS: 1,
-      GODEBUG: { madvdontneed: 1, disablethp: 0 },
+      GODEBUG: { madvdontneed: 1, disablethp: 0, updatemaxprocs: 1 },
     });
     expect(base.phases.map((p) => [p.at, p.name, p.changes.map((c) => c.index)])).toEqual([
       [2e9, "more", [0, 1]],

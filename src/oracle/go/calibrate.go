@@ -255,26 +255,61 @@ func parkAt() {
 
 // --- faults ---
 
+// calibrateFaults measures first touches of OS pages, and giving pages back in runs of two lengths: what is not in proportion to
+// the length is the call's. While another CPU runs the process, too, a call must also have it drop its translations.
 func calibrateFaults(w *writer) {
-	const pages, quantum = 4096, 16 // the scavenger gives back 64 KiB at a time
-	var list, back []float64
-	for i := 0; i < 9; i++ {
+	const pages = 4096
+	var fault, short, long, busy []float64
+	var spinning, stop uint32
+	// touchAndGiveBack returns nanoseconds per page touched and per call for `run` pages.
+	touchAndGiveBack := func(run uintptr) (touch, call float64) {
 		base := reserve(pages * osPage)
 		start := nanotime()
 		for p := base; p < base+pages*osPage; p += osPage {
 			*(*byte)(unsafe.Pointer(p)) = 1
 		}
-		list = append(list, float64(nanotime()-start)/pages)
+		touch = float64(nanotime()-start) / pages
 		start = nanotime()
-		for p := base; p < base+pages*osPage; p += quantum * osPage {
-			syscall.RawSyscall(syscall.SYS_MADVISE, p, quantum*osPage, syscall.MADV_DONTNEED)
+		for p := base; p < base+pages*osPage; p += run * osPage {
+			syscall.RawSyscall(syscall.SYS_MADVISE, p, run*osPage, syscall.MADV_DONTNEED)
 		}
-		back = append(back, float64(nanotime()-start)/pages)
+		call = float64(nanotime()-start) / pages * float64(run)
 		syscall.RawSyscall(syscall.SYS_MUNMAP, base, pages*osPage, 0)
+		return
 	}
-	w.series("fault_ns", list)
-	w.series("scavenge_ns", back)
+	for i := 0; i < 9; i++ {
+		touch, call := touchAndGiveBack(scavengeShortRun)
+		fault, short = append(fault, touch), append(short, call)
+		_, call = touchAndGiveBack(scavengeLongRun)
+		long = append(long, call)
+	}
+	if runtime.GOMAXPROCS(0) > 1 {
+		go func() {
+			for atomic.StoreUint32(&spinning, 1); atomic.LoadUint32(&stop) == 0; {
+			}
+		}()
+		for atomic.LoadUint32(&spinning) == 0 {
+			runtime.Gosched()
+		}
+	}
+	for i := 0; i < 9; i++ {
+		_, call := touchAndGiveBack(scavengeShortRun)
+		busy = append(busy, call)
+	}
+	atomic.StoreUint32(&stop, 1)
+	w.series("fault_ns", fault)
+	w.field("short_run_pages", scavengeShortRun)
+	w.field("long_run_pages", scavengeLongRun)
+	w.series("short_run_ns", short)
+	w.series("long_run_ns", long)
+	w.series("busy_short_run_ns", busy)
 }
+
+// OS pages given back in one call: a page of the runtime, and what the background scavenger looks for in one go.
+const (
+	scavengeShortRun = runtimePage / osPage
+	scavengeLongRun  = 64 << 10 / osPage
+)
 
 // --- goroutines and timers ---
 

@@ -64,6 +64,9 @@ func main() {
 	}
 	interventions := scenario.get("interventions").items()
 	for v, ok := interventions.next(); ok; v, ok = interventions.next() {
+		if v.get("do").is("resize_container") {
+			continue // Done from outside.
+		}
 		plan := (*intervention)(unsafe.Pointer(offheapAlloc(unsafe.Sizeof(intervention{}))))
 		plan.at, plan.every = int64(v.get("at").number(0)), int64(v.get("every").number(0))
 		switch do := v.get("do"); {
@@ -77,6 +80,8 @@ func main() {
 			plan.call, plan.to = callSetGCPercent, settingOf(v.get("to"), -1)
 		case do.is("set_memory_limit"):
 			plan.call, plan.to = callSetMemoryLimit, settingOf(v.get("to"), math.MaxInt64)
+		case do.is("set_gomaxprocs"):
+			plan.call, plan.to = callSetMaxProcs, int64(v.get("to").number(1))
 		default:
 			fail("an intervention this program does not know")
 		}
@@ -200,6 +205,7 @@ const (
 	callFreeOSMemory
 	callSetGCPercent
 	callSetMemoryLimit
+	callSetMaxProcs
 )
 
 // intervention is a call into the runtime at a time, once or periodically.
@@ -234,6 +240,8 @@ func intervene(packed uint64) {
 			setGCPercent(int32(plan.to))
 		case callSetMemoryLimit:
 			setMemoryLimit(plan.to)
+		case callSetMaxProcs:
+			runtime.GOMAXPROCS(int(plan.to))
 		}
 		if plan.every == 0 {
 			return

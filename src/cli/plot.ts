@@ -1,0 +1,207 @@
+/**
+ * `gomemsim plot RUN...`: a run's series as a picture for documents, or one metric of several runs over each other.
+ *
+ * SVG is our own text; PNG is that SVG as resvg draws it, with the fonts of the machine. A machine without any would give a picture
+ * without a word, so that is refused.
+ */
+import { join } from "node:path";
+import { Resvg, type ResvgRenderOptions } from "@resvg/resvg-js";
+import type { CommandModule } from "yargs";
+import { unitOf } from "../report/format.ts";
+import {
+  DEFAULT_METRICS,
+  DEFAULT_PANELS,
+  isPanelName,
+  overlayPlot,
+  PANELS,
+  type PanelName,
+  type PlotSize,
+  type PlottedRun,
+  runPlot,
+} from "../report/panels.ts";
+import { MIN_PLOT_HEIGHT, MIN_PLOT_WIDTH, type Plot, svgPlot } from "../report/svgplot.ts";
+import { nearest } from "../scenario/faults.ts";
+import { BASE_VARIANT } from "../scenario/schema.ts";
+import { complain, print } from "./console.ts";
+import { CliError, EXIT } from "./exit.ts";
+import { once } from "./options.ts";
+import { writeFileWhole } from "./outputs.ts";
+import { type RunFolder, readRun } from "./runfolder.ts";
+
+interface PlotArguments {
+  readonly run: readonly string[];
+  readonly format: "svg" | "png" | undefined;
+  readonly metric: string | undefined;
+  readonly panel: string | undefined;
+  readonly width: string | undefined;
+  readonly height: string | undefined;
+  readonly out: string | undefined;
+}
+
+const DEFAULT_WIDTH = 900;
+const MAX_PIXELS = 10_000;
+
+function pixels(option: string, text: string | undefined, least: number): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= least && value <= MAX_PIXELS) return value;
+  throw new CliError(
+    EXIT.usage,
+    `--${option}: expected a whole number of pixels from ${least} to ${MAX_PIXELS}, got "${text}"`,
+  );
+}
+
+const listOf = (text: string): string[] => text.split(",").map((name) => name.trim());
+
+function panelsOf(text: string): PanelName[] {
+  return listOf(text).map((name) => {
+    if (isPanelName(name)) return name;
+    const known = Object.keys(PANELS);
+    const near = nearest(name, known);
+    const hint = near === undefined ? `out of ${known.join(", ")}` : `did you mean ${near}?`;
+    throw new CliError(EXIT.usage, `--panel: there is no "${name}"; ${hint}`);
+  });
+}
+
+/** By its ending, where the format is not given. */
+function formatOf({ format, out }: PlotArguments): "svg" | "png" {
+  const ending = out === undefined ? undefined : /\.(svg|png)$/i.exec(out)?.[1]?.toLowerCase();
+  if (format !== undefined && ending !== undefined && ending !== format)
+    throw new CliError(EXIT.usage, `--format ${format} does not fit the file's name, ${out}`);
+  return format ?? (ending === "png" ? "png" : "svg");
+}
+
+function plottedRun(folder: RunFolder, label: string): PlottedRun {
+  const { summary, samples, cycles, columns } = folder;
+  const units = new Map(columns.map(({ name, unit }) => [name, unit]));
+  return { label, summary, samples, cycles, unit: (name) => units.get(name) ?? unitOf(name) };
+}
+
+/** What tells the runs apart: their variants if these differ, else their folders. */
+function labelsOf(folders: readonly RunFolder[]): string[] {
+  const full = folders.map(({ summary: { scenario } }) =>
+    scenario.variant === BASE_VARIANT ? scenario.name : `${scenario.name}/${scenario.variant}`,
+  );
+  const variants = folders.map(({ summary: { scenario } }) => scenario.variant);
+  const distinct = (labels: readonly string[]): boolean => new Set(labels).size === labels.length;
+  const oneScenario = new Set(folders.map(({ summary: { scenario } }) => scenario.name)).size === 1;
+  if (folders.length > 1 && oneScenario && distinct(variants)) return variants;
+  return distinct(full) ? full : folders.map(({ path }) => path);
+}
+
+function plotFor(args: PlotArguments, size: PlotSize): Plot {
+  const { metric, panel } = args;
+  if (metric !== undefined && panel !== undefined)
+    throw new CliError(EXIT.usage, "give --metric or --panel, not both");
+  const several = args.run.length > 1;
+  if (several && panel !== undefined)
+    throw new CliError(EXIT.usage, "--panel is for one run; several are laid over each other by --metric");
+  const panels = panelsOf(panel ?? DEFAULT_PANELS.join(","));
+  const metrics = metric !== undefined ? listOf(metric) : several ? DEFAULT_METRICS : undefined;
+  const columns = metrics === undefined ? {} : { columns: ["t_seconds", ...metrics] };
+  const folders = args.run.map((path) => readRun(path, columns));
+  const labels = labelsOf(folders);
+  const runs = folders.map((folder, i) => plottedRun(folder, labels[i]));
+  const plot = several
+    ? overlayPlot(runs, metrics ?? DEFAULT_METRICS, size)
+    : runPlot(runs[0], metrics === undefined ? { panels } : { metrics }, size);
+  if (plot.panels.some(({ lines }) => lines.length > 0)) return plot;
+  throw new CliError(
+    EXIT.input,
+    `${args.run[0]}: has no value of ${metrics?.join(", ") ?? panels.join(", ")}`,
+  );
+}
+
+type Fonts = NonNullable<ResvgRenderOptions["font"]>;
+
+const FONTS: Fonts = {
+  loadSystemFonts: true,
+  // What the SVG asks for is taken where it is installed; else this, else whatever sans-serif is.
+  defaultFontFamily: "DejaVu Sans",
+  sansSerifFamily: "DejaVu Sans",
+};
+
+/** Whether a letter leaves a trace. */
+function hasFonts(font: Fonts): boolean {
+  const letter = `<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text x="2" y="16" font-size="16" font-family="sans-serif">M</text></svg>`;
+  return new Resvg(letter, { font }).render().pixels.some((byte) => byte !== 0);
+}
+
+/** Draws an SVG of ours. Refused where no font is: a plot without its numbers says nothing. */
+export function pngOf(svg: string, font: Fonts = FONTS): Uint8Array {
+  if (!hasFonts(font))
+    throw new CliError(
+      EXIT.output,
+      "no font is installed to write the PNG's text with; install one (fonts-dejavu-core, for example), or use --format svg",
+    );
+  return new Resvg(svg, { font, background: "#ffffff" }).render().asPng();
+}
+
+async function run(args: PlotArguments): Promise<void> {
+  const format = formatOf(args);
+  const height = pixels("height", args.height, MIN_PLOT_HEIGHT);
+  const plot = plotFor(args, {
+    width: pixels("width", args.width, MIN_PLOT_WIDTH) ?? DEFAULT_WIDTH,
+    ...(height === undefined ? {} : { height }),
+  });
+  const svg = svgPlot(plot);
+  const name = `plot.${format}`;
+  // Several runs have no folder in common.
+  const out = args.out ?? (args.run.length === 1 ? join(args.run[0], name) : name);
+  const content = format === "svg" ? svg : pngOf(svg);
+  if (out === "-") {
+    await print(content);
+    return;
+  }
+  writeFileWhole(out, content);
+  complain(`wrote ${out}`);
+}
+
+export const plotCommand: CommandModule<object, PlotArguments> = {
+  command: "plot <run..>",
+  describe: "Draw a run's series as SVG or PNG, or one metric of several runs over each other",
+  builder: (yargs) =>
+    yargs
+      .positional("run", {
+        type: "string",
+        array: true,
+        demandOption: true,
+        describe: "Folder of a run, such as out/web-api; several are compared",
+      })
+      .option("format", {
+        choices: ["svg", "png"] as const,
+        describe: "Default: as the output file's name ends, else svg",
+      })
+      .option("panel", {
+        type: "string",
+        nargs: 1,
+        coerce: once("panel"),
+        describe: `Comma separated, out of ${Object.keys(PANELS).join(", ")}. Default: ${DEFAULT_PANELS.join(",")}`,
+      })
+      .option("metric", {
+        type: "string",
+        nargs: 1,
+        coerce: once("metric"),
+        describe: `Columns of timeseries.csv, comma separated. Default for several runs: ${DEFAULT_METRICS.join(",")}`,
+      })
+      .option("width", {
+        type: "string",
+        nargs: 1,
+        coerce: once("width"),
+        describe: `Pixels (default: ${DEFAULT_WIDTH})`,
+      })
+      .option("height", {
+        type: "string",
+        nargs: 1,
+        coerce: once("height"),
+        describe: "Pixels (default: by panels)",
+      })
+      .option("out", {
+        alias: "o",
+        type: "string",
+        nargs: 1,
+        coerce: once("out"),
+        describe: "File to write; - is standard output (default: plot.svg or .png in the run's folder)",
+      }),
+  handler: run,
+};

@@ -1,0 +1,105 @@
+/**
+ * `gomemsim report RUN...`: the page of a run from its folder, or of several laid over each other. `run` writes the same pages; this
+ * writes them again, of runs that were made apart.
+ */
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import type { CommandModule } from "yargs";
+import { reportHtml } from "../report/html.ts";
+import type { HeapMaps, ReportRun } from "../report/reportdata.ts";
+import { ReportCollector, type ReportSummary } from "../report/runreport.ts";
+import { print } from "./console.ts";
+import { CliError, EXIT, reasonOf } from "./exit.ts";
+import { once } from "./options.ts";
+import { writeWhole } from "./outputfile.ts";
+import { cannotWrite } from "./outputs.ts";
+import { deflate, pageBundle } from "./page.ts";
+import { readSummary, scanCycles, scanSamples } from "./runfolder.ts";
+
+interface ReportArguments {
+  readonly runs: readonly string[];
+  readonly out: string | undefined;
+}
+
+/** The heap maps of a run; a run of before there were any has none. */
+function readHeapMaps(folder: string): HeapMaps | undefined {
+  const path = join(folder, "heapmap.json");
+  if (!existsSync(path)) return undefined;
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new CliError(EXIT.input, `${path}: cannot be read: ${reasonOf(error)}`, { cause: error });
+  }
+  try {
+    const maps: HeapMaps = JSON.parse(text);
+    if (Array.isArray(maps.maps) && typeof maps.live.data === "string") return maps;
+  } catch {
+    // Told below, like what is JSON of something else.
+  }
+  throw new CliError(
+    EXIT.input,
+    `${path}: is not whole, or not ours; write the run again with \`gomemsim run\`, or delete the file to do without heap maps`,
+  );
+}
+
+/** A run's folder as the page needs it: everything, or what an overlay of several shows. */
+function readReport(folder: string, part: "whole" | "overlay"): ReportRun {
+  const { profile: _name, machine_profile, ...stored } = readSummary(folder);
+  const summary: ReportSummary = { ...stored, profile: machine_profile };
+  let collector: ReportCollector | undefined;
+  scanSamples(folder, (columns) => {
+    const made = new ReportCollector(summary.scenario, columns);
+    collector = made;
+    return (row) => made.sample(row, undefined);
+  });
+  // A heading is told of every file that is not refused.
+  const gathered = collector!;
+  scanCycles(folder, (cycle) => gathered.cycle(cycle));
+  return part === "whole"
+    ? gathered.finish(summary, readHeapMaps(folder), deflate)
+    : gathered.overlay(summary, deflate);
+}
+
+/** Under its final name at once, or not at all. */
+function writeFile(path: string, text: string): void {
+  const temporary = `${basename(path)}.tmp-${randomBytes(6).toString("hex")}`;
+  const folder = dirname(path);
+  try {
+    writeWhole({ folder, label: folder }, temporary, text);
+    renameSync(join(folder, temporary), path);
+  } catch (error) {
+    rmSync(join(folder, temporary), { force: true });
+    throw error instanceof CliError ? error : cannotWrite(path, error);
+  }
+}
+
+async function report({ runs, out }: ReportArguments): Promise<void> {
+  const bundle = pageBundle();
+  const whole = runs.length === 1;
+  const path = out ?? join(runs[0], whole ? "report.html" : "overlay.html");
+  const read = runs.map((run) => readReport(run, whole ? "whole" : "overlay"));
+  writeFile(path, reportHtml(read, bundle));
+  await print(`wrote ${path}\n`);
+}
+
+export const reportCommand: CommandModule<object, ReportArguments> = {
+  command: "report <runs..>",
+  describe: "Write the report page of a run, or of several laid over each other",
+  builder: (yargs) =>
+    yargs
+      .positional("runs", {
+        type: "string",
+        array: true,
+        demandOption: true,
+        describe: "Folders that `gomemsim run` wrote",
+      })
+      .option("out", {
+        type: "string",
+        nargs: 1,
+        coerce: once("out"),
+        describe: "File to write (default: report.html, of several overlay.html, in the first run's folder)",
+      }),
+  handler: report,
+};

@@ -1,0 +1,70 @@
+/**
+ * Colours for canvases, by theme. Series have those of Okabe and Ito, which people with any colour vision tell apart, with the yellow
+ * darkened or left out, and lightened in the dark; neighbours also differ in dashes or in being areas.
+ */
+
+export const COLORS = {
+  blue: ["#0072b2", "#56a8e0"],
+  sky: ["#4aa3d8", "#8fd0f5"],
+  green: ["#009e73", "#2fc79b"],
+  orange: ["#d98b00", "#f0a92e"],
+  red: ["#c94a00", "#ff7a3d"],
+  pink: ["#b8578f", "#e08fc0"],
+  grey: ["#7d8590", "#8b949e"],
+  pale: ["#c3cad3", "#3d444d"],
+  ink: ["#1f2328", "#e6edf3"],
+  grid: ["#e4e8ec", "#272d35"],
+  axis: ["#57606a", "#9aa4af"],
+  band: ["rgba(87,96,106,0.13)", "rgba(200,212,226,0.11)"],
+  bad: ["#b3261e", "#ff6b5e"],
+  mark: ["#6e40c9", "#b694f5"],
+} as const;
+
+export type ColorName = keyof typeof COLORS;
+export type Theme = "light" | "dark";
+
+/** Of runs laid over each other, in their order. */
+export const RUN_COLORS: readonly ColorName[] = [
+  "blue",
+  "red",
+  "green",
+  "pink",
+  "orange",
+  "sky",
+  "ink",
+  "grey",
+];
+export const RUN_DASHES: readonly (readonly number[])[] = [[], [6, 3], [2, 3], [10, 3, 2, 3]];
+
+let theme: Theme = "light";
+const listeners: (() => void)[] = [];
+
+export const currentTheme = (): Theme => theme;
+export const color = (name: ColorName): string => COLORS[name][theme === "light" ? 0 : 1];
+
+/** Opaque, part way to the page's background: an area's fill, over which lower layers are painted. */
+export function tint(name: ColorName): string {
+  const background = theme === "light" ? [255, 255, 255] : [22, 27, 34];
+  const [r, g, b] = [1, 3, 5].map((i) => Number.parseInt(color(name).slice(i, i + 2), 16));
+  const mix = (c: number, i: number): number => Math.round(0.72 * c + 0.28 * background[i]);
+  return `rgb(${mix(r, 0)},${mix(g, 1)},${mix(b, 2)})`;
+}
+
+export function onTheme(listener: () => void): void {
+  listeners.push(listener);
+}
+
+function apply(next: Theme): void {
+  theme = next;
+  document.documentElement.dataset["theme"] = next;
+  for (const listener of listeners) listener();
+}
+
+export const toggleTheme = (): void => apply(theme === "light" ? "dark" : "light");
+
+/** As the system has it, until it is toggled. */
+export function startTheme(): void {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  apply(dark.matches ? "dark" : "light");
+  dark.addEventListener("change", () => apply(dark.matches ? "dark" : "light"));
+}

@@ -1,0 +1,237 @@
+/**
+ * The heap map: what lies on every page of the heap at an instant, taken from the model through its view.
+ *
+ * Pages go in address order into cells, as many to a cell (a power of two) as keep a map below MAX_CELLS; up to 128 MiB of heap a cell is
+ * one page of 8 KiB. A cell says what most of its pages are (a span class, a stack, free, given back), which share of its slots is
+ * allocated, which share holds live objects (exactly: Go itself cannot know), and which share of its memory is resident. Heap memory
+ * outside of spans can belong to a P's page cache, or be the padding before a randomised heap base; both show as such.
+ *
+ * Costs one pass over the slots of the heap. Not in the map: user arenas, which lie far away, and the runtime's metadata.
+ */
+import { PAGE_RESIDENT } from "../os/os.ts";
+import type { PageAlloc } from "../runtime/mpagealloc.ts";
+import { spanInUse, spanManual } from "../runtime/mspan.ts";
+import { classToSize, numSizeClasses, pageSize } from "../runtime/sizeclasses.ts";
+import type { ProcessView } from "../simulate.ts";
+import {
+  CELL_FREE,
+  CELL_PADDING,
+  CELL_PAGE_CACHE,
+  CELL_PLANES,
+  CELL_RELEASED,
+  CELL_STACK,
+  FLAG_START,
+  type HeapMap,
+} from "./reportdata.ts";
+
+/** Cells of a map, at most. */
+export const MAX_CELLS = 2 ** 14;
+
+/** Live objects of each span, exactly. */
+function liveBySpan(view: ProcessView): Int32Array {
+  const { rt } = view;
+  const { spans, slots } = rt.heap;
+  const ownerDeath = rt.heap.owners.death;
+  const tick = rt.deathTick(view.nowNs);
+  const live = new Int32Array(spans.count);
+  for (let s = 0; s < spans.count; s++) {
+    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
+    // Its latest death has been.
+    if (spans.hasOwned[s] === 0 && spans.maxDeath[s] <= tick) continue;
+    live[s] = liveSlots(
+      slots.death[spans.slotSeg[s]],
+      spans.slotOff[s],
+      spans.nelems[s],
+      Math.max(tick, spans.sweptTick[s]),
+      tick,
+      ownerDeath,
+    );
+  }
+  return live;
+}
+
+function liveSlots(
+  death: Int32Array,
+  off: number,
+  n: number,
+  freeTick: number,
+  tick: number,
+  ownerDeath: Int32Array,
+): number {
+  let live = 0;
+  for (let i = off; i < off + n; i++) {
+    const v = death[i];
+    if (v < 0 ? ownerDeath[~v] > tick : v > freeTick) live++;
+  }
+  return live;
+}
+
+/** Bytes of live objects. */
+export function liveBytes(view: ProcessView): number {
+  const { spans } = view.rt.heap;
+  const live = liveBySpan(view);
+  let bytes = 0;
+  for (let s = 0; s < spans.count; s++) bytes += live[s] * spans.elemsize[s];
+  return bytes;
+}
+
+/** A map before it is packed. */
+export interface HeapMapShot {
+  readonly map: Omit<HeapMap, "data">;
+  readonly planes: Uint8Array;
+}
+
+export function heapMap(view: ProcessView, reason: string, maxCells = MAX_CELLS): HeapMapShot {
+  const { spans, pages } = view.rt.heap;
+  let perCell = 1;
+  while (pages.totalPages / perCell > maxCells) perCell *= 2;
+  const stretches = pages.inUseBase.map((base, i) => ({
+    first_page: base,
+    cells: Math.ceil((pages.inUseLimit[i] - base) / perCell),
+  }));
+  const live = liveBySpan(view);
+  const cells = new Cells(view, live, perCell, stretches);
+  let bytes = 0;
+  for (let s = 0; s < spans.count; s++) bytes += live[s] * spans.elemsize[s];
+  const st = view.memStats;
+  return {
+    map: {
+      t_seconds: view.nowNs / 1e9,
+      reason,
+      pages_per_cell: perCell,
+      stretches,
+      live_bytes: bytes,
+      heap_alloc_bytes: st.heapAlloc,
+      heap_inuse_bytes: st.heapInuse,
+      heap_idle_bytes: st.heapIdle,
+      heap_released_bytes: st.heapReleased,
+      rss_bytes: view.memory.residentBytes(),
+      largest_free_run_bytes: pages.largestFreeRun() * pageSize,
+      size_classes: classes(view, live),
+    },
+    planes: cells.planes,
+  };
+}
+
+/** Spans by size class, as classSnapshot has them, but for the waste inside slots, which costs another pass. */
+function classes(view: ProcessView, live: Int32Array): HeapMap["size_classes"] {
+  const { spans } = view.rt.heap;
+  const all = Array.from({ length: numSizeClasses }, (_, sizeclass) => ({
+    sizeclass,
+    elemsize: classToSize[sizeclass],
+    spans: 0,
+    span_bytes: 0,
+    slots: 0,
+    allocated: 0,
+    live: 0,
+    free_slot_bytes: 0,
+    tail_waste_bytes: 0,
+  }));
+  for (let s = 0; s < spans.count; s++) {
+    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
+    const c = all[spans.spc[s] >> 1];
+    const n = spans.nelems[s];
+    c.spans++;
+    c.span_bytes += spans.npages[s] * pageSize;
+    c.slots += n;
+    c.allocated += spans.allocCount[s];
+    c.live += live[s];
+    c.free_slot_bytes += (n - spans.allocCount[s]) * spans.elemsize[s];
+    c.tail_waste_bytes += spans.npages[s] * pageSize - n * spans.elemsize[s];
+  }
+  return all.filter((c) => c.spans > 0);
+}
+
+/** What a page without a span is. */
+function pageKind(pages: PageAlloc, page: number): number {
+  const scavenged = pages.isScavenged(page);
+  if (pages.isAllocated(page)) return scavenged ? CELL_PADDING : CELL_PAGE_CACHE;
+  return scavenged ? CELL_RELEASED : CELL_FREE;
+}
+
+class Cells {
+  readonly planes: Uint8Array;
+  readonly #view: ProcessView;
+  readonly #live: Int32Array;
+  readonly #votes = new Int32Array(256);
+
+  constructor(view: ProcessView, live: Int32Array, perCell: number, stretches: HeapMap["stretches"]) {
+    this.#view = view;
+    this.#live = live;
+    const { spans, pages } = view.rt.heap;
+    const total = stretches.reduce((sum, stretch) => sum + stretch.cells, 0);
+    this.planes = new Uint8Array(total * CELL_PLANES);
+    let cell = 0;
+    stretches.forEach(({ cells }, i) => {
+      const base = pages.inUseBase[i];
+      const limit = pages.inUseLimit[i];
+      // The span on each page, + 1; 0 for none.
+      const spanOn = new Int32Array(limit - base);
+      for (let s = 0; s < spans.count; s++) {
+        if (spans.state[s] !== spanInUse && spans.state[s] !== spanManual) continue;
+        const at = spans.base[s] - base;
+        if (at >= 0 && at < spanOn.length) spanOn.fill(s + 1, at, at + spans.npages[s]);
+      }
+      for (let c = 0; c < cells; c++) {
+        const from = base + c * perCell;
+        this.#write(cell++, total, spanOn, base, from, Math.min(from + perCell, limit));
+      }
+    });
+  }
+
+  /** Writes cell `cell` of `total`: pages [from, limit). */
+  #write(cell: number, total: number, spanOn: Int32Array, base: number, from: number, limit: number): void {
+    const { spans, pages } = this.#view.rt.heap;
+    const { planes } = this;
+    const votes = this.#votes;
+    let kind = 0;
+    let most = 0;
+    let flags = 0;
+    let inSpans = 0;
+    let allocated = 0;
+    let live = 0;
+    for (let page = from; page < limit; ) {
+      const s = spanOn[page - base] - 1;
+      let here = CELL_STACK;
+      let end = page + 1;
+      if (s < 0) here = pageKind(pages, page);
+      else {
+        // The span's pages in this cell at once.
+        end = Math.min(limit, spans.base[s] + spans.npages[s]);
+        if (spans.base[s] === page) flags |= FLAG_START;
+        if (spans.state[s] === spanInUse) {
+          const weight = (end - page) / spans.nelems[s];
+          here = spans.spc[s];
+          inSpans += end - page;
+          allocated += spans.allocCount[s] * weight;
+          live += this.#live[s] * weight;
+        }
+      }
+      if ((votes[here] += end - page) > most) {
+        most = votes[here];
+        kind = here;
+      }
+      page = end;
+    }
+    // Of most cells all pages voted alike.
+    if (most === limit - from) votes[kind] = 0;
+    else votes.fill(0);
+    planes[cell] = kind;
+    planes[total + cell] = flags;
+    planes[2 * total + cell] = share(allocated, inSpans);
+    planes[3 * total + cell] = share(live, inSpans);
+    planes[4 * total + cell] = share(this.#residentPages(from, limit), limit - from);
+  }
+
+  #residentPages(from: number, limit: number): number {
+    const { memory } = this.#view;
+    if (memory.isResident(from * pageSize, limit * pageSize)) return limit - from;
+    let pages = 0;
+    const step = Math.min(memory.pageBytes, pageSize);
+    for (let at = from * pageSize; at < limit * pageSize; at += step)
+      if (memory.pageState(at) === PAGE_RESIDENT) pages += step / pageSize;
+    return pages;
+  }
+}
+
+const share = (part: number, of: number): number => (of === 0 ? 0 : Math.round((255 * part) / of));

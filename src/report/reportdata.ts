@@ -1,0 +1,96 @@
+/**
+ * What the report page is given of a run: plain data, shared by those who gather it (runreport.ts, heapmap.ts) and by the page (src/page).
+ */
+import type { ControlEvent } from "../control/interventions.ts";
+import type { ClassSnapshot, HeapTruth } from "../runtime/heapreport.ts";
+import type { RunSummary } from "../simulate.ts";
+import type { PackedTable } from "./table.ts";
+
+/** Packs bytes for a page: deflated (raw) and in base64. Where the program runs decides how. */
+export type Deflate = (bytes: Uint8Array) => string;
+
+/** What a cell can be besides a span class (below numSpanClasses). */
+export const CELL_FREE = 200;
+export const CELL_RELEASED = 201;
+export const CELL_STACK = 202;
+export const CELL_PAGE_CACHE = 203;
+export const CELL_PADDING = 204;
+
+/** Set in a cell's flags where a span begins. */
+export const FLAG_START = 1;
+
+/** A cell's bytes, each plane for all cells: what it is, flags, allocated / live / resident share of 255. */
+export const CELL_PLANES = 5;
+
+/** Address of page 0 without randomisation: 0xc000000000, as heaps of Go on linux/amd64 begin. */
+export const HEAP_BASE_ADDRESS = 0xc000000000;
+
+export interface HeapMap {
+  readonly t_seconds: number;
+  /** Why this instant was chosen. */
+  readonly reason: string;
+  readonly pages_per_cell: number;
+  /** First page and number of cells of each stretch of the heap's address space. */
+  readonly stretches: readonly { readonly first_page: number; readonly cells: number }[];
+  readonly live_bytes: number;
+  readonly heap_alloc_bytes: number;
+  readonly heap_inuse_bytes: number;
+  readonly heap_idle_bytes: number;
+  readonly heap_released_bytes: number;
+  readonly rss_bytes: number;
+  readonly largest_free_run_bytes: number;
+  /** Objects dead and alive (`allocated`), and alive, by size class; classes without spans are left out. */
+  readonly size_classes: readonly (Omit<ClassSnapshot, "internal_waste_bytes"> & { readonly live: number })[];
+  /** Base64 of the deflated planes. */
+  readonly data: string;
+}
+
+/** An OOM kill, as far as the page shows it. */
+export interface OomMark {
+  readonly t_seconds: number;
+  readonly restart_at_seconds?: number;
+  readonly kernel_log: readonly string[];
+}
+
+/** What lies on the heap map's shelf beside the series: also heapmap.json of a run's folder. */
+export interface HeapMaps {
+  /** Exact live bytes over time: columns t_seconds and live_bytes. */
+  readonly live: PackedTable;
+  /** In the order of time. */
+  readonly maps: readonly HeapMap[];
+}
+
+export interface ReportRun {
+  readonly name: string;
+  readonly variant: string;
+  readonly description: string;
+  readonly seed: number | string;
+  readonly versions: RunSummary["versions"];
+  readonly profile: { readonly name: string; readonly cpu: string };
+  readonly go: {
+    readonly version: string;
+    readonly GOGC: number | string;
+    readonly GOMEMLIMIT: number | string;
+    readonly GOMAXPROCS: number;
+  };
+  readonly cpus: number;
+  readonly duration_seconds: number;
+  /** Limits of the container, where there is one. */
+  readonly memory_max_bytes?: number;
+  readonly memory_high_bytes?: number;
+  readonly figures: Readonly<Record<string, number | null>>;
+  readonly truth: HeapTruth;
+  /** Bytes by which objects were rounded up to their size class, at the end. */
+  readonly rounding_bytes: Readonly<Record<number, number>>;
+  readonly sources: RunSummary["sources"];
+  readonly events: readonly ControlEvent[];
+  readonly oom_kills: readonly OomMark[];
+  readonly scenario_yaml: string;
+  readonly profile_json: string;
+  readonly samples: PackedTable;
+  readonly cycles: PackedTable;
+  readonly heap?: HeapMaps;
+}
+
+/** Why a cycle began, by its number in the table of cycles. */
+export const REASONS = ["heap", "periodic", "explicit"] as const;

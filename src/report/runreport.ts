@@ -1,0 +1,313 @@
+/**
+ * What the report page knows of a run: gathered while the run streams, in bounded memory, and packed into plain data.
+ *
+ * Series are kept in a BoundedTable, cycles in a smaller one. At chosen instants a heap map is taken through the view: at even
+ * steps of the run, near the peak of RSS, after the largest fall of HeapInuse, at OOM kills and at the end. Between them live bytes, which
+ * no statistic of Go tells, are counted exactly. Both cost a pass over the heap's slots, which a credit bounds. It is earned by the
+ * simulator's own work (objects, requests, faults, cycles), not by time, so that the same run gives the same report.
+ */
+import { stringify } from "yaml";
+import type { Scenario } from "../scenario/schema.ts";
+import type { CycleRecord, OomIncident, ProcessView, RunSummary } from "../simulate.ts";
+import type { Unit } from "./format.ts";
+import { type HeapMapShot, heapMap, liveBytes } from "./heapmap.ts";
+import { type Deflate, type HeapMaps, REASONS, type ReportRun } from "./reportdata.ts";
+import { roundedFigures } from "./summary.ts";
+import { BoundedTable, type TableColumn } from "./table.ts";
+import type { Column } from "./timeseries.ts";
+
+/** What a finished run says of itself; summary.json has it, too. */
+export type ReportSummary = Pick<
+  RunSummary,
+  "versions" | "seed" | "scenario" | "profile" | "sources" | "events"
+> & {
+  readonly figures: Readonly<Record<string, number | null>>;
+  readonly oom_kills?: readonly OomIncident[] | undefined;
+  readonly heap_at_end: Pick<RunSummary["heap_at_end"], "truth" | "size_classes">;
+};
+
+/** Points kept of the series and of the cycles; in an overlay of several runs, where a line is enough, fewer. */
+const SAMPLE_POINTS = 12_288;
+const CYCLE_POINTS = 4096;
+const LIVE_POINTS = 2048;
+const OVERLAY_POINTS = 3072;
+/** Heap maps at even steps of the run, the last at its end. */
+const EVEN_MAPS = 8;
+/** A new peak is mapped when it is so much above the mapped one, a new fall when it is so much deeper. */
+const PEAK_STEP = 1.02;
+const FALL_STEP = 1.1;
+/** Falls below this share of HeapInuse are the sawtooth of any heap. */
+const FALL_SHARE = 0.1;
+
+const SCALES: Readonly<Record<Unit, number>> = {
+  seconds: 1e6,
+  bytes: 1,
+  ns: 1,
+  count: 1,
+  fraction: 1e5,
+  percent: 1e3,
+};
+
+/** Parts of one stack: when points stand for many rows, all are of the row in which HeapAlloc was highest or lowest. */
+const STACKED: readonly string[] = [
+  "heap_inuse_bytes",
+  "heap_idle_bytes",
+  "heap_released_bytes",
+  "heap_sys_bytes",
+  "stack_inuse_bytes",
+  "sys_bytes",
+];
+
+/** Cycles of the page; `reason` is the place in REASONS. */
+const CYCLE_COLUMNS: readonly TableColumn[] = [
+  { name: "start_seconds", scale: 1e6 },
+  { name: "end_seconds", scale: 1e6 },
+  { name: "stw1_ns", scale: 1 },
+  { name: "stw2_ns", scale: 1 },
+  { name: "trigger_bytes", scale: 1, leader: "start_seconds" },
+  { name: "goal_bytes", scale: 1, leader: "start_seconds" },
+  { name: "heap_marked_bytes", scale: 1, leader: "start_seconds" },
+  { name: "reason", scale: 1, leader: "start_seconds" },
+];
+export class ReportCollector {
+  readonly #samples: BoundedTable;
+  readonly #cycles = new BoundedTable(CYCLE_COLUMNS, CYCLE_POINTS);
+  readonly #heap: HeapWatcher;
+
+  constructor(scenario: Scenario, columns: readonly Column[]) {
+    this.#samples = new BoundedTable(
+      columns.map(({ name, unit }) => ({
+        name,
+        scale: name === "t_seconds" ? 1e9 : SCALES[unit],
+        ...(STACKED.includes(name) ? { leader: "heap_alloc_bytes" } : {}),
+      })),
+      SAMPLE_POINTS,
+    );
+    this.#heap = new HeapWatcher(scenario, columns);
+  }
+
+  sample(row: ArrayLike<number>, view: (() => ProcessView) | undefined): void {
+    this.#samples.add(row);
+    if (view !== undefined) this.#heap.sample(row, view);
+  }
+
+  /** The process is killed: the heap as it dies is what one wants to see. */
+  killed(view: () => ProcessView): void {
+    this.#heap.killed(view());
+  }
+
+  cycle(cycle: CycleRecord): void {
+    const { start_seconds, stw1_ns, concurrent_ns, stw2_ns } = cycle;
+    this.#cycles.add([
+      start_seconds,
+      start_seconds + (stw1_ns + concurrent_ns + stw2_ns) / 1e9,
+      stw1_ns,
+      stw2_ns,
+      cycle.trigger_bytes,
+      cycle.goal_bytes,
+      cycle.heap_marked_bytes,
+      REASONS.indexOf(cycle.reason),
+    ]);
+  }
+
+  /** The heap maps, and live bytes over time. */
+  heap(deflate: Deflate): HeapMaps {
+    return this.#heap.finish(deflate);
+  }
+
+  /** All of a run, for a page of its own. */
+  finish(summary: ReportSummary, heap: HeapMaps | undefined, deflate: Deflate): ReportRun {
+    return {
+      ...this.#about(summary),
+      samples: this.#samples.pack(deflate),
+      cycles: this.#cycles.pack(deflate),
+      ...(heap === undefined ? {} : { heap }),
+    };
+  }
+
+  /** What a page that lays several runs over each other shows of one. */
+  overlay(summary: ReportSummary, deflate: Deflate): ReportRun {
+    return {
+      ...this.#about(summary),
+      samples: this.#samples.reduced(OVERLAY_POINTS).pack(deflate),
+      cycles: this.#cycles.reduced(OVERLAY_POINTS).pack(deflate),
+    };
+  }
+
+  #about(summary: ReportSummary): Omit<ReportRun, "samples" | "cycles"> {
+    const { scenario, profile } = summary;
+    const { max, high } = scenario.container?.memory ?? {};
+    return {
+      name: scenario.name,
+      variant: scenario.variant,
+      description: scenario.description,
+      seed: summary.seed,
+      versions: summary.versions,
+      profile: { name: profile.name, cpu: profile.provenance.cpu },
+      go: {
+        version: scenario.go.version,
+        GOGC: scenario.go.GOGC,
+        GOMEMLIMIT: scenario.go.GOMEMLIMIT,
+        GOMAXPROCS: scenario.go.GOMAXPROCS,
+      },
+      cpus: scenario.machine.cpus,
+      duration_seconds: scenario.duration / 1e9,
+      ...(max === undefined ? {} : { memory_max_bytes: max }),
+      ...(high === undefined ? {} : { memory_high_bytes: high }),
+      figures: roundedFigures(summary.figures),
+      truth: summary.heap_at_end.truth,
+      rounding_bytes: Object.fromEntries(
+        summary.heap_at_end.size_classes.map((c) => [c.sizeclass, c.internal_waste_bytes]),
+      ),
+      sources: summary.sources,
+      events: summary.events,
+      oom_kills: (summary.oom_kills ?? []).map(({ t_seconds, restart_at_seconds, kernel_log }) => ({
+        t_seconds,
+        ...(restart_at_seconds === undefined ? {} : { restart_at_seconds }),
+        kernel_log,
+      })),
+      scenario_yaml: stringify(scenario, { aliasDuplicateObjects: false, lineWidth: 0 }),
+      profile_json: JSON.stringify(profile, null, 2),
+    };
+  }
+}
+
+/**
+ * What the simulator spends at least on a run's own work, in CPU nanoseconds, and so what looking at the heap may cost: some 15 % of it
+ * (measured over the shipped scenarios, see test/bench/report.ts).
+ */
+const CREDIT_NS = { malloc: 4, request: 150, fault: 20, sample: 10_000, objectPerCycle: 2 } as const;
+/** What looking costs: for a slot, and in a map also for a page. A quarter more slots than objects. */
+const COST_NS = { object: 1.25 * 6, page: 60 } as const;
+const PAGE_BYTES = 8192;
+
+/** Counters that credit is given for; a process started again counts anew. */
+const WORK = { mallocs: "malloc", requests_completed: "request", page_faults: "fault" } as const;
+
+/** Decides when the heap is looked at closely, and keeps what was seen. */
+class HeapWatcher {
+  readonly #live = new BoundedTable(
+    [
+      { name: "t_seconds", scale: 1e9 },
+      { name: "live_bytes", scale: 1 },
+    ],
+    LIVE_POINTS,
+  );
+  readonly #even: HeapMapShot[] = [];
+  #peak: HeapMapShot | undefined;
+  #fall: HeapMapShot | undefined;
+  #firstKill: HeapMapShot | undefined;
+  #lastKill: HeapMapShot | undefined;
+  readonly #lastSampleSeconds: number;
+  readonly #at: Readonly<Record<"t" | "objects" | "sys" | "inuse" | "rss" | "cycles", number>>;
+  readonly #work: readonly { readonly at: number; readonly ns: number }[];
+  readonly #done: Float64Array;
+  #cycles = 0;
+  #creditNs = 0;
+  #nextEven = 1;
+  #peakRss = 0;
+  #inusePeak = 0;
+  #deepest = 0;
+
+  constructor(scenario: Scenario, columns: readonly Column[]) {
+    const { duration, sample_interval } = scenario;
+    this.#lastSampleSeconds = (Math.floor(duration / sample_interval) * sample_interval) / 1e9;
+    const at = (name: string): number => columns.findIndex((column) => column.name === name);
+    this.#at = {
+      t: at("t_seconds"),
+      objects: at("heap_objects"),
+      sys: at("heap_sys_bytes"),
+      inuse: at("heap_inuse_bytes"),
+      rss: at("rss_bytes"),
+      cycles: at("num_gc"),
+    };
+    this.#work = Object.entries(WORK).map(([name, kind]) => ({ at: at(name), ns: CREDIT_NS[kind] }));
+    this.#done = new Float64Array(this.#work.length);
+  }
+
+  /** The simulator's work since the last sample becomes credit. */
+  #earn(row: ArrayLike<number>): void {
+    this.#work.forEach(({ at, ns }, i) => {
+      const done = row[at];
+      this.#creditNs += ns * (done < this.#done[i] ? done : done - this.#done[i]);
+      this.#done[i] = done;
+    });
+    const cycles = row[this.#at.cycles];
+    const marked = cycles < this.#cycles ? cycles : cycles - this.#cycles;
+    this.#creditNs += CREDIT_NS.sample + CREDIT_NS.objectPerCycle * marked * row[this.#at.objects];
+    this.#cycles = cycles;
+  }
+
+  sample(row: ArrayLike<number>, view: () => ProcessView): void {
+    this.#earn(row);
+    const at = this.#at;
+    const t = row[at.t];
+    const inuse = row[at.inuse];
+    const rss = row[at.rss];
+    const liveNs = COST_NS.object * row[at.objects];
+    const mapNs = liveNs + (COST_NS.page * row[at.sys]) / PAGE_BYTES;
+    this.#inusePeak = Math.max(this.#inusePeak, inuse);
+    const fall = this.#inusePeak - inuse;
+    const atEnd = t >= this.#lastSampleSeconds;
+    const even = t >= (this.#lastSampleSeconds * this.#nextEven) / EVEN_MAPS;
+    const peak = rss > this.#peakRss * PEAK_STEP;
+    const fell = fall > this.#deepest * FALL_STEP && fall > FALL_SHARE * this.#inusePeak;
+    if (atEnd || ((even || peak || fell) && this.#creditNs >= mapNs)) {
+      const share = Math.round((100 * t) / this.#lastSampleSeconds);
+      const shot = this.#shoot(view(), atEnd ? END : `after ${share} % of the run`);
+      this.#creditNs -= mapNs;
+      if (even) {
+        this.#even.push(shot);
+        while (t >= (this.#lastSampleSeconds * this.#nextEven) / EVEN_MAPS) this.#nextEven++;
+      }
+      if (peak) {
+        this.#peak = named(shot, "peak of RSS");
+        this.#peakRss = rss;
+      }
+      if (fell) {
+        this.#fall = named(shot, "after the largest fall of HeapInuse");
+        this.#deepest = fall;
+      }
+    } else if (this.#creditNs >= liveNs + mapNs) {
+      // So much that a map that falls due finds its share.
+      this.#live.add([t, liveBytes(view())]);
+      this.#creditNs -= liveNs;
+    }
+    this.#creditNs = Math.min(this.#creditNs, 4 * mapNs);
+  }
+
+  killed(view: ProcessView): void {
+    this.#lastKill = this.#shoot(view, this.#firstKill === undefined ? "OOM kill" : "last OOM kill");
+    this.#firstKill ??= this.#lastKill;
+  }
+
+  #shoot(view: ProcessView, reason: string): HeapMapShot {
+    const shot = heapMap(view, reason);
+    this.#live.add([shot.map.t_seconds, shot.map.live_bytes]);
+    return shot;
+  }
+
+  finish(deflate: Deflate): HeapMaps {
+    const shots = new Map<number, HeapMapShot>();
+    for (const shot of [...this.#even, this.#firstKill, this.#lastKill, this.#peak, this.#fall]) {
+      if (shot === undefined || shot === shots.get(shot.map.t_seconds)) continue;
+      const { t_seconds, reason } = shot.map;
+      const same = shots.get(t_seconds);
+      shots.set(t_seconds, same === undefined ? shot : named(shot, `${same.map.reason}, ${reason}`));
+    }
+    return {
+      live: this.#live.pack(deflate),
+      maps: [...shots.values()]
+        .sort((a, b) => a.map.t_seconds - b.map.t_seconds)
+        .map(({ map, planes }) => ({ ...map, data: deflate(planes) })),
+    };
+  }
+}
+
+/** Reason of the map that is taken of every run that is not killed. */
+const END = "end of the run";
+
+const named = ({ map, planes }: HeapMapShot, reason: string): HeapMapShot => ({
+  map: { ...map, reason },
+  planes,
+});

@@ -1,0 +1,110 @@
+/**
+ * Where an axis has its ticks and how they are spelled: whole steps in the unit a person would use for a range of that size.
+ *
+ * Independent of locale, like every number of a report.
+ */
+import type { Unit } from "./format.ts";
+
+export interface Axis {
+  /** In the axis's own unit, from 0 up. */
+  readonly ticks: readonly number[];
+  /** One text per tick; 0 is plain. */
+  readonly labels: readonly string[];
+  /** The upper end: a little above what is drawn. */
+  readonly top: number;
+}
+
+interface Scale {
+  /** What one of the spelled unit is. */
+  readonly size: number;
+  readonly name: string;
+}
+
+const SCALES: Readonly<Record<Unit, readonly Scale[]>> = {
+  bytes: ["B", "KiB", "MiB", "GiB", "TiB", "PiB"].map((name, i) => ({ size: 1024 ** i, name })),
+  ns: [
+    { size: 1, name: "ns" },
+    { size: 1e3, name: "µs" },
+    { size: 1e6, name: "ms" },
+    { size: 1e9, name: "s" },
+  ],
+  seconds: [
+    { size: 1e-3, name: "ms" },
+    { size: 1, name: "s" },
+    { size: 60, name: "min" },
+    { size: 3600, name: "h" },
+  ],
+  count: [
+    { size: 1, name: "" },
+    { size: 1e3, name: "k" },
+    { size: 1e6, name: "M" },
+    { size: 1e9, name: "G" },
+    { size: 1e12, name: "T" },
+  ],
+  fraction: [{ size: 0.01, name: "%" }],
+  percent: [{ size: 1, name: "%" }],
+};
+
+/** Up to so many of a unit are spelled in it before the next larger one is: 90 s, then 2 min. */
+const KEEP: Readonly<Record<Unit, number>> = {
+  bytes: 1,
+  ns: 1,
+  seconds: 2,
+  count: 10,
+  fraction: 1,
+  percent: 1,
+};
+
+function scaleOf(unit: Unit, range: number): Scale {
+  const scales = SCALES[unit];
+  let found = scales[0];
+  for (const scale of scales) if (range >= scale.size * (scale === scales[0] ? 0 : KEEP[unit])) found = scale;
+  return found;
+}
+
+const DECIMAL_STEPS = [1, 2, 2.5, 5];
+/** Seconds and minutes divide as a clock's do, hours as a day's. */
+const CLOCK_STEPS = [1, 2, 5, 10, 15, 30, 60];
+const DAY_STEPS = [1, 2, 3, 4, 6, 12, 24];
+
+const STEPS: Readonly<Record<string, readonly number[]>> = { s: CLOCK_STEPS, min: CLOCK_STEPS, h: DAY_STEPS };
+
+/** The smallest whole step with which at most `count` of them cover `range`. */
+function stepOf(range: number, count: number, preferred: readonly number[]): number {
+  const least = range / count;
+  if (least >= preferred[0] / 2) for (const step of preferred) if (step >= least) return step;
+  // A power of ten is looked for by multiplying: the last bit of pow and log differs between engines.
+  let power = 1;
+  while (power > least) power /= 10;
+  while (power * 10 <= least) power *= 10;
+  for (const digit of DECIMAL_STEPS) if (digit * power >= least * (1 - 1e-9)) return digit * power;
+  return 10 * power;
+}
+
+/** Free room above the highest value. */
+const HEADROOM = 1.04;
+
+/** An axis from 0 to a little above `range` with at most about `count` steps, or to just `range` if it is `exact`. */
+export function axisFor(unit: Unit, range: number, count: number, exact = false): Axis {
+  const top = (range > 0 && Number.isFinite(range) ? range : 1) * (exact ? 1 : HEADROOM);
+  const { size, name } = scaleOf(unit, top);
+  // What is counted is whole.
+  const least = unit === "count" && name === "" ? 1 : 0;
+  const step = Math.max(least, stepOf(top / size, count, STEPS[name] ?? []));
+  const steps = Math.floor(top / size / step + 1e-9);
+  const decimals = decimalsOf(step);
+  const ticks = Array.from({ length: steps + 1 }, (_, i) => i * step * size);
+  const space = unit === "count" ? "" : " ";
+  return {
+    ticks,
+    labels: ticks.map((_, i) => (i === 0 ? "0" : `${(i * step).toFixed(decimals)}${space}${name}`)),
+    top,
+  };
+}
+
+/** Digits after the point that multiples of a step need. */
+function decimalsOf(step: number): number {
+  let decimals = 0;
+  for (let x = step; Math.abs(x - Math.round(x)) > 1e-9 * x && decimals < 12; x *= 10) decimals++;
+  return decimals;
+}

@@ -1,0 +1,204 @@
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { Comparison, ComparisonCell } from "../../src/report/comparison.ts";
+import { askBenchstat, findBenchstat } from "../benchstat.ts";
+import { run, scratch, tree, write } from "./cli.ts";
+
+const SCENARIO = `name: web-64
+duration: 2s
+workload:
+  - {name: objects, kind: stream, rate: 200k/s, size: 64, lifetime: 5ms}
+  - {name: MB, kind: service, arrivals: {rate: 100/s}, cpu: {exponential: 1ms}}
+variants:
+  - {name: gogc-200, set: {go.GOGC: 200}}
+`;
+const SEEDS = 6;
+
+const benchstat = findBenchstat();
+const why = "missing" in benchstat ? ` (skipped: ${benchstat.missing})` : "";
+
+describe("gomemsim compare", () => {
+  const folder = scratch();
+  const at = (...path: string[]): string => join(folder, ...path);
+  const compare = (...args: string[]): ReturnType<typeof run> => run(folder, ["compare", ...args]);
+
+  beforeAll(async () => {
+    write(folder, "s.yaml", SCENARIO);
+    for (const seeds of [`${SEEDS + 2}`, `${SEEDS}`])
+      expect(await run(folder, ["run", "s.yaml", "--out", "many", "--seeds", seeds, "-q"])).toMatchObject({
+        status: 0,
+      });
+    const one = ["run", "s.yaml", "--variant", "base", "-q", "--out"];
+    expect(await run(folder, [...one, "one"])).toMatchObject({ status: 0 });
+    expect(await run(folder, [...one, "two", "--set", "go.GOGC=50"])).toMatchObject({ status: 0 });
+  }, 120_000);
+
+  it("takes the seeds of a run as one side, and its variants as the others", async () => {
+    // An earlier run had more seeds: none of them is left.
+    const seeds = Array.from({ length: SEEDS }, (_, i) => `seed=${i + 1}`);
+    for (const variant of ["", "gogc-200"])
+      expect(tree(at("many", variant)).filter((path) => /^seed=\d+\/summary.json$/.test(path))).toEqual(
+        seeds.map((seed) => `${seed}/summary.json`),
+      );
+    // The first seed is the scenario's own: the same bytes as a plain run.
+    for (const file of ["timeseries.csv", "cycles.csv", "summary.json"])
+      expect(readFileSync(at("many/seed=1", file), "utf8")).toBe(readFileSync(at("one", file), "utf8"));
+
+    const result = await compare("many");
+    expect(result.status).toBe(0);
+    expect(result.stdout).toContain("gogc-200: go.GOGC 100 -> 200\n");
+    expect(result.stdout).toMatch(/^ +base +gogc-200 +difference$/m);
+    expect(result.stdout).toMatch(/^ +goal, peak +4\.00 MiB ±0 % +8\.00 MiB ±0 % +\+100 % \(p=0\.002\)$/m);
+    expect(result.stdout).toMatch(/^ +MB requests .* ~ \(p=1\.000\)$/m);
+    expect(result.stdout).toMatch(/^ +interval between cycles .*\+1\d\d % \(p=0\.002\)$/m);
+    expect(result.stdout).toContain("Mann-Whitney U");
+  });
+
+  it("tells of single runs what differs, and that it may be chance", async () => {
+    const result = await compare("one", "two");
+    expect(result.stdout).toContain("two: go.GOGC 100 -> 50\n");
+    expect(result.stdout).toMatch(/^ +goal, peak +4\.00 MiB +2\.00 MiB +-50 %$/m);
+    expect(result.stdout).toMatch(/^ +MB requests +\d+ +\d+ +=$/m);
+    expect(result.stdout).toContain("One run each: a difference may be chance. `run --seeds 10`");
+    const narrow = await run(folder, ["compare", "one", "two"], { env: { COLUMNS: "40" } });
+    expect(narrow.stdout).toContain(
+      "  goal, peak\n    one: 4.00 MiB\n    two: 2.00 MiB\n    difference: -50 %\n",
+    );
+  });
+
+  it("writes JSON, CSV and Markdown of the same numbers", async () => {
+    const json = JSON.parse((await compare("many", "--format", "json")).stdout) as Comparison;
+    const goal = json.rows.find((row) => row.name === "goal_peak_bytes");
+    expect(goal?.cells[1]).toEqual({
+      n: SEEDS,
+      median: 2 ** 23,
+      low: 2 ** 23,
+      high: 2 ** 23,
+      against: { difference: 2 ** 22, fraction: 1, p: 2 / 924, differs: true },
+    });
+    const csv = (await compare("many", "--format", "csv")).stdout.split("\n");
+    expect(csv[0]).toBe("metric,unit,side,n,median,low,high,difference,difference_fraction,p,differs");
+    expect(csv).toContain(
+      `goal_peak_bytes,bytes,gogc-200,${SEEDS},8388608,8388608,8388608,4194304,1,${2 / 924},1`,
+    );
+    expect(csv.length - 2).toBe(2 * json.rows.length);
+    const markdown = (await compare("many", "--format", "markdown")).stdout;
+    expect(markdown).toContain("| goal, peak | 4.00 MiB ±0 % | 8.00 MiB ±0 % | +100 % (p=0.002) |\n");
+  });
+
+  it("refuses what cannot be compared", async () => {
+    const says = async (...paths: string[]): Promise<string> => {
+      const { status, stderr, stdout } = await compare(...paths);
+      expect(stdout).toBe("");
+      return `${status} ${stderr}`;
+    };
+    expect(await says("onee", "two")).toMatch(/^4 gomemsim: onee: cannot be read: .*; did you mean one\?\n$/);
+    expect(await says("one", "one")).toMatch(/^2 gomemsim: compare: one is named twice\n$/);
+    expect(await says("s.yaml", "one")).toMatch(/^4 gomemsim: s.yaml: is a file; name the folder of a run/);
+    cpSync(at("many"), at("mixed"), { recursive: true });
+    rmSync(at("mixed/seed=2"), { recursive: true });
+    cpSync(at("two"), at("mixed/seed=2"), { recursive: true });
+    expect(await says("mixed")).toMatch(
+      /^4 gomemsim: mixed\/seed=2: differs from mixed\/seed=1 in more than its seed/,
+    );
+  });
+
+  it.skipIf("missing" in benchstat)(
+    `writes lines that benchstat reads, and says as it does${why}`,
+    async () => {
+      if ("missing" in benchstat) return;
+      // One file, sides told apart by a key of ours; then a file for each.
+      const { stdout } = await compare("many", "--format", "benchstat");
+      const [base, variant] = stdout.split(/^side: .*\n/m).slice(1);
+      expect(base.match(/^BenchmarkWeb64 1 /gm)).toHaveLength(SEEDS);
+      const own = (await compare("many/gogc-200", "--format", "benchstat")).stdout;
+      expect(own).toBe(variant);
+      const json = JSON.parse((await compare("many", "--format", "json")).stdout) as Comparison;
+      const { cells, complaints } = askBenchstat(benchstat.command, folder, [base, variant]);
+      expect(complaints).toEqual([]);
+      const shared = json.rows.filter((row) => row.cells.every((cell) => cell.n > 0));
+      expect(cells.size).toBe(shared.length);
+      for (const { name, unit, cells: ours } of shared) {
+        const theirName = name
+          .replaceAll("_", "-")
+          .replace(/^MB-/, "MB_-")
+          .replace(/-(?:ns|seconds)$/, "-sec");
+        const theirs = cells.get(theirName)!;
+        expect(theirs, theirName).toBeDefined();
+        const scale = unit === "ns" ? 1e-9 : 1;
+        ours.forEach((cell: ComparisonCell, i) => {
+          expect(Math.abs(theirs.medians[i] - cell.median * scale), name).toBeLessThanOrEqual(
+            1e-9 * Math.abs(cell.median * scale),
+          );
+        });
+        const p = ours[1].against?.p ?? Number.NaN;
+        expect(Math.abs(theirs.p - p), name).toBeLessThanOrEqual(0.0005000001);
+        expect(theirs.versus === "~", name).toBe(!ours[1].against?.differs);
+      }
+    },
+  );
+});
+
+describe("gomemsim run, thresholds and seeds", () => {
+  const THRESHOLDS = `name: t
+duration: 1s
+workload: [{name: objects, kind: stream, rate: 200k/s, size: 64, lifetime: 5ms}]
+thresholds: {rss_bytes: [max < 1GiB, max < 1KiB], heap_retained_half_seconds: value < 1s}
+`;
+
+  it("tells a breach by its own status, with every file written", async () => {
+    const folder = scratch();
+    write(folder, "t.yaml", THRESHOLDS);
+    const result = await run(folder, ["run", "t.yaml", "--set", "go.GOGC=off"]);
+    expect(result.status).toBe(99);
+    expect(result.stdout).toMatch(/^ +rss_bytes: max < 1GiB +✓ [\d.]+ MiB$/m);
+    expect(result.stdout).toMatch(/^ +rss_bytes: max < 1KiB +✗ [\d.]+ MiB$/m);
+    expect(result.stdout).toMatch(/^ +heap_retained_half_seconds: value < 1s +✗ no value$/m);
+    expect(result.stderr).toMatch(
+      /^t, seed 1: threshold breached: rss_bytes: max < 1KiB: it is [\d.]+ MiB\nt, seed 1: threshold breached: heap_retained_half_seconds: value < 1s: the run gave it no value$/m,
+    );
+    expect(tree(join(folder, "out/t"))).toContain("timeseries.csv");
+    const { thresholds, scenario } = JSON.parse(readFileSync(join(folder, "out/t/summary.json"), "utf8"));
+    expect(thresholds.map((t: { passed: boolean }) => t.passed)).toEqual([true, false, false]);
+    expect(thresholds[2]).toMatchObject({ value: null, reason: "the run gave it no value" });
+    expect(scenario.thresholds.rss_bytes).toEqual(["max < 1GiB", "max < 1KiB"]);
+
+    const quiet = await run(folder, ["run", "t.yaml", "-q"], { env: { LANG: "C", LC_ALL: "C" } });
+    expect([quiet.status, quiet.stdout]).toEqual([99, ""]);
+    expect(quiet.stderr).toMatch(/^t, seed 1: threshold breached/);
+    const kept = await run(folder, ["run", "t.yaml", "-q", "--set", "thresholds={rss_bytes: max < 1GiB}"]);
+    expect(kept).toEqual({ status: 0, stdout: "", stderr: "" });
+    const ascii = await run(folder, ["run", "t.yaml"], { env: { LANG: "C", LC_ALL: "C" } });
+    expect(ascii.stdout).toMatch(/max < 1GiB +ok [\d.]+ MiB\n.*max < 1KiB +BREACH [\d.]+ MiB\n/);
+  });
+
+  it("runs seeds side by side, shows median and spread, and leaves no runs of before among them", async () => {
+    const folder = scratch();
+    write(folder, "t.yaml", THRESHOLDS);
+    const args = ["run", "t.yaml", "--set", "thresholds.heap_retained_half_seconds=null"];
+    expect((await run(folder, [...args, "-q"])).status).toBe(99);
+    writeFileSync(join(folder, "out/t/notes.md"), "mine");
+    const seeds = await run(folder, [...args, "--seeds", "3", "--seed", "7"]);
+    expect(seeds.status).toBe(99);
+    expect(seeds.stdout).toContain("3 seeds from 7");
+    expect(seeds.stdout).toMatch(/^ +RSS, peak +[\d.]+ MiB -[\d.]+\/\+[\d.]+ %$/m);
+    expect(seeds.stdout).toMatch(/^ +rss_bytes: max < 1KiB +✗ 3 of 3, [\d.]+ MiB/m);
+    expect(seeds.stdout).toContain("wrote out/t/seed=7 and 2 seeds beside it: timeseries.csv");
+    expect(seeds.stderr).toMatch(/^t, seed 9: threshold breached: rss_bytes: max < 1KiB/m);
+    const files = ["cycles.csv", "gctrace.txt", "scavtrace.txt", "summary.json", "timeseries.csv"];
+    const runs = ["seed=7", "seed=8", "seed=9"].flatMap((seed) => files.map((file) => `${seed}/${file}`));
+    expect(tree(join(folder, "out/t"))).toEqual(["notes.md", ...runs]);
+    // And back: one run is not four.
+    expect((await run(folder, [...args, "-q"])).status).toBe(99);
+    expect(tree(join(folder, "out/t"))).toEqual([...files, "notes.md"].sort());
+    // A text is a seed, too.
+    const text = await run(folder, [...args, "-q", "--seeds", "2", "--seed", "spring"]);
+    expect(text.stderr).toMatch(/^t, seed spring: .*\nt, seed spring\/2: /);
+    expect(tree(join(folder, "out/t")).filter((path) => path.endsWith("summary.json"))).toEqual([
+      "seed=1/summary.json",
+      "seed=2/summary.json",
+    ]);
+    expect((await run(folder, [...args, "--seeds", "0"])).status).toBe(2);
+  });
+});
