@@ -46,15 +46,17 @@ export const DEFAULT_EXPORT: Omit<ExportOptions, "kinds"> = {
   startUnixSeconds: DEFAULT_START_UNIX_SECONDS,
 };
 
-/** In `proc/1` and `cgroup` there are several. */
-export type ExportFile =
-  | "metrics.prom"
-  | "openmetrics.txt"
-  | "vars.json"
-  | "runtime-metrics.json"
-  | "grafana-dashboard.json"
-  | "proc/1"
-  | "cgroup";
+/** Everything an export may write; `proc` and `cgroup` are folders. */
+export const EXPORT_FILES = [
+  "metrics.prom",
+  "openmetrics.txt",
+  "vars.json",
+  "runtime-metrics.json",
+  "grafana-dashboard.json",
+  "proc",
+  "cgroup",
+] as const;
+export type ExportFile = (typeof EXPORT_FILES)[number];
 
 /** What each kind writes. */
 export const exportFiles = ({ kinds }: ExportOptions, { container }: Scenario): readonly ExportFile[] =>
@@ -68,7 +70,7 @@ const FILES: Readonly<Record<ExportKind, readonly ExportFile[]>> = {
   vars: ["vars.json"],
   metrics: ["runtime-metrics.json"],
   grafana: ["grafana-dashboard.json"],
-  proc: ["proc/1", "cgroup"],
+  proc: ["proc", "cgroup"],
 };
 
 /** Everything an export may write. */

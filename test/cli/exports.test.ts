@@ -4,7 +4,15 @@ import { describe, expect, it } from "vitest";
 import { KILLED_POD, POD } from "../report/exported.ts";
 import { run, SMALL, scratch, tree, write } from "./cli.ts";
 
-const OWN = ["cycles.csv", "gctrace.txt", "scavtrace.txt", "summary.json", "timeseries.csv"];
+const OWN = [
+  "cycles.csv",
+  "gctrace.txt",
+  "heapmap.json",
+  "report.html",
+  "scavtrace.txt",
+  "summary.json",
+  "timeseries.csv",
+];
 const ALL = "prometheus,openmetrics,vars,metrics,grafana,proc";
 
 describe("gomemsim run --export", () => {
@@ -108,6 +116,10 @@ describe("gomemsim run --export", () => {
     expect(tree(folder)).toContain("o/v1/cgroup/memory.usage_in_bytes");
     expect(readFileSync(join(folder, "o/v1/openmetrics.txt"), "utf8")).toContain('instance="pod/v1/1"');
     expect(tree(folder).filter((name) => name.includes("pieces"))).toEqual([]);
+    // A run of several seeds takes the place of one of a single seed, folders and all.
+    const seeds = ["run", "s.yaml", "--out", "o", "-q", "--seeds", "2", "--set", "duration=1s"];
+    expect((await run(folder, seeds)).status).toBe(0);
+    expect(tree(folder).filter((name) => name.includes("cgroup") || name.includes("proc"))).toEqual([]);
   });
 
   it("is refused where it makes no sense", async () => {
