@@ -340,7 +340,7 @@ describe("quantities", () => {
         .join("\n"),
     ).toMatchInlineSnapshot(`
       "5:15 go.GODEBUG: expected a mapping, got "gctrace=1"
-      5:17 go.GODEBUG.gctrace: unknown key \`gctrace\` (the keys here are \`madvdontneed\` and \`disablethp\`)
+      5:17 go.GODEBUG.gctrace: unknown key \`gctrace\` (the keys here are \`madvdontneed\`, \`disablethp\` and \`memprofilerate\`)
       5:17 go.GODEBUG.madvdontnead: unknown key \`madvdontnead\` (did you mean \`madvdontneed\`?)
       5:31 go.GODEBUG.madvdontneed: must be at most 1, got 2
       5:46 go.GODEBUG.disablethp: Go 1.20 does not know it (it came with Go 1.21.6)"
@@ -687,14 +687,14 @@ describe("phases and variants", () => {
       GOGC: 100,
       GOMEMLIMIT: "off",
       GOMAXPROCS: 3,
-      GODEBUG: { madvdontneed: 1, disablethp: 0 },
+      GODEBUG: { madvdontneed: 1, disablethp: 0, memprofilerate: 524288 },
     });
     expect(low.go).toEqual({
       version: "1.26",
       GOGC: "off",
       GOMEMLIMIT: "off",
       GOMAXPROCS: 1,
-      GODEBUG: { madvdontneed: 1, disablethp: 0 },
+      GODEBUG: { madvdontneed: 1, disablethp: 0, memprofilerate: 524288 },
     });
     expect(base.phases.map((p) => [p.at, p.name, p.changes.map((c) => c.index)])).toEqual([
       [2e9, "more", [0, 1]],
