@@ -73,9 +73,6 @@ const FILES: Readonly<Record<ExportKind, readonly ExportFile[]>> = {
   proc: ["proc", "cgroup"],
 };
 
-/** Everything an export may write. */
-export const EXPORT_FILES: readonly ExportFile[] = Object.values(FILES).flat();
-
 /** The files of a kind that show an instant. */
 function instantOf(
   kind: ExportKind,

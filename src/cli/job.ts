@@ -81,7 +81,7 @@ export type OutputName = (typeof OUTPUT_NAMES)[number] | `heap-${string}.pb.gz`;
 
 /** Whether an entry of a run's folder is, or holds, something that a run writes. */
 export const isOutputName = (entry: string): boolean =>
-  /^heap-.+\.pb\.gz$/.test(entry) || OUTPUT_NAMES.some((name) => name.split("/")[0] === entry);
+  /^heap-.+\.pb\.gz$/.test(entry) || OUTPUT_NAMES.some((name) => name === entry);
 
 /** What a run writes; a container's also tells of OOM kills, and layers and an event trace are written when they are wanted. */
 export const outputFiles = ({ scenario, trace, exports, heapProfiles }: Job): readonly OutputName[] => [

@@ -241,8 +241,7 @@ function removeLeftOvers(target: string, jobs: readonly Job[], overlay: boolean)
   const written = new Map(jobs.map((job) => [job.label, new Set<string>(outputFiles(job))]));
   for (const variant of new Set(jobs.map(({ scenario }) => join(target, variantFolder(scenario)))))
     for (const old of runFoldersOf(variant)) {
-      const files = written.get(old);
-      const kept = files === undefined ? undefined : new Set([...files].map((name) => name.split("/")[0]));
+      const kept = written.get(old);
       removeRunFiles(old, (name) => isOutputName(name) && kept?.has(name) !== true, kept === undefined);
     }
   if (!overlay) rmSync(join(target, OVERLAY), { force: true });
