@@ -145,14 +145,15 @@ function moveInto(from: string, to: string): void {
   }
 }
 
-/** Removes these files of a folder, and the folder if nothing else is in it. summary.json first: without it there is no run. */
+/** Removes these files of a folder, in this order, and the folder if nothing else is in it. */
 export function removeRunFiles(folder: string, names: readonly string[]): void {
   attempt(folder, () => {
-    for (const name of ["summary.json", ...names]) rmSync(join(folder, name), { force: true });
+    for (const name of names) rmSync(join(folder, name), { force: true });
     try {
       rmdirSync(folder);
     } catch (error) {
-      if (errorCode(error) !== "ENOTEMPTY" && errorCode(error) !== "EEXIST") throw error;
+      // Something else is in it, or there was none.
+      if (!["ENOTEMPTY", "EEXIST", "ENOENT"].includes(errorCode(error) ?? "")) throw error;
     }
   });
 }

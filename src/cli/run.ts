@@ -202,17 +202,19 @@ async function run(args: RunArguments): Promise<void> {
     const finished = await runJobs(jobs, progress, abort.signal);
     progress.stop();
     abort.signal.throwIfAborted();
-    const several = finished.length > 1;
+    // Of seeds the first, as in the summary's pictures: more lines than variants are no picture.
+    const firsts = finished.filter((_, i) => runs.findIndex((run) => sameVariant(run, runs[i])) === i);
+    const several = firsts.length > 1;
     if (several) {
       const page = reportHtml(
-        finished.map(({ overlay }) => overlay),
+        firsts.map(({ overlay }) => overlay),
         pageBundle(),
       );
       writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
     }
     const written = writtenLines(jobs);
-    if (several) written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
-    removeOtherSeeds(folder.target, runs);
+    if (several) written.push(`wrote ${join(folder.target, OVERLAY)}: the variants laid over each other`);
+    removeOtherRuns(folder.target, runs, several ? [] : [OVERLAY]);
     folder.commit();
     if (!args.quiet) await tell(finished, written);
     const breaches = finished.flatMap(breachesOf);
@@ -226,14 +228,19 @@ async function run(args: RunArguments): Promise<void> {
   }
 }
 
+const sameVariant = (a: SeededRun, b: SeededRun): boolean => a.scenario.variant === b.scenario.variant;
+
 /**
- * What an earlier run left in the folders of this one and is not about to be replaced: other seeds, or the run of a single seed. They
- * would pass for runs of the same series. Only files of ours go.
+ * What an earlier run left in the folders of this one and is not about to be replaced: other seeds, or the run of a single seed, which
+ * would pass for runs of the same series; and `pages` of runs that are. Only files of ours go, summary.json first: without it there is
+ * no run.
  */
-function removeOtherSeeds(target: string, runs: readonly SeededRun[]): void {
+function removeOtherRuns(target: string, runs: readonly SeededRun[], pages: readonly string[]): void {
   const folders = new Set(runs.map(({ folder }) => join(target, folder)));
   for (const variant of new Set(runs.map(({ scenario }) => join(target, variantFolder(scenario)))))
-    for (const old of runFoldersOf(variant)) if (!folders.has(old)) removeRunFiles(old, OUTPUT_NAMES);
+    for (const old of runFoldersOf(variant))
+      if (!folders.has(old)) removeRunFiles(old, ["summary.json", ...OUTPUT_NAMES]);
+  removeRunFiles(target, pages);
 }
 
 /** One line per threshold that a run does not keep to. */
