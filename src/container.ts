@@ -90,6 +90,12 @@ export const CPU_QUOTA_COLUMNS = [
   },
 ] as const satisfies readonly Column[];
 
+/** Columns where limits change. */
+export const LIMIT_COLUMNS = [
+  { name: "memory_max_bytes", unit: "bytes", description: "memory.max in force; empty without one." },
+  { name: "cpu_limit_cpus", unit: "count", description: "cpu.max in force, as CPUs; empty without one." },
+] as const satisfies readonly Column[];
+
 /** An OOM kill with the three clocks of an incident: the kernel's log, the collector's, and the last statistics. */
 export interface OomIncident {
   readonly t_seconds: number;
@@ -180,6 +186,11 @@ export class ContainerRun {
         ? null
         : new CfsBandwidth(this.#cpuLimit * cpu.period, cpu.period, nowNs, this.#scenario.machine.cpus);
     this.cgroup.processStarted(threads);
+  }
+
+  /** memory.max as it is now; Infinity for none. */
+  get maxBytes(): number {
+    return this.#maxBytes;
   }
 
   /** cpu.max as CPUs, as it is now. */

@@ -5,12 +5,26 @@
  * Everything here is pure (no files, no clock, no Node modules) and runs unchanged in a browser.
  */
 
+export { cgroupFiles, PressureAverages } from "./report/cgroupfs.ts";
 // What the command line writes, as text.
 export { CYCLE_COLUMNS, csvLine, cycleLines, cyclesHeader } from "./report/cycles.ts";
 export { eventLines } from "./report/events.ts";
 export { gctraceLine } from "./report/gctrace.ts";
+export { grafanaDashboard } from "./report/grafana.ts";
+export { LAYERS_HEADER, layerLines } from "./report/layers.ts";
+export { expvarJson, memStatsJson } from "./report/memstats.ts";
 export { oomText } from "./report/oom.ts";
+export { OpenMetricsRun, type PieceStore, runLabels } from "./report/openmetrics.ts";
 export { type PerfettoOptions, PerfettoTrace } from "./report/perfetto.ts";
+export { PROC_FILES } from "./report/procfs.ts";
+export {
+  classicText,
+  type Family,
+  GrowingFamilies,
+  metricFamilies,
+  openMetricsText,
+} from "./report/prometheus.ts";
+export { NOT_MODELLED, RUNTIME_METRICS, runtimeMetricsJson, Statistics } from "./report/runtimemetrics.ts";
 export { SUMMARY_FORMAT, summaryJson } from "./report/summary.ts";
 export { SampleFormatter } from "./report/timeseries.ts";
 // What happens inside a run, event by event.
@@ -46,6 +60,7 @@ export {
 export {
   type CycleRecord,
   defaultProfile,
+  type LayerPart,
   type OomIncident,
   type ProcessView,
   type RunSink,

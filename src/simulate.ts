@@ -9,6 +9,7 @@ import {
   ContainerRun,
   CPU_QUOTA_COLUMNS,
   FILE_TICK_NS,
+  LIMIT_COLUMNS,
   type OomIncident,
 } from "./container.ts";
 import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
@@ -230,6 +231,9 @@ const PROCS_COLUMN = {
 const procsChange = ({ go, interventions }: SampledParts): boolean =>
   go.GOMAXPROCS_default === true || interventions.some((i) => i.do === "set_gomaxprocs");
 
+const limitsChange = ({ interventions }: SampledParts): boolean =>
+  interventions.some((i) => i.do === "resize_container");
+
 /** Columns with several nodes. */
 const numaColumns = ({ machine }: SampledParts): readonly SampleColumn[] =>
   machine.numa === undefined
@@ -261,6 +265,7 @@ export function sampleColumns(scenario: SampledParts): readonly SampleColumn[] {
     ...SAMPLE_COLUMNS,
     ...(hasPageColumns(scenario) ? PAGE_COLUMNS : []),
     ...(procsChange(scenario) ? [PROCS_COLUMN] : []),
+    ...(limitsChange(scenario) ? LIMIT_COLUMNS : []),
     ...numaColumns(scenario),
   ];
   if (scenario.container === undefined) return own;
@@ -601,6 +606,8 @@ class RunState {
   }
 }
 
+/** Outside of a container. */
+const NO_LIMITS = { maxBytes: Number.POSITIVE_INFINITY, cpuLimit: Number.POSITIVE_INFINITY };
 /** A workload entry of a process that is not ready. */
 const NOT_RUNNING: Partial<Running> = {};
 
@@ -1379,6 +1386,11 @@ class Simulation {
       row[i++] = this.#memory.lazyFreeBytes();
     }
     if (procsChange(this.#scenario)) row[i++] = rt.sched.nprocs;
+    if (limitsChange(this.#scenario)) {
+      const { maxBytes, cpuLimit } = this.#run.container ?? NO_LIMITS;
+      row[i++] = maxBytes === Number.POSITIVE_INFINITY ? Number.NaN : maxBytes;
+      row[i++] = cpuLimit === Number.POSITIVE_INFINITY ? Number.NaN : cpuLimit;
+    }
     const numa = this.#numa;
     if (numa !== undefined) {
       for (let node = 0; node < numa.pages.length; node++) row[i++] = numa.residentBytes(node);

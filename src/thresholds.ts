@@ -153,7 +153,7 @@ const FIRST_LATENCIES = [
 const EVERYTHING: SampledParts = {
   machine: { thp: "always", numa: { nodes: 64 } },
   go: { GODEBUG: { madvdontneed: 0 }, GOMAXPROCS_default: true },
-  interventions: [],
+  interventions: [{ do: "resize_container" }],
   // Only whether it is there matters.
   container: { cpu: {} } as NonNullable<SampledParts["container"]>,
 };
@@ -176,6 +176,8 @@ function whyNoColumn(name: string, parts: MetricParts): string {
     return "it takes `machine.thp` other than madvise, or `go.GODEBUG.madvdontneed: 0`";
   if (name === "gomaxprocs")
     return "GOMAXPROCS never changes: it takes the intervention `set_gomaxprocs`, or a container's CPU quota with no `go.GOMAXPROCS`";
+  if (["memory_max_bytes", "memory_high_bytes", "cpu_limit"].includes(name))
+    return "the container's limits never change: it takes the intervention `resize_container`";
   if (name.startsWith("numa_")) return "`machine.numa` has no such node";
   return parts.container ? "the scenario has no `container.cpu`" : NO_CONTAINER;
 }

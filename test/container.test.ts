@@ -154,6 +154,40 @@ interventions:
   });
 });
 
+describe("memory.current corrected for page cache", () => {
+  const corrected = (pageCache: string) =>
+    collect(`
+name: pod
+duration: 4s
+container: {memory: {max: 256MiB}, page_cache: [${pageCache}]}
+workload:
+  - {kind: leak, name: forgotten, byte_rate: 4MiB/s, size: 1KiB}
+`).rows;
+  const expected = (row: Record<string, number>, shared: number): number =>
+    Math.max(0, row["memory_current_bytes"] - shared - row["memory_active_file_bytes"]);
+  const inactiveBeyond = (row: Record<string, number>): number =>
+    row["memory_inactive_file_bytes"] - 0.3 * (row["memory_anon_bytes"] + row["memory_file_bytes"]);
+
+  test("leaves out inactive pages beyond three tenths of what is charged", () => {
+    const rows = corrected("{name: log, rate: 20MiB/s}").slice(5);
+    for (const row of rows) {
+      // 20 MiB of cache for 4 MiB of objects: most of it is beyond.
+      expect(inactiveBeyond(row)).toBeGreaterThan(0.4 * row["memory_inactive_file_bytes"]);
+      expect(row["memory_corrected_bytes"]).toBeCloseTo(expected(row, inactiveBeyond(row)), 3);
+      expect(row["memory_corrected_bytes"]).toBeLessThan(row["memory_current_bytes"]);
+    }
+  });
+
+  test("leaves out active pages, and keeps inactive ones as long as they are few", () => {
+    const rows = corrected("{name: index, rate: 64MiB/s, file: 8MiB}").slice(15);
+    for (const row of rows) {
+      expect(inactiveBeyond(row)).toBeLessThan(0);
+      expect(row["memory_active_file_bytes"]).toBeGreaterThan(7 * MiB);
+      expect(row["memory_corrected_bytes"]).toBe(expected(row, 0));
+    }
+  });
+});
+
 describe("a CPU quota", () => {
   test("bounds CPU time, and says so in cpu.stat", () => {
     const { figures, rows } = collect(
@@ -175,6 +209,21 @@ describe("a CPU quota", () => {
     const within = collect(`${base}container: {cpu: {limit: 2}}\n`).figures;
     for (const [name, value] of Object.entries(without)) expect([name, within[name]]).toEqual([name, value]);
     expect(within["cpu_nr_throttled"]).toBe(0);
+  });
+
+  test("pays for what threads do without a P, as the program of validate does it", () => {
+    const scenario = scenarioOf(
+      "name: q\nduration: 4s\nmachine: {cpus: 2}\ncontainer: {cpu: {limit: 1.5}}\nworkload:\n  - {kind: stream, name: s, rate: 1000/s, size: 64, lifetime: 10ms}\n",
+    );
+    const usage = (tickNs: number): number =>
+      simulate(scenario, {
+        declareOracle: true,
+        profile: { ...defaultProfile, oracle: { ...defaultProfile.oracle, tick_ns: tickNs } },
+      }).figures["cpu_usage_seconds"];
+    // A stream wakes up every millisecond, or when it is late after two.
+    const cost = usage(50_000) - usage(0);
+    expect(cost).toBeGreaterThan(0.9 * 4000 * 50e-6);
+    expect(cost).toBeLessThanOrEqual(4000 * 50e-6);
   });
 
   test("with many more Ps makes pauses as long as periods", () => {
@@ -314,13 +363,15 @@ interventions:
   });
 
   test("the next process lives under the new limit", () => {
-    const { figures, summary } = resize("v2", ", restart: {policy: always}");
+    const { figures, summary, rows } = resize("v2", ", restart: {policy: always}");
     const [first, second] = summary.oom_kills!;
     expect(first.t_seconds).toBe(4);
     // 24 MiB at 8 MiB/s, less what a process has at its start.
     expect(second.t_seconds - second.process_start_seconds).toBeGreaterThan(2);
     expect(second.t_seconds - second.process_start_seconds).toBeLessThan(3);
     expect(second.memory.current_bytes).toBe(24 * MiB);
+    expect(rows[38]["memory_max_bytes"]).toBe(128 * MiB);
+    expect(rows[42]["memory_max_bytes"]).toBe(24 * MiB);
     expect(figures["restarts"]).toBeGreaterThanOrEqual(1);
   });
 
@@ -328,6 +379,8 @@ interventions:
     const { figures, summary, rows } = resize("v1");
     expect(figures["oom_kills"]).toBe(0);
     expect(rows.length).toBe(80);
+    expect(rows[79]["memory_max_bytes"]).toBe(128 * MiB);
+    expect(rows[79]["cpu_limit_cpus"]).toBeNaN();
     expect(summary.events[0].event).toBe("resize_container memory_max 25165824 refused: EBUSY");
   });
 

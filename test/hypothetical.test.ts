@@ -1,4 +1,4 @@
-/** Settings that no Go release has: what they do by mechanism, and that nobody can take them for real. */
+/** Settings that no Go release has, or no machine here: what they do by mechanism, and that nobody can take them for real. */
 import { describe, expect, test } from "vitest";
 import { unplayable } from "../src/oracle/run.ts";
 import { simulate } from "../src/simulate.ts";
@@ -44,5 +44,28 @@ describe("arenascale", () => {
     expect(unplayable(scenarioOf(text("{hypothetical: {arenascale: 4}}")))).toBe(
       "`go.hypothetical`, which no Go release has",
     );
+  });
+});
+
+describe("the real program cannot play", () => {
+  const more = (settings: string): string => `
+name: more
+duration: 2s
+${settings}
+workload:
+  - {kind: leak, name: l, byte_rate: 1MiB/s, size: 4KiB}
+`;
+
+  test("nodes, whose memory is not read from a real machine", () => {
+    expect(unplayable(scenarioOf(more("machine: {numa: {nodes: 2}}")))).toContain("`machine.numa`");
+  });
+
+  test("Go's own GOMAXPROCS for more CPUs than there are; for those there are it can", () => {
+    const quota = (cpus: number): string =>
+      more(`machine: {cpus: ${cpus}}
+container: {cpu: {limit: 2}}
+interventions: [{at: 1s, do: resize_container, cpu_limit: 4}]`);
+    expect(unplayable(scenarioOf(quota(1024)))).toContain("Go's own GOMAXPROCS on 1024 CPUs");
+    expect(unplayable(scenarioOf(quota(1)))).toBeUndefined();
   });
 });

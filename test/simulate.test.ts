@@ -336,6 +336,48 @@ workload:
   });
 });
 
+describe("a growing heap", () => {
+  /**
+   * The shape of the Go project's GCPhys program (malloc_test.go, TestPhysicalMemoryUtilization): 32 MiB in chunks of which every second one
+   * is garbage, two collections, then 16 MiB in one piece, which would fit if the holes were one.
+   */
+  const cheese = (chunk: string, ms: number, pageSize: string): string => `
+name: cheese
+duration: 400ms
+sample_interval: 1ms
+machine: {cpus: 1, page_size: ${pageSize}}
+go: {GOGC: 100, GOMAXPROCS: 1}
+workload:
+  - {kind: leak, name: saved, byte_rate: 160MiB/s, stop: 100ms, size: ${chunk}, tick: ${ms}ms}
+  - {kind: stream, name: condemned, byte_rate: 160MiB/s, stop: 100ms, size: ${chunk}, tick: ${ms}ms, lifetime: 150ms}
+  - {kind: leak, name: large, byte_rate: 16000MiB/s, start: 257ms, stop: 258.5ms, size: 16MiB, tick: 1ms}
+interventions:
+  - {at: 252ms, do: gc}
+  - {at: 256ms, do: gc}
+`;
+
+  test.each([
+    ["64KiB", 0.4, "4KiB", 0.1 + 4 / 64],
+    ["512KiB", 3.2, "64KiB", 0.1 + 64 / 512],
+  ])(
+    "gives back holes of %s within Go's own bound, %s ms apart, on pages of %s",
+    (chunk, ms, page, bound) => {
+      const { rows } = collect(cheese(chunk, ms, page), { checked: true });
+      const heapSys = (row: Float64Array): number => row[column("heap_sys_bytes")];
+      const alloc = (row: Float64Array): number => row[column("heap_alloc_bytes")];
+      const after = rows.findIndex((row) => row[0] > 0.257 && alloc(row) > 31 * 2 ** 20);
+      const row = rows[after];
+      // The holes were too small: the heap has grown by the large object.
+      expect(alloc(rows[after - 1])).toBeLessThan(17 * 2 ** 20);
+      expect(heapSys(row) - heapSys(rows[after - 1])).toBeGreaterThanOrEqual(12 * 2 ** 20);
+      /** What a page cache may hide. */
+      const maxPageCache = 64 * 8192;
+      const backed = heapSys(row) - row[column("heap_released_bytes")] - maxPageCache;
+      expect((backed - alloc(row)) / alloc(row)).toBeLessThanOrEqual(bound);
+    },
+  );
+});
+
 describe("pages", () => {
   const BURST = `
 name: burst

@@ -6,8 +6,11 @@
  */
 import { closeSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { cgroupFiles, PressureAverages } from "../report/cgroupfs.ts";
+import { grafanaDashboard } from "../report/grafana.ts";
 import { DEFAULT_START_UNIX_SECONDS, expvarJson } from "../report/memstats.ts";
 import { OpenMetricsRun, type PieceStore, runLabels } from "../report/openmetrics.ts";
+import { PROC_FILES } from "../report/procfs.ts";
 import { classicText, GrowingFamilies, metricFamilies } from "../report/prometheus.ts";
 import { runtimeMetricsJson } from "../report/runtimemetrics.ts";
 import type { Scenario } from "../scenario/schema.ts";
@@ -21,6 +24,8 @@ export const EXPORTS = {
   openmetrics: "openmetrics.txt, the run for promtool tsdb create-blocks-from openmetrics",
   vars: "vars.json, MemStats as /debug/vars has it",
   metrics: "runtime-metrics.json, values by runtime/metrics names",
+  grafana: "grafana-dashboard.json, for the metrics of the first two",
+  proc: "proc/1 and, in a container, cgroup: an instant as the kernel shows it",
 } as const;
 
 export type ExportKind = keyof typeof EXPORTS;
@@ -41,33 +46,59 @@ export const DEFAULT_EXPORT: Omit<ExportOptions, "kinds"> = {
   startUnixSeconds: DEFAULT_START_UNIX_SECONDS,
 };
 
-/** Files of an instant. */
-type InstantFile = "metrics.prom" | "vars.json" | "runtime-metrics.json";
-export type ExportFile = InstantFile | "openmetrics.txt";
+/** In `proc/1` and `cgroup` there are several. */
+export type ExportFile =
+  | "metrics.prom"
+  | "openmetrics.txt"
+  | "vars.json"
+  | "runtime-metrics.json"
+  | "grafana-dashboard.json"
+  | "proc/1"
+  | "cgroup";
 
-/** Everything an export may write. */
-export const EXPORT_FILES: readonly ExportFile[] = [
-  "metrics.prom",
-  "vars.json",
-  "runtime-metrics.json",
-  "openmetrics.txt",
-];
+/** What each kind writes. */
+export const exportFiles = ({ kinds }: ExportOptions, { container }: Scenario): readonly ExportFile[] =>
+  kinds.flatMap((kind): readonly ExportFile[] =>
+    FILES[kind].filter((file) => file !== "cgroup" || container !== undefined),
+  );
 
-type InstantText = (view: ProcessView, options: ExportOptions) => string;
-
-/** What each kind shows of an instant. */
-const INSTANTS: Readonly<Record<ExportKind, readonly (readonly [name: InstantFile, text: InstantText])[]>> = {
-  prometheus: [["metrics.prom", (view, o) => classicText(metricFamilies(view, o.startUnixSeconds))]],
-  openmetrics: [],
-  vars: [["vars.json", (view, o) => expvarJson(view, o.startUnixSeconds)]],
-  metrics: [["runtime-metrics.json", runtimeMetricsJson]],
+const FILES: Readonly<Record<ExportKind, readonly ExportFile[]>> = {
+  prometheus: ["metrics.prom"],
+  openmetrics: ["openmetrics.txt"],
+  vars: ["vars.json"],
+  metrics: ["runtime-metrics.json"],
+  grafana: ["grafana-dashboard.json"],
+  proc: ["proc/1", "cgroup"],
 };
 
-export const exportFiles = ({ kinds }: ExportOptions): readonly ExportFile[] =>
-  kinds.flatMap((kind) => [
-    ...(kind === "openmetrics" ? (["openmetrics.txt"] as const) : []),
-    ...INSTANTS[kind].map(([name]) => name),
-  ]);
+/** Everything an export may write. */
+export const EXPORT_FILES: readonly ExportFile[] = Object.values(FILES).flat();
+
+/** The files of a kind that show an instant. */
+function instantOf(
+  kind: ExportKind,
+  view: ProcessView,
+  { startUnixSeconds }: ExportOptions,
+  pressure: PressureAverages,
+): Readonly<Record<string, string>> {
+  switch (kind) {
+    case "prometheus":
+      return { "metrics.prom": classicText(metricFamilies(view, startUnixSeconds)) };
+    case "openmetrics":
+      return {};
+    case "vars":
+      return { "vars.json": expvarJson(view, startUnixSeconds) };
+    case "metrics":
+      return { "runtime-metrics.json": runtimeMetricsJson(view) };
+    case "grafana":
+      return { "grafana-dashboard.json": grafanaDashboard(view.scenario, startUnixSeconds) };
+    case "proc":
+      return {
+        ...Object.fromEntries(Object.entries(PROC_FILES).map(([name, text]) => [name, text(view)])),
+        ...(view.container === null ? {} : cgroupFiles(view, view.container, pressure)),
+      };
+  }
+}
 
 /** Pieces of text in a file that is removed at the end. */
 class PieceFile implements PieceStore {
@@ -125,6 +156,9 @@ export class RunExports {
   readonly #run: OpenMetricsRun | undefined;
   readonly #pieces: PieceFile | undefined;
   readonly #families = new GrowingFamilies();
+  readonly #pressure = new PressureAverages();
+  /** Where averages are wanted the container is looked at with every sample. */
+  readonly #watchesPressure: boolean;
   #nextNs: number;
   #instantTaken = false;
 
@@ -132,6 +166,7 @@ export class RunExports {
     this.#place = place;
     this.#options = options;
     this.#nextNs = options.intervalNs;
+    this.#watchesPressure = options.kinds.includes("proc") && place.scenario.container !== undefined;
     if (!options.kinds.includes("openmetrics")) return;
     this.#pieces = new PieceFile(place, "openmetrics.pieces");
     this.#run = new OpenMetricsRun(this.#pieces, runLabels(place.scenario, place.scenario.seed));
@@ -139,6 +174,7 @@ export class RunExports {
 
   sample(nowNs: number, view: () => ProcessView): void {
     const { atNs, intervalNs } = this.#options;
+    if (this.#watchesPressure && !this.#instantTaken) this.#pressure.sample(nowNs, view().container!);
     if (atNs !== undefined && !this.#instantTaken && nowNs >= atNs) this.#instant(view());
     if (this.#run === undefined || nowNs < this.#nextNs) return;
     while (this.#nextNs <= nowNs) this.#nextNs += intervalNs;
@@ -163,6 +199,7 @@ export class RunExports {
   #instant(view: ProcessView): void {
     this.#instantTaken = true;
     for (const kind of this.#options.kinds)
-      for (const [name, text] of INSTANTS[kind]) writeWhole(this.#place, name, text(view, this.#options));
+      for (const [name, text] of Object.entries(instantOf(kind, view, this.#options, this.#pressure)))
+        writeWhole(this.#place, name, text);
   }
 }

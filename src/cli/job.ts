@@ -18,7 +18,7 @@ import type { ReportRun } from "../report/reportdata.ts";
 import { ReportCollector } from "../report/runreport.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
-import { summaryJson } from "../report/summary.ts";
+import { summaryJson, verdictJson } from "../report/summary.ts";
 import type { FinishedRun, RunDigest } from "../report/terminal.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
 import type { TraceEvent, TraceOptions, Tracer } from "../runtime/trace.ts";
@@ -62,7 +62,7 @@ export interface Job {
 }
 
 /** Everything a run may write. */
-export const OUTPUT_NAMES = [
+const OUTPUT_NAMES = [
   "timeseries.csv",
   "cycles.csv",
   "gctrace.txt",
@@ -79,6 +79,10 @@ export const OUTPUT_NAMES = [
 ] as const;
 export type OutputName = (typeof OUTPUT_NAMES)[number] | `heap-${string}.pb.gz`;
 
+/** Whether an entry of a run's folder is, or holds, something that a run writes. */
+export const isOutputName = (entry: string): boolean =>
+  /^heap-.+\.pb\.gz$/.test(entry) || OUTPUT_NAMES.some((name) => name.split("/")[0] === entry);
+
 /** What a run writes; a container's also tells of OOM kills, and layers and an event trace are written when they are wanted. */
 export const outputFiles = ({ scenario, trace, exports, heapProfiles }: Job): readonly OutputName[] => [
   "timeseries.csv",
@@ -88,7 +92,7 @@ export const outputFiles = ({ scenario, trace, exports, heapProfiles }: Job): re
   ...(scenario.container === undefined ? [] : (["oom.txt"] as const)),
   ...(scenario.layers === true ? (["layers.csv"] as const) : []),
   ...(trace === undefined ? [] : (["events.ndjson", "trace.json"] as const)),
-  ...(exports === undefined ? [] : exportFiles(exports)),
+  ...(exports === undefined ? [] : exportFiles(exports, scenario)),
   ...(heapProfiles === undefined
     ? []
     : [...heapProfiles.at.map(({ text }) => `heap-${text}.pb.gz` as const), "heap.pb.gz" as const]),
@@ -319,8 +323,9 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   if (summary.oom_kills !== undefined)
     writeWhole(job, "oom.txt", oomText(summary.oom_kills, scenario.machine.cpus));
   writeWhole(job, "summary.json", summaryJson(summary, verdicts));
+  const told = { ...summary, thresholds: verdicts.map(verdictJson) };
   const heap = sink.report.heap(deflate);
   writeWhole(job, "heapmap.json", `${JSON.stringify(heap)}\n`);
-  writeWhole(job, "report.html", reportHtml([sink.report.finish(summary, heap, deflate)], bundle));
-  return { summary, digest: sink.digest(), verdicts, overlay: sink.report.overlay(summary, deflate) };
+  writeWhole(job, "report.html", reportHtml([sink.report.finish(told, heap, deflate)], bundle));
+  return { summary, digest: sink.digest(), verdicts, overlay: sink.report.overlay(told, deflate) };
 }

@@ -145,15 +145,20 @@ function moveInto(from: string, to: string): void {
   }
 }
 
-/** Removes these files of a folder, in this order, and the folder if nothing else is in it. */
-export function removeRunFiles(folder: string, names: readonly string[]): void {
+/**
+ * Removes the entries of a run's folder that `goes` names, and with `whole` the folder if nothing else is in it; summary.json first, for
+ * without it there is no run.
+ */
+export function removeRunFiles(folder: string, goes: (name: string) => boolean, whole: boolean): void {
   attempt(folder, () => {
-    for (const name of names) rmSync(join(folder, name), { force: true });
+    const names = readdirSync(folder).filter(goes);
+    for (const name of names.sort((a, b) => Number(b === "summary.json") - Number(a === "summary.json")))
+      rmSync(join(folder, name), { recursive: true, force: true });
+    if (!whole) return;
     try {
       rmdirSync(folder);
     } catch (error) {
-      // Something else is in it, or there was none.
-      if (!["ENOTEMPTY", "EEXIST", "ENOENT"].includes(errorCode(error) ?? "")) throw error;
+      if (errorCode(error) !== "ENOTEMPTY" && errorCode(error) !== "EEXIST") throw error;
     }
   });
 }

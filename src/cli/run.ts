@@ -5,11 +5,12 @@
  * folder seed=N in those. All of it appears at once at the end, or nothing does: what a folder holds belongs together, and the runs
  * that were finished when another failed cost no more than to be run again (--variant), for the same bytes.
  */
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { CommandModule } from "yargs";
 import { humanValue } from "../report/format.ts";
 import { reportHtml } from "../report/html.ts";
+import type { ReportRun } from "../report/reportdata.ts";
 import { type FinishedRun, terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
 import { scenarioPlaces } from "../scenario/places.ts";
@@ -18,7 +19,7 @@ import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
-import { type Job, OUTPUT_NAMES, outputFiles } from "./job.ts";
+import { type DoneJob, isOutputName, type Job, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList, wholeNumber } from "./options.ts";
 import { writeWhole } from "./outputfile.ts";
 import { OutputFolder, removeRunFiles } from "./outputs.ts";
@@ -170,6 +171,16 @@ interface SeededRun {
   readonly name: string;
 }
 
+/** More lines than this in a chart nobody tells apart. */
+const MAX_OVERLAID = 12;
+
+/** The runs of the overlay page: all, or of many seeds the first of each variant. */
+function overlaid(finished: readonly DoneJob[]): ReportRun[] {
+  const runs = finished.map(({ overlay }) => overlay);
+  if (runs.length <= MAX_OVERLAID) return runs;
+  return runs.filter(({ variant }, i) => runs.findIndex((other) => other.variant === variant) === i);
+}
+
 async function run(args: RunArguments): Promise<void> {
   const read = readScenarioFile(args.file, args.set, args.seed);
   const all = read.scenarios;
@@ -202,19 +213,13 @@ async function run(args: RunArguments): Promise<void> {
     const finished = await runJobs(jobs, progress, abort.signal);
     progress.stop();
     abort.signal.throwIfAborted();
-    // Of seeds the first, as in the summary's pictures: more lines than variants are no picture.
-    const firsts = finished.filter((_, i) => runs.findIndex((run) => sameVariant(run, runs[i])) === i);
-    const several = firsts.length > 1;
-    if (several) {
-      const page = reportHtml(
-        firsts.map(({ overlay }) => overlay),
-        pageBundle(),
-      );
-      writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
-    }
     const written = writtenLines(jobs);
-    if (several) written.push(`wrote ${join(folder.target, OVERLAY)}: the variants laid over each other`);
-    removeOtherRuns(folder.target, runs, several ? [] : [OVERLAY]);
+    if (finished.length > 1) {
+      const page = reportHtml(overlaid(finished), pageBundle());
+      writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
+      written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
+    }
+    removeLeftOvers(folder.target, jobs, finished.length > 1);
     folder.commit();
     if (!args.quiet) await tell(finished, written);
     const breaches = finished.flatMap(breachesOf);
@@ -228,19 +233,19 @@ async function run(args: RunArguments): Promise<void> {
   }
 }
 
-const sameVariant = (a: SeededRun, b: SeededRun): boolean => a.scenario.variant === b.scenario.variant;
-
 /**
- * What an earlier run left in the folders of this one and is not about to be replaced: other seeds, or the run of a single seed, which
- * would pass for runs of the same series; and `pages` of runs that are. Only files of ours go, summary.json first: without it there is
- * no run.
+ * What an earlier run left in the folders of this one and this one does not replace: other seeds, the run of a single seed, files that
+ * were asked for then and are not now. They would pass for this run's. Only files of ours go.
  */
-function removeOtherRuns(target: string, runs: readonly SeededRun[], pages: readonly string[]): void {
-  const folders = new Set(runs.map(({ folder }) => join(target, folder)));
-  for (const variant of new Set(runs.map(({ scenario }) => join(target, variantFolder(scenario)))))
-    for (const old of runFoldersOf(variant))
-      if (!folders.has(old)) removeRunFiles(old, ["summary.json", ...OUTPUT_NAMES]);
-  removeRunFiles(target, pages);
+function removeLeftOvers(target: string, jobs: readonly Job[], overlay: boolean): void {
+  const written = new Map(jobs.map((job) => [job.label, new Set<string>(outputFiles(job))]));
+  for (const variant of new Set(jobs.map(({ scenario }) => join(target, variantFolder(scenario)))))
+    for (const old of runFoldersOf(variant)) {
+      const files = written.get(old);
+      const kept = files === undefined ? undefined : new Set([...files].map((name) => name.split("/")[0]));
+      removeRunFiles(old, (name) => isOutputName(name) && kept?.has(name) !== true, kept === undefined);
+    }
+  if (!overlay) rmSync(join(target, OVERLAY), { force: true });
 }
 
 /** One line per threshold that a run does not keep to. */

@@ -11,7 +11,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { CYCLE_COLUMNS } from "../report/cycles.ts";
 import { type Unit, unitOf } from "../report/format.ts";
-import { SUMMARY_FORMAT } from "../report/summary.ts";
+import { type StoredVerdict, SUMMARY_FORMAT } from "../report/summary.ts";
 import type { Column } from "../report/timeseries.ts";
 import { nearest } from "../scenario/faults.ts";
 import { BASE_VARIANT } from "../scenario/schema.ts";
@@ -55,6 +55,7 @@ export type StoredSummary = Omit<RunSummary, "profile"> & {
   readonly variant: string;
   readonly profile: string;
   readonly machine_profile: RunSummary["profile"];
+  readonly thresholds?: readonly StoredVerdict[];
 };
 
 export interface RunFolder {

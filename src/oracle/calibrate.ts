@@ -10,8 +10,8 @@
  * Noise only ever adds time, and the collector's own clock counts the time a worker is descheduled, so on a busy machine
  * all of it comes out high: run it when nothing else does.
  */
-
 import { median } from "../analysis/stats.ts";
+import { curveAt } from "../runtime/costs.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, godebug, machine, type Scenario } from "../scenario/schema.ts";
 import type { Provenance } from "./recording.ts";
@@ -122,9 +122,10 @@ class Calibration {
         addedHeap * nilPerByte) /
       4000;
     const cycleNs = idleMark - globals(none) * nilPerByte - stackBytes(none) * stackPerByte;
+    const own = await this.#ownPointers(idleMark);
     const mark = {
-      ...(await this.#mark(idleMark, nilPerByte)),
-      ...(await this.#ownPointers(idleMark)),
+      ...(await this.#mark(idleMark, nilPerByte, curveAt(own.own_pointer_ns, 2048))),
+      ...own,
     };
     onStep("pauses");
     const pause = {
@@ -261,10 +262,14 @@ class Calibration {
     return median(runs) - idleMark;
   }
 
-  /** Heaps of known content, collected; what differs between two of them is what the difference costs. */
+  /**
+   * Heaps of known content, collected; what differs between two of them is what the difference costs. `ownPointer` is what an
+   * object's own pointer costs in one of 2 KiB.
+   */
   async #mark(
     idleMark: number,
     nilPerByte: number,
+    ownPointer: number,
   ): Promise<Pick<MachineProfile["mark"], "random" | "ordered" | "pointer_ns" | "scan_ns_per_byte">> {
     const { quick, freeBytes, onStep } = this.#o;
     const heaps = [1, 4, 16, 64, 128, 256].map((mib) => mib * MIB).filter((bytes) => bytes * 4 < freeBytes);
@@ -304,7 +309,7 @@ class Calibration {
         curves.noscanBig.push([bytes, tidy(Math.max(1, (await perObject(2040, 0, inOrder)) - slot))]);
         curves.scanBig.push([
           bytes,
-          tidy(Math.max(1, (await perObject(2040, 8, inOrder)) - slot - perPointer)),
+          tidy(Math.max(1, (await perObject(2040, 8, inOrder)) - slot - ownPointer)),
         ]);
       }
     }
@@ -409,7 +414,7 @@ class Calibration {
 }
 
 /** Giving back runs of two lengths: a part per page, and one per call; another CPU that runs the process adds to the latter. */
-function scavengeCosts(
+export function scavengeCosts(
   from: Measurement,
 ): Pick<MachineProfile["alloc"], "scavenge_ns_per_page" | "scavenge_call_ns" | "scavenge_busy_call_ns"> {
   const [shortPages, longPages] = [measured(from, "short_run_pages"), measured(from, "long_run_pages")];

@@ -152,13 +152,17 @@ export async function runOracle(
   if (scenario.container !== undefined) return runInContainer(binary, scenario, seed, realTime, signal);
   const { stdout, stderr } = await runProgram(
     pinned(binary, scenario.machine.cpus),
-    { mode: "run", seed, scenario, real_time: realTime },
+    { mode: "run", seed, scenario, real_time: realTime && mayBeRealTime(scenario) },
     environment(scenario),
     { signal },
   );
   const result = oracleResult.parse(JSON.parse(stdout));
   return { result, trace: parseGctrace(stderr), figures: figuresOf(result) };
 }
+
+/** Real-time threads have a CPU each: not where the scenario makes more Ps than there are (see realtime.go, which sees those of the start). */
+const mayBeRealTime = ({ interventions }: Scenario): boolean =>
+  interventions.every((i) => i.do !== "set_gomaxprocs" || i.to <= availableParallelism());
 
 const environment = ({ go }: Scenario): Record<string, string> => ({
   GOGC: String(go.GOGC),
@@ -228,7 +232,13 @@ async function runInContainer(
     const output = await runProgram(
       group.wrap(pinned(binary, scenario.machine.cpus)),
       // CPU bandwidth is for ordinary threads only.
-      { mode: "run", seed, scenario, real_time: realTime && settings.cpu === undefined, stream: true },
+      {
+        mode: "run",
+        seed,
+        scenario,
+        real_time: realTime && settings.cpu === undefined && mayBeRealTime(scenario),
+        stream: true,
+      },
       environment(scenario),
       {
         signal,

@@ -3,7 +3,7 @@
  *
  * Follows kernel/sched/fair.c of Linux 6.x (assign_cfs_rq_runtime, throttle_cfs_rq, return_cfs_rq_runtime,
  * sched_cfs_period_timer). The group has a pool of `quota` CPU time, filled anew each period. A CPU that runs one of its threads
- * takes 5 ms at a time from the pool. A CPU that has used its slice and finds the pool empty is throttled: the threads on it
+ * takes 5 ms at a time from the pool, and more if it owes some. A CPU that has used its slice and finds the pool empty is throttled: the threads on it
  * stand still until the period ends, in the middle of whatever they do, while those of other CPUs go on with what is left of their
  * slices. A CPU that goes idle gives its slice back, but for 1 ms. So many threads on many CPUs empty the pool within
  * milliseconds, and then some of them are stuck while others still run and may wait for them.
@@ -22,7 +22,7 @@ const KEPT_NS = 1e6;
 export class CfsBandwidth {
   quotaNs: number;
   readonly periodNs: number;
-  /** cpu.stat: periods in which the group ran, those at whose end a CPU was throttled, and the time lost, summed over CPUs. */
+  /** cpu.stat: periods in which the group ran, or would have, those at whose end a CPU was throttled, and the time lost, summed over CPUs. */
   nrPeriods = 0;
   nrThrottled = 0;
   throttledNs = 0;
@@ -65,13 +65,14 @@ export class CfsBandwidth {
         }
         if (this.untilNs[c] > t) continue;
         if (local[c] <= 0) {
-          const slice = Math.min(SLICE_NS, this.#pool);
-          if (slice <= 0) {
+          // A CPU that has used more than it had pays that first, all the pool holds if need be.
+          const slice = Math.min(SLICE_NS - local[c], this.#pool);
+          this.#pool -= slice;
+          local[c] += slice;
+          if (local[c] <= 0) {
             this.#throttle(c, t);
             return t;
           }
-          this.#pool -= slice;
-          local[c] = slice;
         }
         until = Math.min(until, t + local[c] / busy[c]);
       }
@@ -106,6 +107,14 @@ export class CfsBandwidth {
     return waits;
   }
 
+  /** CPU `cpu` has used `ns` on the way to what it runs now. Like the kernel's tick, it finds out later that quota was short. */
+  charge(cpu: number, ns: number): void {
+    if (ns === 0) return;
+    this.#local[cpu] -= ns;
+    this.usageNs += ns;
+    this.#ran = true;
+  }
+
   #throttle(cpu: number, nowNs: number): void {
     this.throttledCpu = cpu;
     this.untilNs[cpu] = this.#periodEndNs;
@@ -114,7 +123,7 @@ export class CfsBandwidth {
   }
 
   #nextPeriod(nowNs: number): void {
-    if (this.#ran) this.nrPeriods++;
+    if (this.#ran || this.#throttled) this.nrPeriods++;
     if (this.#throttled) this.nrThrottled++;
     this.#ran = false;
     this.#throttled = false;

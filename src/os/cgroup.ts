@@ -276,6 +276,11 @@ export class MemoryCgroup {
     return this.pageCache.inactivePages + (this.anon?.lazyFreeUnits ?? 0);
   }
 
+  /** The program's file, mapped and in memory (memory.stat's file_mapped). */
+  get mappedFileBytes(): number {
+    return this.#binaryPages * OS_PAGE_BYTES;
+  }
+
   stat(): MemoryStat {
     const { inactivePages, activePages } = this.pageCache;
     const pagetables = this.#tablePages * OS_PAGE_BYTES;
@@ -366,16 +371,18 @@ export class MemoryCgroup {
 
   /** mem_cgroup_handle_over_high, after a charge of `nrPages` that left the counter above memory.high. */
   #overHigh(nrPages: number): void {
-    for (let attempt = 0; ; attempt++) {
+    let retries = MAX_RECLAIM_RETRIES;
+    for (let wanted = nrPages; ; wanted = SWAP_CLUSTER_MAX) {
       let reclaimed = 0;
       if (this.#usage > this.highPages) {
         this.events.high++;
-        reclaimed = this.#reclaim(attempt === 0 ? nrPages : SWAP_CLUSTER_MAX);
+        reclaimed = this.#reclaim(wanted);
       }
       const delay = calculateHighDelay(this.#usage, this.highPages, nrPages);
       // Not worth a sleep.
       if (delay <= HZ / 100) return;
-      if (reclaimed > 0 || attempt < MAX_RECLAIM_RETRIES) continue;
+      // As long as reclaim gets anywhere, that comes first; only attempts in vain are counted.
+      if (reclaimed > 0 || retries-- > 0) continue;
       const ns = (delay * 1e9) / HZ;
       this.#stallNs += ns;
       this.throttledNs += ns;

@@ -22,6 +22,15 @@ export interface Mapping {
   readonly kernel_page_size_bytes: number;
 }
 
+/** A mapping with its place, as a line of /proc/PID/maps has it. */
+export interface PlacedMapping extends Mapping {
+  readonly start: number;
+  /** Reserved address space may be neither read nor written; only the binary is executed, and backed by a file. */
+  readonly access: "reserved" | "data" | "binary";
+  /** Among the arenas. */
+  readonly heap: boolean;
+}
+
 /** Address space that nothing is mapped in, between two neighbours. */
 export interface Hole {
   readonly after: string;
@@ -57,52 +66,89 @@ const REGION_NAMES: Readonly<Record<string, string>> = {
   "profile buckets": "profiler hash buckets",
 };
 
-export function addressSpace(memory: Memory, namesMappings: boolean): AddressSpace {
+/** Every mapping in the order of its addresses. Arenas have mapped runs and reservations between them; the rest is stacked down from the top. */
+export function placedMappings(memory: Memory, namesMappings: boolean): PlacedMapping[] {
   const named = (name: string): string => (namesMappings ? `[anon: Go: ${name}]` : "[anon]");
-  const plain = { anon_huge_pages_bytes: 0, lazy_free_bytes: 0, kernel_page_size_bytes: memory.pageBytes };
-  const mappings: Mapping[] = memory.heapMappings().map((run) => ({
-    name: named("heap"),
-    size_bytes: run.pages * memory.pageBytes,
-    rss_bytes: run.residentPages * memory.pageBytes,
-    anon_huge_pages_bytes: run.hugeBytes,
-    lazy_free_bytes: run.lazyPages * memory.pageBytes,
-    kernel_page_size_bytes: memory.pageBytes,
-  }));
-  const heapMapped = mappings.reduce((sum, { size_bytes }) => sum + size_bytes, 0);
-  const unused = memory.reservedBytes - heapMapped;
-  if (unused > 0)
-    mappings.push({ ...plain, name: named("heap reservation"), size_bytes: unused, rss_bytes: 0 });
-  const regions = new Map<string, Mapping>();
+  const { pageBytes } = memory;
+  // The kernel maps whole pages.
+  const plain = (name: string, sizeBytes: number, rssBytes: number): Mapping => ({
+    name,
+    size_bytes: Math.ceil(sizeBytes / pageBytes) * pageBytes,
+    rss_bytes: rssBytes,
+    anon_huge_pages_bytes: 0,
+    lazy_free_bytes: 0,
+    kernel_page_size_bytes: pageBytes,
+  });
+  const { fileBytes, otherBytes } = memory.baseline;
+  const placed: PlacedMapping[] = [
+    { ...plain("binary", fileBytes, fileBytes), start: BINARY_START, access: "binary", heap: false },
+  ];
+  let at = HEAP_START;
+  const reserveTo = (end: number): void => {
+    if (end > at)
+      placed.push({
+        ...plain(named("heap reservation"), end - at, 0),
+        start: at,
+        access: "reserved",
+        heap: true,
+      });
+    at = end;
+  };
+  for (const run of memory.heapMappings()) {
+    reserveTo(HEAP_START + run.firstPage * pageBytes);
+    const mapping: Mapping = {
+      name: named("heap"),
+      size_bytes: run.pages * pageBytes,
+      rss_bytes: run.residentPages * pageBytes,
+      anon_huge_pages_bytes: run.hugeBytes,
+      lazy_free_bytes: run.lazyPages * pageBytes,
+      kernel_page_size_bytes: pageBytes,
+    };
+    placed.push({ ...mapping, start: at, access: "data", heap: true });
+    at += mapping.size_bytes;
+  }
+  reserveTo(HEAP_START + memory.reservedBytes);
+  const regions = new Map<string, { mapped: number; resident: number }>();
   for (const { name, mappedBytes, residentBytes } of memory.metaUse()) {
     const known = REGION_NAMES[name];
     const key = known === undefined ? "[anon]" : named(known);
-    const before = regions.get(key);
-    regions.set(key, {
-      ...plain,
-      name: key,
-      size_bytes: (before?.size_bytes ?? 0) + mappedBytes,
-      rss_bytes: (before?.rss_bytes ?? 0) + residentBytes,
-    });
+    const region = regions.get(key) ?? { mapped: 0, resident: 0 };
+    regions.set(key, region);
+    region.mapped += mappedBytes;
+    region.resident += residentBytes;
   }
-  const metadata = [...regions.values()];
-  const reserved = memory.pageAllocReservedBytes;
-  const { fileBytes, otherBytes } = memory.baseline;
-  const binary: Mapping = { ...plain, name: "binary", size_bytes: fileBytes, rss_bytes: fileBytes };
-  const other: Mapping = { ...plain, name: "[anon]", size_bytes: otherBytes, rss_bytes: otherBytes };
-  const summary: Mapping = { ...plain, name: named("page summary"), size_bytes: reserved, rss_bytes: 0 };
+  let top = MMAP_TOP;
+  const place = (mapping: Mapping, access: PlacedMapping["access"]): void => {
+    top -= mapping.size_bytes;
+    placed.push({ ...mapping, start: top, access, heap: false });
+  };
+  for (const [name, { mapped, resident }] of regions) place(plain(name, mapped, resident), "data");
+  place(plain(named("page summary"), memory.pageAllocReservedBytes, 0), "reserved");
   // Its few pages in memory are part of what a process has before its heap.
-  const index: Mapping = { ...plain, name: named("heap index"), size_bytes: HEAP_INDEX_BYTES, rss_bytes: 0 };
-  mappings.push(...metadata, summary, index, binary, other);
+  place(plain(named("heap index"), HEAP_INDEX_BYTES, 0), "data");
+  place(plain("[anon]", otherBytes, otherBytes), "data");
+  return placed.sort((a, b) => a.start - b.start);
+}
+
+export function addressSpace(memory: Memory, namesMappings: boolean): AddressSpace {
+  const placed = placedMappings(memory, namesMappings);
   const sizeOf = (list: readonly Mapping[]): number => list.reduce((sum, m) => sum + m.size_bytes, 0);
-  const top = sizeOf([...metadata, summary, index, other]);
+  const withoutPlace = ({ start: _s, access: _a, heap: _h, ...mapping }: PlacedMapping): Mapping => mapping;
+  const reserved = placed.filter(({ heap, access }) => heap && access === "reserved");
+  const mappings = placed.filter((mapping) => !reserved.includes(mapping)).map(withoutPlace);
+  // Of the room between the runs only how much there is matters.
+  if (reserved.length > 0) mappings.push({ ...withoutPlace(reserved[0]), size_bytes: sizeOf(reserved) });
+  const heapEnd = HEAP_START + memory.reservedBytes;
+  const above = placed.find(({ start }) => start >= heapEnd)!.start;
+  const binary = placed[0];
   const holes: Hole[] = [
-    { after: "binary", size_bytes: HEAP_START - BINARY_START - fileBytes },
-    { after: named("heap"), size_bytes: MMAP_TOP - top - HEAP_START - memory.reservedBytes },
+    { after: "binary", size_bytes: HEAP_START - BINARY_START - binary.size_bytes },
+    { after: namesMappings ? "[anon: Go: heap]" : "[anon]", size_bytes: above - heapEnd },
   ];
   return {
-    vm_size_bytes: sizeOf(mappings),
+    vm_size_bytes: sizeOf(placed),
     vm_rss_bytes: memory.residentBytes(),
-    vm_data_bytes: heapMapped + sizeOf([...metadata, index]) + otherBytes,
+    vm_data_bytes: sizeOf(placed.filter(({ access }) => access === "data")),
     mappings: mappings.sort((a, b) => b.size_bytes - a.size_bytes),
     holes,
     largest_hole_bytes: Math.max(...holes.map(({ size_bytes }) => size_bytes)),

@@ -49,6 +49,8 @@ interface MetaRegion {
 
 /** A mapping of the arenas. */
 export interface HeapMapping {
+  /** Where it begins, from the first arena's first page. */
+  readonly firstPage: number;
   readonly pages: number;
   readonly residentPages: number;
   readonly lazyPages: number;
@@ -364,14 +366,21 @@ export class Memory implements Os, ReclaimableAnon {
   /** Runs of mapped pages of the arenas, lowest first. */
   heapMappings(): HeapMapping[] {
     const runs: HeapMapping[] = [];
-    let run: { pages: number; residentPages: number; lazyPages: number; hugeBytes: number } | null = null;
+    let run: {
+      firstPage: number;
+      pages: number;
+      residentPages: number;
+      lazyPages: number;
+      hugeBytes: number;
+    } | null = null;
     for (let w = 0; w < this.#mapped.length; w++) {
       // The heap is mapped in whole chunks of 4 MiB.
       if (this.#mapped[w] === 0) {
         run = null;
         continue;
       }
-      if (run === null) runs.push((run = { pages: 0, residentPages: 0, lazyPages: 0, hugeBytes: 0 }));
+      if (run === null)
+        runs.push((run = { firstPage: w * 32, pages: 0, residentPages: 0, lazyPages: 0, hugeBytes: 0 }));
       run.pages += popcount32(this.#mapped[w]);
       run.residentPages += popcount32(this.#resident[w]);
       if (this.#madvFree) run.lazyPages += popcount32(this.#lazy[w]);

@@ -649,12 +649,13 @@ const OVERLAYS: readonly {
 export function overlayCharts(runs: readonly Run[]): Chart[] {
   const x = Float64Array.from([...new Set(runs.flatMap((run) => [...run.t]))].sort((a, b) => a - b));
   return present([
-    ...OVERLAYS.map(({ id, title, unit, source, of }) =>
-      chart(
-        { id, title, unit, info: `${source}; one line per run.` },
-        x,
-        runs.map((run, i) => ({ ...runStyle(run, i), values: onto(run, x, of(run)), source })),
-      ),
+    ...OVERLAYS.filter(({ of }) => runs.some((run) => of(run)?.some((value) => value > 0))).map(
+      ({ id, title, unit, source, of }) =>
+        chart(
+          { id, title, unit, info: `${source}; one line per run.` },
+          x,
+          runs.map((run, i) => ({ ...runStyle(run, i), values: onto(run, x, of(run)), source })),
+        ),
     ),
     pauses(runs, "STW pauses, both of a cycle"),
   ]);

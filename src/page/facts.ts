@@ -55,6 +55,14 @@ function tilesOf(run: Run): Tile[] {
       note: `first at ${clock(figureOf(run, "first_oom_kill_seconds") ?? 0, 0.1)}`,
       bad: true,
     });
+  const missed = about.thresholds.filter(({ passed }) => !passed).length;
+  if (about.thresholds.length > 0)
+    tiles.push({
+      label: "thresholds",
+      value: missed === 0 ? "all kept" : `${missed} breached`,
+      note: `of ${about.thresholds.length}`,
+      bad: missed > 0,
+    });
   tiles.push({
     label: "RSS, peak",
     value: shown("_bytes", rss),
@@ -129,32 +137,56 @@ export function figuresTable(runs: readonly Run[]): HTMLElement {
 }
 
 /** The figures by which runs are told apart first. */
-const COMPARED = [
-  "rss_peak_bytes",
-  "heap_inuse_peak_bytes",
-  "heap_marked_mean_bytes",
-  "goal_mean_bytes",
-  "gc_count",
-  "gc_cpu_seconds",
-  "assist_cpu_seconds",
-  "pause_total_ns",
-  "oom_kills",
-] as const;
+const COMPARED: readonly (readonly [string, string])[] = [
+  ["rss_peak_bytes", "RSS, peak"],
+  ["heap_inuse_peak_bytes", "HeapInuse, peak"],
+  ["heap_marked_mean_bytes", "marked live, mean of cycles"],
+  ["goal_mean_bytes", "GC heap goal, mean"],
+  ["gc_count", "GC cycles"],
+  ["gc_cpu_seconds", "GC CPU time"],
+  ["assist_cpu_seconds", "of it assists"],
+  ["pause_total_ns", "pauses, total"],
+  ["memory_current_peak_bytes", "memory.current, peak"],
+  ["oom_kills", "OOM kills"],
+  ["cpu_throttled_seconds", "throttled, over CPUs"],
+];
 
 export function comparisonTable(runs: readonly Run[]): HTMLElement {
-  const latencies = [
-    ...new Set(
-      runs.flatMap((run) => Object.keys(run.about.figures).filter((name) => /_latency_p99_ns$/.test(name))),
-    ),
-  ];
-  const names = [...COMPARED, ...latencies].filter((name) =>
-    runs.some((run) => figureOf(run, name) !== undefined),
+  const latencies = new Set(
+    runs.flatMap((run) => Object.keys(run.about.figures).filter((name) => name.endsWith("_latency_p99_ns"))),
   );
+  const rows = [
+    ...COMPARED,
+    ...[...latencies].map((name) => [name, name.replace(/_ns$/, "").replaceAll("_", " ")] as const),
+  ].filter(([name]) => runs.some((run) => figureOf(run, name) !== undefined));
   return table(
     "Headline figures",
     ["figure", ...runs.map((run) => run.label)],
-    names.map((name) => [name, ...runs.map((run) => shown(name, figureOf(run, name)))]),
+    rows.map(([name, label]) => [label, ...runs.map((run) => shown(name, figureOf(run, name)))]),
   );
+}
+
+/** What came of the thresholds; nothing where there are none. */
+export function thresholdsTable(run: Run): HTMLElement[] {
+  const { thresholds } = run.about;
+  if (thresholds.length === 0) return [];
+  return [
+    el("h4", {}, "Thresholds"),
+    el(
+      "div",
+      { class: "scroll" },
+      table(
+        "As the scenario has them",
+        ["", "metric", "threshold", "value"],
+        thresholds.map(({ metric, expression, unit, value, passed, reason }) => [
+          passed ? "✓ kept" : "✗ breached",
+          metric,
+          expression,
+          value === null ? (reason ?? "–") : humanValue(value, unit),
+        ]),
+      ),
+    ),
+  ];
 }
 
 /** What happened, each with a button that shows the time around it. */

@@ -11,6 +11,7 @@ import {
   notModelled,
   provenance,
   samplesText,
+  thresholdsTable,
 } from "./facts.ts";
 import { HeapMapView } from "./heapmap.ts";
 import { type Backdrop, clock, firstFrom, Plot } from "./plot.ts";
@@ -175,6 +176,7 @@ class Page {
           { class: "card" },
           el("h3", {}, `What happened (${run.marks.length})`),
           marksList(run.marks, (t) => this.#showMark(t)),
+          ...thresholdsTable(run),
         ),
         el(
           "section",
@@ -335,8 +337,12 @@ function labels(runs: readonly ReportRun[]): string[] {
     runs.length > 1 && runs.every(({ name }) => name === runs[0].name)
       ? runs.map(({ variant }) => variant)
       : whole;
-  return short.map((label, i) => {
-    const before = short.slice(0, i).filter((other) => other === label).length;
+  // Runs of several seeds are told apart by these.
+  const seeded = short.map((label, i) =>
+    short.filter((other) => other === label).length > 1 ? `${label}, seed ${runs[i].seed}` : label,
+  );
+  return seeded.map((label, i) => {
+    const before = seeded.slice(0, i).filter((other) => other === label).length;
     return before === 0 ? label : `${label} (${before + 1})`;
   });
 }
@@ -351,7 +357,8 @@ async function start(): Promise<void> {
     const names = labels(about);
     const runs = await Promise.all(about.map((run, i) => loadRun(run, names[i])));
     new Page(runs).build(root);
-    document.documentElement.dataset["ready"] = "true";
+    // Milliseconds since the page was opened.
+    document.documentElement.dataset["ready"] = performance.now().toFixed(0);
   } catch (error) {
     root.append(el("p", { class: "failure" }, `This report cannot be shown: ${String(error)}`));
     throw error;

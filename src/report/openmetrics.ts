@@ -9,7 +9,7 @@
  * timestamps are the run's start plus virtual time. A process that is down between a kill and its restart has no lines for that time.
  */
 import type { Scenario } from "../scenario/schema.ts";
-import { type Family, type Labels, openMetricsHead, openMetricsLines } from "./prometheus.ts";
+import { type Family, type Labels, numberText, openMetricsHead, samplePrefix } from "./prometheus.ts";
 
 /** Where full pieces wait for the end. */
 export interface PieceStore {
@@ -22,6 +22,8 @@ export interface PieceStore {
 const PIECE_CHARS = 1 << 14;
 
 interface Lines {
+  /** What stands before each of its values: the same at every instant. */
+  readonly prefixes: readonly string[];
   pending: string;
   readonly pieces: number[];
 }
@@ -54,15 +56,20 @@ export class OpenMetricsRun {
 
   /** The families of an instant, later than all before. */
   add(families: readonly Family[], unixSeconds: number): void {
+    const end = ` ${unixSeconds.toFixed(3)}\n`;
     for (const family of families) {
       let known = this.#families.get(family.name);
       if (known === undefined)
         this.#families.set(family.name, (known = { head: openMetricsHead(family), series: new Map() }));
       for (const series of family.series) {
-        const key = JSON.stringify(series.labels);
+        const key = series.labels.length === 0 ? "" : JSON.stringify(series.labels);
         let lines = known.series.get(key);
-        if (lines === undefined) known.series.set(key, (lines = { pending: "", pieces: [] }));
-        lines.pending += openMetricsLines(family, series, unixSeconds, this.#labels);
+        if (lines === undefined) {
+          const prefixes = series.samples.map((sample) => samplePrefix(family, series, sample, this.#labels));
+          known.series.set(key, (lines = { prefixes, pending: "", pieces: [] }));
+        }
+        for (let i = 0; i < lines.prefixes.length; i++)
+          lines.pending += lines.prefixes[i] + numberText(series.samples[i].value) + end;
         if (lines.pending.length < PIECE_CHARS) continue;
         lines.pieces.push(this.#store.put(lines.pending));
         lines.pending = "";

@@ -6,7 +6,8 @@
  * and with the coarser buckets that its opt-in collectors use (internal/go_runtime_metrics.go), and the process collector. `container_*`
  * are cAdvisor's (metrics/prometheus.go) for a container. `gomemsim_*` is what the scenario's workload would count itself.
  *
- * Left out, as nobody would know the values: process_open_fds, process_max_fds, network bytes; container figures by CPU or device.
+ * Left out, as nobody would know the values: process_open_fds, process_max_fds, process_virtual_memory_max_bytes, network bytes;
+ * container figures by CPU or device. A test compares families, types and buckets with a real process's.
  *
  * The two formats differ where it matters (both are read by other parsers): classic timestamps are milliseconds, OpenMetrics' are
  * seconds; OpenMetrics names a counter's family without `_total` and ends in `# EOF`. So a family that OpenMetrics could not have is
@@ -16,7 +17,13 @@
 import { OS_PAGE_BYTES } from "../os/os.ts";
 import type { ProcessView } from "../simulate.ts";
 import { DEFAULT_START_UNIX_SECONDS } from "./memstats.ts";
-import { type Float64Histogram, RUNTIME_METRICS, Statistics } from "./runtimemetrics.ts";
+import {
+  type Float64Histogram,
+  RUNTIME_METRICS,
+  SIZE_BUCKETS,
+  Statistics,
+  TIME_BUCKETS,
+} from "./runtimemetrics.ts";
 
 export type Labels = readonly (readonly [name: string, value: string])[];
 
@@ -106,22 +113,40 @@ function justBelow(value: number): number {
   return floats[0];
 }
 
+/** Boundaries as client_golang shows them, and the label of each bucket: the same at every instant. */
+interface CoarseBuckets {
+  readonly bounds: readonly number[];
+  readonly labels: readonly Labels[];
+}
+
+function coarseOf(buckets: Float64Array, unit: string): CoarseBuckets {
+  const bounds = coarseBuckets(buckets, unit).filter((bound) => bound !== Number.NEGATIVE_INFINITY);
+  const labels = bounds
+    .slice(1)
+    .map(
+      (above): Labels => [["le", numberText(above === Number.POSITIVE_INFINITY ? above : justBelow(above))]],
+    );
+  return { bounds, labels };
+}
+
+const COARSE: ReadonlyMap<Float64Array, CoarseBuckets> = new Map([
+  [TIME_BUCKETS, coarseOf(TIME_BUCKETS, "seconds")],
+  [SIZE_BUCKETS, coarseOf(SIZE_BUCKETS, "bytes")],
+]);
+
 /** batchHistogram of client_golang: the sum is exact where another metric has it, else each value counts as its bucket's lower bound. */
-function histogramSamples(histogram: Float64Histogram, unit: string, exactSum: number | undefined): Sample[] {
-  const bounds = coarseBuckets(histogram.buckets, unit).filter((bound) => bound !== Number.NEGATIVE_INFINITY);
+function histogramSamples({ counts, buckets }: Float64Histogram, exactSum: number | undefined): Sample[] {
+  const { bounds, labels } = COARSE.get(buckets)!;
   const samples: Sample[] = [];
   let count = 0;
   let sum = 0;
   let i = 0;
-  for (let j = 0; j + 1 < bounds.length; j++) {
+  for (let j = 0; j < labels.length; j++) {
     let inBucket = 0;
-    for (; i < histogram.counts.length && histogram.buckets[i + 1] <= bounds[j + 1]; i++)
-      inBucket += histogram.counts[i];
+    for (; i < counts.length && buckets[i + 1] <= bounds[j + 1]; i++) inBucket += counts[i];
     count += inBucket;
-    if (inBucket > 0) sum += bounds[j] * inBucket;
-    const above = bounds[j + 1];
-    const le = above === Number.POSITIVE_INFINITY ? above : justBelow(above);
-    samples.push({ suffix: "_bucket", labels: [["le", numberText(le)]], value: count });
+    sum += bounds[j] * inBucket;
+    samples.push({ suffix: "_bucket", labels: labels[j], value: count });
   }
   samples.push({ suffix: "_sum", labels: [], value: exactSum ?? sum });
   samples.push({ suffix: "_count", labels: [], value: count });
@@ -216,8 +241,7 @@ function runtimeFamilies(view: ProcessView): Family[] {
         help,
         metric.read(s),
       );
-    const unit = metric.name.split(":")[1];
-    const samples = histogramSamples(metric.read(s), unit, exactSums[metric.name]);
+    const samples = histogramSamples(metric.read(s), exactSums[metric.name]);
     return {
       name: prometheusName(metric.name, false),
       type: "histogram",
@@ -313,11 +337,7 @@ function containerFamilies(view: ProcessView, startUnixSeconds: number): Family[
     ),
     gauge("memory_rss", "Size of anonymous memory.", stat.anon),
     gauge("memory_cache", "Size of the page cache.", stat.file),
-    gauge(
-      "memory_mapped_file",
-      "Size of memory mapped files.",
-      settings.memory.binary === "charged" ? view.memory.baseline.fileBytes : 0,
-    ),
+    gauge("memory_mapped_file", "Size of memory mapped files.", cgroup.mappedFileBytes),
     gauge("memory_kernel_usage", "Size of kernel memory allocated in bytes.", stat.kernel),
     gauge("memory_swap", "Container swap usage in bytes.", 0),
     ...(v1
@@ -422,7 +442,7 @@ export class GrowingFamilies {
 }
 
 /** A value or bound as Go prints it ('g', shortest), near enough for every parser. */
-function numberText(value: number): string {
+export function numberText(value: number): string {
   if (value === Number.POSITIVE_INFINITY) return "+Inf";
   if (value === Number.NEGATIVE_INFINITY) return "-Inf";
   return String(value);
@@ -438,31 +458,28 @@ function labelText(...lists: readonly Labels[]): string {
 
 const OWN_LABELS: readonly FamilyType[] = ["summary", "histogram"];
 
-/** Of simple types a sample's labels are the series'; of the others they come on top. */
-function linesOf(
-  family: Family,
-  series: Series,
-  name: (suffix: string) => string,
-  more: Labels,
-  end: string,
-): string {
+/** What stands before a sample's value: name and labels, `more` before its own. Of simple types a sample's labels are the series'. */
+export function samplePrefix(family: Family, series: Series, sample: Sample, more: Labels = []): string {
   const own = OWN_LABELS.includes(family.type) ? series.labels : [];
-  let text = "";
-  for (const { suffix, labels, value } of series.samples)
-    text += `${name(suffix)}${labelText(more, own, labels)} ${numberText(value)}${end}\n`;
-  return text;
+  return `${family.name}${sample.suffix}${labelText(more, own, sample.labels)} `;
 }
+
+const linesOf = (family: Family): string =>
+  family.series
+    .flatMap((series) =>
+      series.samples.map((sample) => `${samplePrefix(family, series, sample)}${numberText(sample.value)}\n`),
+    )
+    .join("");
 
 /** The classic text format, version 0.0.4, without timestamps: for a scrape, the textfile collector, a push gateway. */
 export function classicText(families: readonly Family[]): string {
-  let text = "";
-  for (const family of families) {
-    const type = family.type === "unknown" ? "untyped" : family.type;
-    text += `# HELP ${family.name} ${escaped(family.help)}\n# TYPE ${family.name} ${type}\n`;
-    for (const series of family.series)
-      text += linesOf(family, series, (suffix) => family.name + suffix, [], "");
-  }
-  return text;
+  return families
+    .map((family) => {
+      const type = family.type === "unknown" ? "untyped" : family.type;
+      const head = `# HELP ${family.name} ${escaped(family.help)}\n# TYPE ${family.name} ${type}\n`;
+      return head + linesOf(family);
+    })
+    .join("");
 }
 
 /** A family's head in OpenMetrics. */
@@ -475,26 +492,9 @@ export function openMetricsHead(family: Family): string {
 const openMetricsName = ({ name, type }: Family): string =>
   type === "counter" ? name.replace(/_total$/, "") : name;
 
-/** A series' lines in OpenMetrics; `unixSeconds`: with this timestamp; `more`: labels before its own. */
-export function openMetricsLines(
-  family: Family,
-  series: Series,
-  unixSeconds?: number,
-  more: Labels = [],
-): string {
-  const name = (suffix: string): string => `${family.name}${suffix}`;
-  const end = unixSeconds === undefined ? "" : ` ${unixSeconds.toFixed(3)}`;
-  return linesOf(family, series, name, more, end);
-}
-
 /** One exposition in OpenMetrics 1.0.0. */
 export function openMetricsText(families: readonly Family[]): string {
-  let text = "";
-  for (const family of families) {
-    text += openMetricsHead(family);
-    for (const series of family.series) text += openMetricsLines(family, series);
-  }
-  return `${text}# EOF\n`;
+  return `${families.map((family) => openMetricsHead(family) + linesOf(family)).join("")}# EOF\n`;
 }
 
 export const CLASSIC_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";

@@ -4,6 +4,7 @@
 import type { ControlEvent } from "../control/interventions.ts";
 import type { ClassSnapshot, HeapTruth } from "../runtime/heapreport.ts";
 import type { RunSummary } from "../simulate.ts";
+import type { StoredVerdict } from "./summary.ts";
 import type { PackedTable } from "./table.ts";
 
 /** Packs bytes for a page: deflated (raw) and in base64. Where the program runs decides how. */
@@ -84,6 +85,8 @@ export interface ReportRun {
   readonly rounding_bytes: Readonly<Record<number, number>>;
   readonly sources: RunSummary["sources"];
   readonly events: readonly ControlEvent[];
+  /** What came of the scenario's thresholds. */
+  readonly thresholds: readonly StoredVerdict[];
   readonly oom_kills: readonly OomMark[];
   readonly scenario_yaml: string;
   readonly profile_json: string;

@@ -12,7 +12,7 @@ import type { CycleRecord, OomIncident, ProcessView, RunSummary } from "../simul
 import type { Unit } from "./format.ts";
 import { type HeapMapShot, heapMap, liveBytes } from "./heapmap.ts";
 import { type Deflate, type HeapMaps, REASONS, type ReportRun } from "./reportdata.ts";
-import { roundedFigures } from "./summary.ts";
+import { roundedFigures, type StoredVerdict } from "./summary.ts";
 import { BoundedTable, type TableColumn } from "./table.ts";
 import type { Column } from "./timeseries.ts";
 
@@ -23,6 +23,7 @@ export type ReportSummary = Pick<
 > & {
   readonly figures: Readonly<Record<string, number | null>>;
   readonly oom_kills?: readonly OomIncident[] | undefined;
+  readonly thresholds?: readonly StoredVerdict[];
   readonly heap_at_end: Pick<RunSummary["heap_at_end"], "truth" | "size_classes">;
 };
 
@@ -161,6 +162,7 @@ export class ReportCollector {
       ),
       sources: summary.sources,
       events: summary.events,
+      thresholds: summary.thresholds ?? [],
       oom_kills: (summary.oom_kills ?? []).map(({ t_seconds, restart_at_seconds, kernel_log }) => ({
         t_seconds,
         ...(restart_at_seconds === undefined ? {} : { restart_at_seconds }),
@@ -176,7 +178,7 @@ export class ReportCollector {
  * What the simulator spends at least on a run's own work, in CPU nanoseconds, and so what looking at the heap may cost: some 15 % of it
  * (measured over the shipped scenarios, see test/bench/report.ts).
  */
-const CREDIT_NS = { malloc: 4, request: 150, fault: 20, sample: 10_000, objectPerCycle: 2 } as const;
+const CREDIT_NS = { malloc: 1, request: 60, fault: 20, sample: 10_000, objectPerCycle: 2 } as const;
 /** What looking costs: for a slot, and in a map also for a page. A quarter more slots than objects. */
 const COST_NS = { object: 1.25 * 6, page: 60 } as const;
 const PAGE_BYTES = 8192;

@@ -91,9 +91,9 @@ export class Statistics {
   }
 }
 
-const TIME_BUCKETS = timeHistogramBuckets();
+export const TIME_BUCKETS = timeHistogramBuckets();
 /** Bucket i holds the class of i + 1: sizes up to the class's are in it, so boundaries are one above the sizes. */
-const SIZE_BUCKETS = Float64Array.from([
+export const SIZE_BUCKETS = Float64Array.from([
   1,
   ...Array.from(classToSize.subarray(1), (size) => size + 1),
   Number.POSITIVE_INFINITY,

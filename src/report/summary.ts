@@ -24,7 +24,7 @@ export function roundedFigures(
 }
 
 /** Not-a-number is null, with the reason beside it. */
-const verdictJson = ({ metric, expression, unit, value, passed, reason }: Verdict) => ({
+export const verdictJson = ({ metric, expression, unit, value, passed, reason }: Verdict) => ({
   metric,
   expression,
   unit,
@@ -32,6 +32,8 @@ const verdictJson = ({ metric, expression, unit, value, passed, reason }: Verdic
   passed,
   ...(reason === undefined ? {} : { reason }),
 });
+
+export type StoredVerdict = ReturnType<typeof verdictJson>;
 
 /** `verdicts`: what came of the scenario's thresholds; without any the file has no word of them. */
 export function summaryJson(run: RunSummary, verdicts: readonly Verdict[] = []): string {

@@ -224,16 +224,22 @@ class ByteList {
   }
 }
 
+/**
+ * What is larger has no value: such is how Go says that there is no goal or no limit. Below, second differences and their codes are
+ * safe integers.
+ */
+const MOST = 2 ** 49;
+
 function differences(values: Float64Array, scale: number, order: 1 | 2): ByteList {
   const out = new ByteList();
   let last = 0;
   let lastStep = 0;
   for (const value of values) {
-    if (!Number.isFinite(value)) {
+    const whole = Math.round(value * scale);
+    if (!(Math.abs(whole) < MOST)) {
       out.varint(0);
       continue;
     }
-    const whole = Math.round(value * scale);
     const step = whole - last;
     const difference = order === 1 ? step : step - lastStep;
     out.varint(1 + (difference < 0 ? -2 * difference - 1 : 2 * difference));

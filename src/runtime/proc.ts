@@ -21,7 +21,8 @@
  *
  * In a container the kernel holds threads up. A thread that sleeps in a page fault (memory.high) keeps its P, and a stop of the
  * world waits for it. So it does for a P whose CPU is out of quota: all it does is put off until the next period. P p runs on CPU p
- * modulo the CPUs. What the runtime's threads without a P do (sysmon, epoll) is not held up.
+ * modulo the CPUs. What threads do without a P (waking each other, epoll) is not held up; it uses quota as far as it is known
+ * (`usedWithoutP`), sysmon's part does not.
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
  */
 import type { CfsBandwidth } from "../os/cfs.ts";
@@ -482,6 +483,12 @@ export class Scheduler {
     return n;
   }
 
+  /** Threads have spent CPU time to bring P `p` what it is about to do: waking each other, epoll. */
+  usedWithoutP(p: number, ns: number): void {
+    this.mutatorNs += ns;
+    if (this.#bandwidth !== null) this.#bandwidth.charge(p % this.#busy.length, ns);
+  }
+
   /** Accounts CPU time up to the next event; says whether a CPU ran out of quota before it, whose Ps are then put off. */
   #throttle(bandwidth: CfsBandwidth, nextNs: number): boolean {
     const busy = this.#busy;
@@ -602,7 +609,10 @@ export class Scheduler {
     return owner;
   }
 
-  /** tg_set_cfs_bandwidth: the quota per period is another from now on, and whoever stands still for lack of it goes on. */
+  /**
+   * tg_set_cfs_bandwidth: the quota per period is another from now on, and whoever stands still for lack of it goes on. Simplified: a stop of the
+   * world that the old quota has put off, or the end of a mark, is not brought forward.
+   */
   setQuota(quotaNs: number): void {
     const bandwidth = this.#bandwidth;
     if (bandwidth === null) throw new Error("there is no quota to change");

@@ -158,7 +158,12 @@ function metricParts({ raw, workload, machine, go, container, policies }: Readab
   };
   return {
     sampled: read
-      ? { machine, go, container, interventions: does("set_gomaxprocs") ? [{ do: "set_gomaxprocs" }] : [] }
+      ? {
+          machine,
+          go,
+          container,
+          interventions: ["set_gomaxprocs", "resize_container"].filter(does).map((what) => ({ do: what })),
+        }
       : undefined,
     workload,
     container: hasContainer,

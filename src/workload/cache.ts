@@ -120,7 +120,7 @@ class CacheTask extends G implements Running {
       this.#accrue(nowNs);
       this.#wokeNs = nowNs;
       this.#objects.expire(nowNs);
-      rt.sched.mutatorNs += this.#ctx.program.tickNs;
+      rt.sched.usedWithoutP(p, this.#ctx.program.tickNs);
     }
     if (this.#building !== NONE) this.#build(p, nowNs);
     while (!rt.stop && this.#building === NONE && this.#prefilled < this.#entry.keys) {

@@ -95,7 +95,7 @@ class Manager extends G implements Running {
     if (this.#starting < 0 && this.#toEnd.length === 0 && !owes) {
       this.#wokeNs = nowNs;
       this.#objects.expire(nowNs);
-      rt.sched.mutatorNs += this.#ctx.program.tickNs;
+      rt.sched.usedWithoutP(p, this.#ctx.program.tickNs);
       for (const now = Math.floor(nowNs / tick); this.#nextTick <= now; this.#nextTick++) {
         const due = this.#ending.get(this.#nextTick);
         if (due === undefined) continue;

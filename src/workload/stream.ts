@@ -111,7 +111,7 @@ class StreamTask extends G {
       this.#accrue(nowNs);
       this.#wokeNs = nowNs;
       this.#table.expire(nowNs);
-      rt.sched.mutatorNs += this.#ctx.program.tickNs;
+      rt.sched.usedWithoutP(p, this.#ctx.program.tickNs);
     }
     this.#allocate(p, nowNs);
     if (this.#due >= 1) {

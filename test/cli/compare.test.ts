@@ -191,7 +191,7 @@ thresholds: {rss_bytes: [max < 1GiB, max < 1KiB], heap_retained_half_seconds: va
       "timeseries.csv",
     ];
     const runs = ["seed=7", "seed=8", "seed=9"].flatMap((seed) => files.map((file) => `${seed}/${file}`));
-    expect(tree(join(folder, "out/t"))).toEqual(["notes.md", ...runs]);
+    expect(tree(join(folder, "out/t"))).toEqual(["notes.md", "overlay.html", ...runs]);
     // And back: one run is not four.
     expect((await run(folder, [...args, "-q"])).status).toBe(99);
     expect(tree(join(folder, "out/t"))).toEqual([...files, "notes.md"].sort());

@@ -4,7 +4,15 @@ import { describe, expect, it } from "vitest";
 import { GCTRACE_LINE } from "../report/gctrace-grammar.ts";
 import { ENDLESS, run, SMALL, scratch, shell, start, tree, VARIANTS, write } from "./cli.ts";
 
-const FILES = ["cycles.csv", "gctrace.txt", "scavtrace.txt", "summary.json", "timeseries.csv"];
+const FILES = [
+  "cycles.csv",
+  "gctrace.txt",
+  "heapmap.json",
+  "report.html",
+  "scavtrace.txt",
+  "summary.json",
+  "timeseries.csv",
+];
 const ESCAPE = String.fromCharCode(27);
 
 describe("gomemsim run", () => {
@@ -29,7 +37,10 @@ describe("gomemsim run", () => {
     expect(first.stdout).toMatch(/GC cycles +\d+ +\d+/);
     expect(first.stdout).toContain("wrote out/small/gogc400: timeseries.csv");
     expect(first.stdout).not.toContain(ESCAPE);
-    const names = FILES.flatMap((file) => [`out/small/${file}`, `out/small/gogc400/${file}`]);
+    const names = [
+      "out/small/overlay.html",
+      ...FILES.flatMap((file) => [`out/small/${file}`, `out/small/gogc400/${file}`]),
+    ];
     expect(tree(folder)).toEqual([...names, "s.yaml"].sort());
 
     const series = readFileSync(join(folder, "out/small/timeseries.csv"), "utf8").trimEnd().split("\n");

@@ -5,6 +5,7 @@ import { connect, createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseListenAddress, prefersOpenMetrics } from "../../src/cli/server.ts";
 import { client, describeWith, Prometheus, temporaryFolder } from "../clients.ts";
+import { KILLED_POD } from "../report/exported.ts";
 import { GCTRACE_LINE } from "../report/gctrace-grammar.ts";
 import { type Running, run, scratch, start, write } from "./cli.ts";
 
@@ -22,15 +23,6 @@ phases:
   - { at: 9h, name: rush, set: { workload.api.arrivals.rate: 800/s } }
 variants:
   - { name: tight, set: { go.GOGC: 20 } }
-`;
-
-/** Leaks at once, and is never started again. */
-const KILLED = `name: killed
-duration: 60s
-workload:
-  - { kind: leak, name: l, byte_rate: 500MiB/s, size: 64KiB }
-container:
-  memory: { max: 64MiB }
 `;
 
 interface Served {
@@ -332,7 +324,7 @@ describe("the end", () => {
   });
 
   it("a killed process is not healthy, and answers nothing else", async () => {
-    const served = await serve(KILLED, ["--speed", "100x"]);
+    const served = await serve(KILLED_POD, ["--speed", "100x"]);
     await until(async () => ((await stateOf(served.url))["process"] === "killed" ? true : undefined));
     for (const path of ["/healthz", "/metrics", "/debug/vars", "/debug/pprof/heap"])
       expect([path, (await fetch(served.url + path)).status]).toEqual([path, 503]);

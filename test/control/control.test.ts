@@ -87,6 +87,16 @@ describe("a condition", () => {
 });
 
 describe("interventions", () => {
+  test("GOMAXPROCS changes on a condition, too", () => {
+    const { summary } = run(`${STREAM}
+machine: {cpus: 4}
+interventions:
+  - {when: {metric: heap_inuse, above: 4MiB}, do: set_gomaxprocs, to: 1}
+`);
+    expect(summary.events.map(({ event }) => event)).toEqual(["set_gomaxprocs 1"]);
+    expect(summary.figures["gomaxprocs_mean"]).toBeLessThan(2);
+  });
+
   test("SetGCPercent moves the goal at its time: live + (live + roots) GOGC/100", () => {
     const { rows, summary } = run(`${STREAM}
 interventions:

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { buildOracle, findGo, GoError } from "../../src/oracle/build.ts";
 import { METRICS } from "../../src/oracle/metrics.ts";
+import { Columns } from "../../src/oracle/result.ts";
 import { type RealRun, runOracle } from "../../src/oracle/run.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
 
@@ -77,6 +78,26 @@ describe.skipIf(program === "")(
       expect(of("l").held).toBe(of("l").objects);
       expect(of("g")["alive"]).toBeLessThan(150);
       expect(result.memstats["NumForcedGC"]).toBe(3);
+    });
+
+    test("plays changes of GOMAXPROCS: an mcache for each P there is", async () => {
+      const { result } = await run(
+        "  - {kind: stream, name: s, rate: 200k/s, size: 64, pointers: 50%, lifetime: 100ms}\n",
+        `duration: 1s
+sample_interval: 50ms
+go: {GOMAXPROCS: 2}
+machine: {cpus: 2}
+interventions:
+  - {at: 225ms, do: set_gomaxprocs, to: 8}
+  - {at: 425ms, do: set_gomaxprocs, to: 1}
+  - {at: 625ms, do: set_gomaxprocs, to: 4}
+`,
+      );
+      const samples = new Columns(result.samples);
+      const mcache = (ms: number) => samples.at(ms / 50, "/memory/classes/metadata/mcache/inuse:bytes");
+      const one = mcache(150) / 2;
+      expect([150, 350, 550, 900].map((ms) => mcache(ms) / one)).toEqual([2, 8, 1, 4]);
+      expect(result.gomaxprocs).toBe(4);
     });
   },
 );

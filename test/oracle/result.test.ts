@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { outsideRss, quantiles } from "../../src/oracle/calibrate.ts";
+import { outsideRss, quantiles, scavengeCosts } from "../../src/oracle/calibrate.ts";
 import { METRICS } from "../../src/oracle/metrics.ts";
 import {
   makeRecording,
@@ -186,4 +186,22 @@ test("quantiles go from the 5th to the 95th percentile in even steps", () => {
   const values = Array.from({ length: 101 }, (_, i) => 1000 - 10 * i);
   expect(quantiles(values)).toEqual(Array.from({ length: 19 }, (_, i) => 50 * (i + 1)));
   expect(quantiles([])).toEqual([0]);
+});
+
+test("giving memory back: a part per page, one per call, and what another CPU adds to that", () => {
+  const measured = {
+    short_run_pages: 2,
+    long_run_pages: 16,
+    // Of a series the lower quartile counts.
+    short_run_ns: [1800, 9000, 1700, 1750, 1900],
+    long_run_ns: 7350,
+    busy_short_run_ns: 12_000,
+  };
+  expect(scavengeCosts(measured)).toEqual({
+    scavenge_ns_per_page: 400,
+    scavenge_call_ns: 950,
+    scavenge_busy_call_ns: 11_200,
+  });
+  // Another CPU never makes it cheaper, whatever noise says.
+  expect(scavengeCosts({ ...measured, busy_short_run_ns: 1000 }).scavenge_busy_call_ns).toBe(950);
 });

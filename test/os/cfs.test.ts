@@ -47,6 +47,21 @@ describe("a quota", () => {
     expect(bandwidth.nrThrottled).toBe(0);
   });
 
+  test("is used by what is charged at once, too, and a debt is paid before anything runs", () => {
+    const bandwidth = new CfsBandwidth(30 * ms, 100 * ms, 0, 1);
+    const busy = Float64Array.of(1);
+    // 5 ms are taken when it starts to run; 7 charged leave it 3 behind, which the next slice pays.
+    expect(bandwidth.advance(0, ms, busy)).toBe(-1);
+    bandwidth.charge(0, 7 * ms);
+    expect(bandwidth.advance(ms, 99 * ms, busy)).toBe(23 * ms);
+    expect(bandwidth.usageNs).toBe(30 * ms);
+    // More than a whole quota: the next period goes on paying.
+    bandwidth.charge(0, 40 * ms);
+    expect(bandwidth.advance(23 * ms, 150 * ms, busy)).toBe(100 * ms);
+    expect(bandwidth.advance(100 * ms, 250 * ms, busy)).toBe(220 * ms);
+    expect([bandwidth.nrPeriods, bandwidth.nrThrottled]).toEqual([2, 2]);
+  });
+
   test("gets a slice back from a CPU that goes idle, but for 1 ms", () => {
     const bandwidth = new CfsBandwidth(10 * ms, 100 * ms, 0, 2);
     const first = Float64Array.of(1, 0);

@@ -81,6 +81,61 @@ describe("memory.high", () => {
     expect(g.cgroup.killed).toBe(false);
     g.cgroup.checkInvariants();
   });
+
+  /** Batches of 64 pages are charged, as faults do; what each does to the counters and how long its thread sleeps. */
+  function batches(g: ReturnType<typeof group>, n: number) {
+    return Array.from({ length: n }, () => {
+      const high = g.cgroup.events.high;
+      g.cgroup.chargeAnon(64);
+      const over = pages(g.cgroup.currentBytes);
+      return {
+        ticks: calculateHighDelay(over, g.cgroup.highPages, 64),
+        sleptNs: g.cgroup.takeStallNs(),
+        reclaims: g.cgroup.events.high - high,
+      };
+    });
+  }
+
+  test("up to two ticks are not worth a sleep, three are", () => {
+    const all = batches(group({ high: 100 * MiB }), 420);
+    const ticks = new Map(all.map((batch) => [batch.ticks, batch.sleptNs]));
+    expect([0, 1, 2, 3].map((n) => ticks.get(n))).toEqual([0, 0, 0, 3 * 4e6]);
+    for (const { ticks: n, sleptNs } of all) expect(sleptNs).toBe(n <= 2 ? 0 : n * 4e6);
+  });
+
+  test("a thread reclaims once, and with nothing to reclaim sixteen times more before it sleeps", () => {
+    const all = batches(group({ high: 100 * MiB }), 420);
+    const seen = new Set<number>();
+    for (const { ticks, reclaims } of all) {
+      if (reclaims > 0) expect(reclaims).toBe(ticks <= 2 ? 1 : 17);
+      seen.add(reclaims);
+    }
+    expect([...seen].sort((a, b) => a - b)).toEqual([0, 1, 17]);
+  });
+
+  test("one reclaim is of what was charged, or of 32 pages when tried again", () => {
+    const g = group({ high: 16 * MiB, loads: [once(4 * MiB)] });
+    g.cgroup.chargeAnon(pages(15 * MiB));
+    expect(g.cgroup.events.high).toBe(0);
+    readFiles(g);
+    const cached = g.pageCache.inactivePages;
+    expect(cached).toBeGreaterThan(192);
+    const [first] = batches(g, 1);
+    expect(g.pageCache.inactivePages).toBe(cached - 64);
+    expect(first).toMatchObject({ sleptNs: 0, reclaims: 1 });
+    // No cache and a long way above: then some that the next charge finds.
+    const late = group({ high: 16 * MiB, loads: [once(MiB)] });
+    late.cgroup.chargeAnon(pages(18 * MiB));
+    late.cgroup.takeStallNs();
+    const before = late.cgroup.events.high;
+    late.pageCache.advance(1e9, () => 0);
+    expect(late.pageCache.inactivePages).toBe(256);
+    late.cgroup.chargeAnon(64);
+    // 64 pages and six times 32; then, as ever, seventeen attempts in vain.
+    expect(late.pageCache.inactivePages).toBe(0);
+    expect(late.cgroup.events.high - before).toBe(1 + 6 + 17);
+    expect(late.cgroup.takeStallNs()).toBeGreaterThan(0);
+  });
 });
 
 describe("memory.max", () => {
@@ -115,6 +170,35 @@ describe("memory.max", () => {
     expect(g.cgroup.oom?.usageBytes).toBe(16 * MiB);
     expect(g.cgroup.oom?.stat.file).toBe(0);
     expect(g.cgroup.events).toMatchObject({ oom: 1, oom_kill: 1 });
+  });
+});
+
+describe("memory.events of a kill", () => {
+  test("count the refusal, the attempt after draining the stocks, and sixteen more", () => {
+    const { cgroup } = group({ max: 128 * OS_PAGE_BYTES });
+    cgroup.chargeAnon(128);
+    expect(cgroup.events).toEqual({ high: 0, max: 0, oom: 0, oom_kill: 0, failcnt: 0 });
+    cgroup.chargeAnon(1);
+    // v1's failcnt has the batch that was tried first, too.
+    expect(cgroup.events).toEqual({ high: 0, max: 18, oom: 1, oom_kill: 1, failcnt: 19 });
+    // A process that is killed is charged no more.
+    cgroup.chargeAnon(1000);
+    expect(cgroup.events.max).toBe(18);
+  });
+
+  test("go on from those of charges that reclaim has saved", () => {
+    const g = group({ max: 128 * OS_PAGE_BYTES, loads: [once(64 * OS_PAGE_BYTES)] });
+    readFiles(g);
+    g.cgroup.chargeAnon(64);
+    expect(g.cgroup.events.max).toBe(0);
+    // 32 pages of cache go for each refusal.
+    g.cgroup.chargeAnon(1);
+    expect([g.cgroup.events.max, g.pageCache.inactivePages]).toEqual([1, 32]);
+    g.cgroup.chargeAnon(32);
+    expect([g.cgroup.events.max, g.pageCache.inactivePages]).toEqual([2, 0]);
+    g.cgroup.chargeAnon(32);
+    expect(g.cgroup.killed).toBe(true);
+    expect(g.cgroup.events).toMatchObject({ max: 2 + 18, oom: 1, oom_kill: 1 });
   });
 });
 

@@ -27,6 +27,15 @@ container:
     - { name: log, rate: 4MiB/s }
 `;
 
+/** Leaks at once, and is never started again. */
+export const KILLED_POD = `name: killed
+duration: 60s
+workload:
+  - { kind: leak, name: l, byte_rate: 500MiB/s, size: 64KiB }
+container:
+  memory: { max: 64MiB }
+`;
+
 export const BARE = `name: bare
 duration: 4s
 workload:

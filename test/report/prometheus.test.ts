@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { grafanaDashboard } from "../../src/report/grafana.ts";
 import { OpenMetricsRun, runLabels } from "../../src/report/openmetrics.ts";
 import {
   classicText,
@@ -114,6 +115,35 @@ describe("counters", () => {
   });
 });
 
+describe("the Grafana dashboard", () => {
+  it.each([
+    ["a bare process", BARE],
+    ["a container", POD],
+  ])("is laid out without gaps or overlaps, its parts told apart: %s", (_, text) => {
+    const dashboard = JSON.parse(grafanaDashboard(scenarioOf(text), START));
+    expect(dashboard).toMatchObject({ schemaVersion: 39, time: { from: "2026-01-01T00:00:00.000Z" } });
+    const ids = dashboard.panels.map(({ id }: { id: number }) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    const taken = new Set<string>();
+    let cells = 0;
+    for (const { gridPos, type, title, datasource, targets } of dashboard.panels) {
+      expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24);
+      for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++)
+        for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++, cells++) taken.add(`${x},${y}`);
+      expect(title).not.toBe("");
+      if (type === "row") continue;
+      expect(["timeseries", "heatmap"]).toContain(type);
+      expect(datasource).toEqual({ type: "prometheus", uid: "$datasource" });
+      const refs = targets.map(({ refId }: { refId: string }) => refId);
+      expect(new Set(refs).size).toBe(refs.length);
+    }
+    expect(taken.size).toBe(cells);
+    const titles = dashboard.panels.map(({ title }: { title: string }) => title);
+    expect(titles.includes("Container")).toBe(text.includes("container:"));
+    expect(titles.includes("Workload")).toBe(text.includes("service"));
+  });
+});
+
 describe("OpenMetrics", () => {
   it("keeps a family together, a series together, in the order of time", () => {
     const { text } = exportRun(POD, 1e9);
@@ -220,6 +250,32 @@ describeWith(["promtool", "prometheus"], "a real Prometheus with a run's blocks"
     }
     expect(instants.size).toBe(12);
     expect(compared).toBeGreaterThan(12 * 150);
+  });
+
+  it("accepts every expression of the dashboard, and each has an answer", async () => {
+    const dashboard = JSON.parse(grafanaDashboard(scenarioOf(POD), START));
+    const end = [...instants.keys()].at(-1)!;
+    const expressions: string[] = dashboard.panels.flatMap(
+      (panel: { targets?: readonly { expr: string }[] }) => (panel.targets ?? []).map(({ expr }) => expr),
+    );
+    expect(expressions.length).toBeGreaterThan(45);
+    for (const expr of expressions) {
+      const asked = expr.replaceAll(/\$(job|instance)/g, ".*").replaceAll("$__rate_interval", "4s");
+      const found = await prometheus.query(asked, end);
+      expect(found.length, asked).toBeGreaterThan(0);
+      for (const { value } of found)
+        expect(Number.isFinite(Number(value[1])), `${asked}: ${value[1]}`).toBe(true);
+    }
+    for (const { name, query } of dashboard.templating.list) {
+      if (name === "datasource") continue;
+      const [, metric, label] = /^label_values\((.*), (\w+)\)$/.exec(query.query)!;
+      const values = await prometheus.get(`label/${label}/values`, {
+        "match[]": metric.replaceAll("$job", ".*"),
+        start: String(START),
+        end: String(end),
+      });
+      expect(values).toEqual([name === "job" ? "gomemsim" : "pod/base/1"]);
+    }
   });
 
   it("computes with them", async () => {

@@ -3,7 +3,7 @@ import type { MarkCosts, RuntimeCosts } from "../../src/runtime/costs.ts";
 import { BIG_SCAN, MarkTotals, SMALL_NOSCAN, SMALL_SCAN } from "../../src/runtime/mgcmark.ts";
 import { MarkWork } from "../../src/runtime/mgcwork.ts";
 import { sizeClassOf } from "../../src/runtime/sizeclasses.ts";
-import { allocMany, rig } from "./heapharness.ts";
+import { allocMany, collect, rig, sweepAll } from "./heapharness.ts";
 
 const flat = (ns: number): [number, number][] => [[1, ns]];
 
@@ -177,6 +177,9 @@ describe("the pointers of survivors", () => {
     // And some that are dead.
     of(2000, 2000, 7);
     allocMany(r, 0, r.kinds.add(0, 4000, 4000), 7, 5);
+    // A mark counts anew.
+    collect(r, 8);
+    sweepAll(r);
     const totals = r.heap.startMark(10);
     const own = (bytes: number): number => totals.ownPointers[bytes === 0 ? 0 : sizeClassOf(bytes)];
     return {

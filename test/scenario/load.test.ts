@@ -335,6 +335,7 @@ describe("quantities", () => {
         "GODEBUG: { madvdontnead: 0 }",
         "GODEBUG: { madvdontneed: 2 }",
         'version: "1.20", GODEBUG: { disablethp: 1 }',
+        'version: "1.24", GODEBUG: { updatemaxprocs: 0 }',
       ]
         .map(go)
         .join("\n"),
@@ -343,7 +344,8 @@ describe("quantities", () => {
       5:17 go.GODEBUG.gctrace: unknown key \`gctrace\` (the keys here are \`madvdontneed\`, \`disablethp\` and \`updatemaxprocs\`)
       5:17 go.GODEBUG.madvdontnead: unknown key \`madvdontnead\` (did you mean \`madvdontneed\`?)
       5:31 go.GODEBUG.madvdontneed: must be at most 1, got 2
-      5:46 go.GODEBUG.disablethp: Go 1.20 does not know it (it came with Go 1.21.6)"
+      5:46 go.GODEBUG.disablethp: Go 1.20 does not know it (it came with Go 1.21.6)
+      5:50 go.GODEBUG.updatemaxprocs: Go 1.24 does not know it (it came with Go 1.25)"
     `);
     const valid = ["GOGC: off", "GOGC: false", "version: 1.26", "version: 1.20", 'version: "1.20"'];
     valid.push("GOMEMLIMIT: off", "GOMEMLIMIT: false", "GOMEMLIMIT: 0", "GOMEMLIMIT: 1.5GiB");
