@@ -49,6 +49,7 @@ export interface MetricParts {
   readonly gcPercent: boolean;
   readonly readsMemStats: boolean;
   readonly startup: boolean;
+  readonly hypothetical: boolean;
 }
 
 type Need = (parts: MetricParts) => string | undefined;
@@ -70,6 +71,15 @@ const requests = needs(
 
 const hasLatency = (entry: WorkloadEntry): boolean => entry.kind === "service" || entry.kind === "batch";
 const completes = (entry: WorkloadEntry): boolean => entry.kind !== "stream" && entry.kind !== "leak";
+
+/** Figures that come with a column. */
+const likeColumn =
+  (name: string): Need =>
+  (parts) =>
+    columnNames(parts).has(name) ? undefined : whyNoColumn(name, parts);
+
+const columnNames = (parts: MetricParts): Set<string> =>
+  new Set(sampleColumns(parts.sampled ?? EVERYTHING).map((column) => column.name));
 
 /** Figures of every scenario, by what it takes to have them; `simulate.ts` and `container.ts` make them. */
 const FIGURES: readonly { readonly need: Need; readonly names: readonly string[] }[] = [
@@ -114,6 +124,15 @@ const FIGURES: readonly { readonly need: Need; readonly names: readonly string[]
     names: ["count", "p50_ns", "p95_ns", "p99_ns", "max_ns"].map((of) => `read_mem_stats_${of}`),
   },
   { need: needs((p) => p.startup, "the scenario has no `startup`"), names: ["startup_seconds"] },
+  { need: likeColumn("gomaxprocs"), names: ["gomaxprocs_mean", "usable_cpu_seconds"] },
+  {
+    need: likeColumn("numa_remote_cpu_seconds"),
+    names: ["numa_remote_cpu_seconds", "numa_remote_mark_fraction"],
+  },
+  {
+    need: needs((p) => p.hypothetical, "the scenario has no `go.hypothetical`"),
+    names: ["heap_reserve_calls", "heap_map_calls"],
+  },
 ];
 
 /** Columns with a value only where the scenario gives them one. */
@@ -149,6 +168,7 @@ const WITH_EVERYTHING: Omit<MetricParts, "workload"> = {
   gcPercent: true,
   readsMemStats: true,
   startup: true,
+  hypothetical: true,
 };
 
 function whyNoColumn(name: string, parts: MetricParts): string {
@@ -169,7 +189,7 @@ export function metricsOf(parts: MetricParts): Map<string, MetricInfo> {
     const before = metrics.get(name) ?? { unit, samples: false, figure: false, distribution: false };
     metrics.set(name, { ...before, [source]: lacking ?? true });
   };
-  const own = new Set(sampleColumns(parts.sampled ?? EVERYTHING).map((column) => column.name));
+  const own = columnNames(parts);
   for (const { name, unit } of sampleColumns(EVERYTHING)) {
     const lacking = own.has(name) ? COLUMN_NEEDS[name]?.(parts) : whyNoColumn(name, parts);
     add(name, "samples", lacking, unit);
@@ -406,7 +426,10 @@ export class ThresholdWatch {
       const all = this.#thresholds.filter((t) => t.metric === metric && t.source === "samples");
       this.#series.set(metric, new Quantiles(all.some((t) => t.aggregate.of === "percentile")));
     }
-    this.#columns = [...this.#series].map(([name, values]) => ({ at: names.indexOf(name), values }));
+    // A column that comes with an intervention is not there when a shortened run does not reach it.
+    this.#columns = [...this.#series]
+      .map(([name, values]) => ({ at: names.indexOf(name), values }))
+      .filter(({ at }) => at >= 0);
     this.#pauses = this.#thresholds.some((t) => t.metric === "pause_ns") ? new Quantiles(true) : undefined;
   }
 

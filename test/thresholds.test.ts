@@ -1,4 +1,5 @@
 import { describe, expect, it, test } from "vitest";
+import { loadScenario } from "../src/scenario/load.ts";
 import type { Scenario } from "../src/scenario/schema.ts";
 import { SimulatedRun, sampleColumns } from "../src/simulate.ts";
 import { metricsOf, ThresholdWatch, type Verdict } from "../src/thresholds.ts";
@@ -117,6 +118,20 @@ describe("thresholds", () => {
     ]);
   });
 
+  it("are breached where a shortened run does not reach what gives the value", () => {
+    const text = withThresholds(
+      "{gomaxprocs: max < 9, read_mem_stats_ns: max < 1s}",
+      "interventions: [{at: 1s, do: set_gomaxprocs, to: 1}, {at: 1s, do: read_mem_stats}]\n",
+    );
+    expect(watch(scenarioOf(text)).verdicts.map((v) => v.passed)).toEqual([true, true]);
+    const loaded = loadScenario(text, "t.yaml", { set: ["duration=500ms"] });
+    if (!loaded.ok) throw new Error(loaded.errors[0].message);
+    expect(watch(loaded.scenarios[0]).verdicts.map((v) => v.reason)).toEqual([
+      "the run gave it no value",
+      "the run gave it no value",
+    ]);
+  });
+
   it("hold per variant, and latencies over restarts", () => {
     const [base, variant] = scenariosOf(
       withThresholds(
@@ -230,6 +245,10 @@ policies: [{kind: breaker, service: api, when: {metric: rss, above: 1B}, open_fo
 `,
     `${HEAD}container: {memory: {max: 20MiB}, cpu: {limit: 1.5}, page_cache: [{name: f, rate: 1MiB/s}], restart: {policy: always}}
 `.replace("lifetime: 5ms", "lifetime: forever"),
+    `${HEAD}go: {hypothetical: {arenascale: 2}}
+machine: {cpus: 4, numa: {nodes: 2}}
+interventions: [{at: 500ms, do: set_gomaxprocs, to: 2}]
+`,
     `${HEAD}  - {name: b, kind: batch, cpu: 1ms, objects: [{size: 100}]}
   - {name: c, kind: cache, requests: 100/s, keys: 100, max_entries: 10, objects: [{size: 100}]}
   - {name: g, kind: goroutines, count: 10}
@@ -248,8 +267,9 @@ policies: [{kind: breaker, service: api, when: {metric: rss, above: 1B}, open_fo
       pageCache: (scenario.container?.page_cache.length ?? 0) > 0,
       memoryLimit: scenario.go.GOMEMLIMIT !== "off",
       gcPercent: true,
-      readsMemStats: scenario.interventions.length > 0,
+      readsMemStats: scenario.interventions.some((i) => i.do === "read_mem_stats"),
       startup: scenario.startup !== undefined,
+      hypothetical: scenario.go.hypothetical !== undefined,
     });
     for (const name of Object.keys(figures)) expect(metrics.get(name)?.figure, name).toBe(true);
     // Figures that only some runs have: of giving back, of a kill, of what was refused.

@@ -174,6 +174,7 @@ function metricParts({ raw, workload, machine, go, container, policies }: Readab
       isOn("GOGC", true) || does("set_gc_percent") || policies.some((p) => p !== undefined && "max" in p),
     readsMemStats: does("read_mem_stats"),
     startup: raw["startup"] !== undefined,
+    hypothetical: at("go")["hypothetical"] !== undefined,
   };
 }
 

@@ -186,9 +186,12 @@ thresholds: {rss_bytes: [max < 1GiB, max < 1KiB], heap_retained_half_seconds: va
     expect(seeds.stdout).toMatch(/^ +rss_bytes: max < 1KiB +✗ 3 of 3, [\d.]+ MiB/m);
     expect(seeds.stdout).toContain("wrote out/t/seed=7 and 2 seeds beside it: timeseries.csv");
     expect(seeds.stderr).toMatch(/^t, seed 9: threshold breached: rss_bytes: max < 1KiB/m);
-    const files = ["cycles.csv", "gctrace.txt", "scavtrace.txt", "summary.json", "timeseries.csv"];
+    const files = [
+      ...["cycles.csv", "gctrace.txt", "heapmap.json", "report.html", "scavtrace.txt", "summary.json"],
+      "timeseries.csv",
+    ];
     const runs = ["seed=7", "seed=8", "seed=9"].flatMap((seed) => files.map((file) => `${seed}/${file}`));
-    expect(tree(join(folder, "out/t"))).toEqual(["notes.md", ...runs]);
+    expect(tree(join(folder, "out/t"))).toEqual(["notes.md", "overlay.html", ...runs]);
     // And back: one run is not four.
     expect((await run(folder, [...args, "-q"])).status).toBe(99);
     expect(tree(join(folder, "out/t"))).toEqual([...files, "notes.md"].sort());
