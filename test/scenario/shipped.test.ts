@@ -1,8 +1,8 @@
-/** The scenarios that come with the project, and the JSON Schema editors read them by. */
+/** The scenarios that come with the project, and the JSON Schema editors read them by, as a validator that knows nothing of ours has it. */
 import { readdirSync, readFileSync } from "node:fs";
+import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { z } from "zod";
 import { scenarioJsonSchema } from "../../src/scenario/json-schema.ts";
 import { formatErrors, loadScenario } from "../../src/scenario/load.ts";
 
@@ -10,8 +10,8 @@ const folder = new URL("../../scenarios/", import.meta.url);
 const read = (file: string) => readFileSync(new URL(file, folder), "utf8");
 const files = readdirSync(folder).filter((file) => file.endsWith(".yaml"));
 const schemaText = read("scenario.schema.json");
-const schema: unknown = JSON.parse(schemaText);
-const bySchema = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
+// Strict mode complains of schemas that say nothing about types in one branch, which JSON Schema allows.
+const validate = new Ajv2020({ allErrors: true, strict: false }).compile(JSON.parse(schemaText));
 
 test("scenario.schema.json is what the schema says (tsx src/scenario/json-schema.ts writes it)", () => {
   expect(schemaText).toBe(scenarioJsonSchema());
@@ -27,7 +27,8 @@ describe.each(files)("%s", (file) => {
     expect(result.scenarios[0].duration).toBeLessThanOrEqual(150e9);
   });
   test("validates against the JSON Schema", () => {
-    expect(bySchema.safeParse(parse(text)).error?.issues).toBeUndefined();
+    validate(parse(text));
+    expect(validate.errors ?? []).toEqual([]);
   });
   test("opens with its schema, what it shows and what to look for", () => {
     expect(text.startsWith("# yaml-language-server: $schema=./scenario.schema.json\n")).toBe(true);
@@ -42,7 +43,7 @@ test("the JSON Schema refuses what the loader refuses", () => {
   const refuses = (change: (scenario: ReturnType<typeof web>) => void) => {
     const scenario = web();
     change(scenario);
-    return !bySchema.safeParse(scenario).success;
+    return !validate(scenario);
   };
   expect(refuses(() => {})).toBe(false);
   expect(refuses((s) => (s.duration = 10))).toBe(true);
@@ -54,6 +55,12 @@ test("the JSON Schema refuses what the loader refuses", () => {
     true,
   );
   expect(refuses((s) => (s.workload[0]["size"] = 64))).toBe(true);
+  expect(refuses((s) => (s.workload[0]["kind"] = "servce"))).toBe(true);
+  expect(refuses((s) => (s.go = ["GOGC", 100]))).toBe(true);
+  expect(refuses((s) => (s.go = { version: "1.18" }))).toBe(true);
+  expect(refuses((s) => Object.assign(s, { zebra: 1 }))).toBe(true);
+  expect(refuses((s) => Object.assign(s, { name: "../t" }))).toBe(true);
+  expect(refuses((s) => s.workload.splice(0))).toBe(true);
 });
 
 test("every setting has a description", () => {
@@ -72,6 +79,6 @@ test("every setting has a description", () => {
       visit(value, `${path}.${key}`);
     }
   };
-  visit(schema, "");
+  visit(JSON.parse(schemaText), "");
   expect(bare).toEqual([]);
 });
