@@ -2,7 +2,7 @@
  * The front door: (scenario, machine profile, seed) in, time series and figures out.
  *
  * `simulate` is a pure function: no clock, file, process or DOM. The same arguments give the same bytes in Node, in a
- * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one number per cycle and two per sample.
+ * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one number per cycle.
  */
 import {
   CONTAINER_COLUMNS,
@@ -61,7 +61,7 @@ import { defaultGOMAXPROCS } from "./scenario/container.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 import type { ResolvedPhase, Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
-import { decayOf } from "./sim/decay.ts";
+import { DecayMeter } from "./sim/decay.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
 import { FirstRequests, LatencyHistogram } from "./workload/latency.ts";
 import { type Context, drawNs, type Running } from "./workload/program.ts";
@@ -1667,8 +1667,7 @@ class Figures {
   #rssPeak = 0;
   #released = 0;
   /** Heap that the OS has not back, over time. */
-  #times: number[] = [];
-  #retained: number[] = [];
+  #retained = new DecayMeter();
   #inflight = 0;
   #inflightPeak = 0;
   readonly #pauses: number[] = [];
@@ -1688,8 +1687,7 @@ class Figures {
     this.#rss += rss;
     this.#rssPeak = Math.max(this.#rssPeak, rss);
     this.#released += st.heapReleased;
-    this.#times.push(nowNs / 1e9);
-    this.#retained.push(st.heapSys - st.heapReleased);
+    this.#retained.add(nowNs / 1e9, st.heapSys - st.heapReleased);
     this.#inflight += inflight;
     this.#inflightPeak = Math.max(this.#inflightPeak, inflight);
   }
@@ -1702,14 +1700,13 @@ class Figures {
 
   /** The next process has a heap of its own: that this one's went with it is no giving back. */
   processEnded(): void {
-    this.#times = [];
-    this.#retained = [];
+    this.#retained = new DecayMeter();
   }
 
   finish(gcCount: number): Record<string, number> {
     const n = Math.max(1, this.#samples);
     const sorted = Float64Array.from(this.#pauses).sort();
-    const decay = decayOf(this.#times, this.#retained);
+    const { decay } = this.#retained;
     return {
       ...(decay === undefined
         ? {}

@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { median } from "../analysis/stats.ts";
 import { limiterWasOn } from "../runtime/mgclimit.ts";
-import { decayOf } from "../sim/decay.ts";
+import { DecayMeter } from "../sim/decay.ts";
 
 const table = z.object({
   columns: z.array(z.string()),
@@ -200,10 +200,12 @@ export function figuresOf(result: OracleResult): Record<string, number> {
   let marked = 0;
   for (let i = 0; i < cycles.length; i++) marked += cycles.at(i, "/gc/heap/live:bytes");
   const heapReleased = column("heap_released_bytes");
-  const retained = decayOf(
-    column("t_seconds"),
-    column("heap_sys_bytes").map((sys, i) => sys - heapReleased[i]),
-  );
+  const heapSys = column("heap_sys_bytes");
+  const meter = new DecayMeter();
+  column("t_seconds").forEach((t, i) => {
+    meter.add(t, heapSys[i] - heapReleased[i]);
+  });
+  const retained = meter.decay;
   return {
     gc_count: end("num_gc"),
     goal_mean_bytes: mean("next_gc_bytes"),

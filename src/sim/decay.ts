@@ -15,18 +15,34 @@ export interface Decay {
   readonly nineTenths: number;
 }
 
-/** `times` ascending, in any unit (that of the result); undefined where the values do not fall by two fifths of their peak. */
-export function decayOf(times: ArrayLike<number>, values: ArrayLike<number>): Decay | undefined {
-  let peak = 0;
-  for (let i = 1; i < values.length; i++) if (values[i] >= values[peak]) peak = i;
-  let lowest = values[peak];
-  for (let i = peak; i < values.length; i++) lowest = Math.min(lowest, values[i]);
-  const fall = values[peak] - lowest;
-  if (!(fall > 0 && fall >= LEAST_FALL * values[peak])) return undefined;
-  const until = (share: number): number => {
-    let i = peak;
-    while (values[i] > values[peak] - share * fall) i++;
-    return times[i] - times[peak];
-  };
-  return { half: until(0.5), nineTenths: until(0.9) };
+/** Takes the samples one by one, times ascending in any unit (that of the result). */
+export class DecayMeter {
+  #peak = Number.NEGATIVE_INFINITY;
+  #peakTime = 0;
+  /**
+   * The samples since the peak that were lower than all before them: what first comes down to a level is one of them. No more
+   * are kept than there are values between peak and lowest, however many samples there are.
+   */
+  #lows: { readonly time: number; readonly value: number }[] = [];
+
+  add(time: number, value: number): void {
+    if (value >= this.#peak) {
+      this.#peak = value;
+      this.#peakTime = time;
+      this.#lows = [];
+      return;
+    }
+    const lowest = this.#lows.at(-1)?.value ?? this.#peak;
+    if (value < lowest) this.#lows.push({ time, value });
+  }
+
+  /** Undefined where the values do not fall by two fifths of their peak. */
+  get decay(): Decay | undefined {
+    const lowest = this.#lows.at(-1)?.value ?? this.#peak;
+    const fall = this.#peak - lowest;
+    if (!(fall > 0 && fall >= LEAST_FALL * this.#peak)) return undefined;
+    const until = (share: number): number =>
+      this.#lows.find(({ value }) => value <= this.#peak - share * fall)!.time - this.#peakTime;
+    return { half: until(0.5), nineTenths: until(0.9) };
+  }
 }

@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { decayOf } from "../../src/sim/decay.ts";
+import { type Decay, DecayMeter } from "../../src/sim/decay.ts";
+
+function decayOf(times: readonly number[], values: readonly number[]): Decay | undefined {
+  const meter = new DecayMeter();
+  values.forEach((value, i) => {
+    meter.add(times[i], value);
+  });
+  return meter.decay;
+}
 
 describe("decay after the peak", () => {
   const times = [0, 1, 2, 3, 4, 5, 6, 7];
