@@ -76,14 +76,19 @@ export class PerfettoTrace implements Tracer {
     this.#slice("B", event, "", event.detail);
   }
 
-  /** Repeats nothing that was said at the beginning. */
+  /**
+   * Repeats nothing that was said at the beginning but the name: viewers may do without, speedscope matches by it, and by all else
+   * where a slice ends at the moment it begins.
+   */
   end(event: TraceEvent): void {
     const told = this.#told.get(event) ?? 0;
     this.#told.delete(event);
-    const more = Object.entries(event.detail).slice(told);
+    const more = Object.entries(event.detail).slice(event.dur_ns === 0 ? 0 : told);
     const args = more.length === 0 ? "" : `,"args":${JSON.stringify(Object.fromEntries(more))}`;
     const at = microseconds(event.t_ns + event.dur_ns);
-    this.#put(`{"ph":"E","pid":${PID},"tid":${tidOf(event.track)},"ts":${at}${args}}`);
+    this.#put(
+      `{"ph":"E","pid":${PID},"tid":${tidOf(event.track)},"ts":${at},"name":${JSON.stringify(event.name)}${args}}`,
+    );
   }
 
   event(event: TraceEvent): void {
