@@ -211,7 +211,7 @@ export class Scheduler {
   stoppedUntilNs = -1;
   /** Set by a step that wants a collection; consumed as soon as that step returns. */
   gcWanted = false;
-  /** Stops of the world, from the first P asked to stop until all run again: the collector's, and all others. */
+  /** Stops of the world, from the first P asked to stop until all run again: the collector's (it records them), and all others. */
   readonly stwTotalTimeGC = new TimeHistogram();
   readonly stwTotalTimeOther = new TimeHistogram();
   /** Told what each P does, if anybody watches. */
@@ -923,8 +923,12 @@ export class Scheduler {
       }
       if (g.stopNs >= 0) {
         const ns = g.stopNs;
+        const sinceNs = this.nowNs;
         g.stopNs = -1;
-        this.stopTheWorld(ns, p, (now) => g.worldStopped(now));
+        this.stopTheWorld(ns, p, (now) => {
+          this.stwTotalTimeOther.record(now - sinceNs);
+          g.worldStopped(now);
+        });
         return;
       }
     }
