@@ -753,6 +753,8 @@ class Simulation {
   readonly #run: RunState;
   readonly #startNs: number;
   #started = false;
+  /** It has been killed and another will follow: what it has counted is among the run's past. */
+  #isPast = false;
   #nowNs: number;
   #controls!: RuntimeControls;
   readonly #view = (): ProcessView => this.view();
@@ -1151,6 +1153,7 @@ class Simulation {
       if (before === undefined) pastLatency.set(entry.name, latency.total);
       else before.merge(latency.total);
     });
+    this.#isPast = true;
     return restartNs;
   }
 
@@ -1434,12 +1437,13 @@ class Simulation {
   #allocated(): Map<string, number> {
     const { kinds } = this.#rt;
     const own = new Float64Array(this.#sources.length);
-    for (let k = 0; k < kinds.count; k++) own[kinds.source[k]] += kinds.allocated[k];
+    if (!this.#isPast) for (let k = 0; k < kinds.count; k++) own[kinds.source[k]] += kinds.allocated[k];
     return new Map(this.#sources.map((name, i) => [name, own[i] + (this.#run.pastAllocated.get(name) ?? 0)]));
   }
 
   /** What processes count since their start, over all processes of the run. */
-  #counters(): Record<string, number> {
+  #counters(): Readonly<Record<string, number>> {
+    if (this.#isPast) return this.#run.past;
     const rt = this.#rt;
     const own: Record<string, number> = {
       gc_count: rt.gc.numGC,
@@ -1474,7 +1478,7 @@ class Simulation {
 
   /** Latencies of an entry's requests over all processes of the run, with what ended after the last sample. */
   #latencyOf(index: number): LatencyHistogram | undefined {
-    const latency = this.#running[index]?.latency;
+    const latency = this.#isPast ? undefined : this.#running[index]?.latency;
     const past = this.#run.pastLatency.get(this.#scenario.workload[index].name);
     if (latency === undefined && past === undefined) return undefined;
     const all = new LatencyHistogram();
@@ -1537,9 +1541,9 @@ class Simulation {
       figures["read_mem_stats_max_ns"] = reads.maxNs;
     }
     this.#scenario.workload.forEach((entry, i) => {
-      const running = this.#running[i] ?? NOT_RUNNING;
-      if (running.completed === undefined) return;
-      figures[`${entry.name}_requests`] = counters[`${entry.name}_requests`];
+      const requests = counters[`${entry.name}_requests`];
+      if (requests === undefined) return;
+      figures[`${entry.name}_requests`] = requests;
       const refused = counters[`${entry.name}_refused`] ?? 0;
       if (refused > 0) figures[`${entry.name}_refused`] = refused;
       const latency = this.#latencyOf(i);
