@@ -271,7 +271,7 @@ export class SimulatedRun {
       case "phase": {
         const phase = this.#scenario.phases.find(({ name }) => name === action.to);
         if (phase === undefined) return false;
-        run.begun.push(phase);
+        run.begun.push({ atNs: this.#nowNs, phase });
         if (!down) this.#process.beginByHand(phase);
         return true;
       }
@@ -345,7 +345,7 @@ class RunState {
   readonly pastLatency = new Map<string, LatencyHistogram>();
   /** What was asked for by hand and outlives the process: how many times the scenario's rates, and phases begun. */
   traffic = 1;
-  readonly begun: ResolvedPhase[] = [];
+  readonly begun: { readonly atNs: number; readonly phase: ResolvedPhase }[] = [];
   nextSampleNs: number;
   samples = 0;
   readonly #interval: number;
@@ -705,13 +705,15 @@ class Simulation {
     const scenario = this.#scenario;
     const startNs = this.#startNs;
     this.#startProcess();
-    // A process that starts late finds the phases before it over.
-    for (const { at, changes } of scenario.phases) {
-      if (startNs === 0 || at === undefined || at > startNs) continue;
-      for (const { index, entry } of changes) this.#entries[index] = entry;
+    // A process that starts late finds the phases before it over: those of the scenario and those begun by hand, as they came.
+    const over = scenario.phases.flatMap((phase) =>
+      startNs > 0 && phase.at !== undefined && phase.at <= startNs ? [{ atNs: phase.at, phase }] : [],
+    );
+    over.push(...this.#run.begun);
+    over.sort((a, b) => a.atNs - b.atNs);
+    for (const { phase } of over) {
+      for (const { index, entry } of phase.changes) this.#entries[index] = entry;
     }
-    for (const { changes } of this.#run.begun)
-      for (const { index, entry } of changes) this.#entries[index] = entry;
     if (scenario.startup === undefined) this.#startWorkload(startNs);
     else this.#startUp(scenario.startup);
     this.#startControl();
