@@ -244,8 +244,9 @@ export function sampledRequests(workload: readonly Running[]): SampledRequests {
   return { inflight, completed, p50Ns, p99Ns };
 }
 
-/** Outside of a container. */
-const NO_LIMITS = { maxBytes: Number.POSITIVE_INFINITY, cpuLimit: Number.POSITIVE_INFINITY };
+/** A limit, or an empty cell for none. */
+const orEmpty = (limit = Number.POSITIVE_INFINITY): number =>
+  limit === Number.POSITIVE_INFINITY ? Number.NaN : limit;
 
 /** Fills a row in the order of `sampleColumns`; `st` are the statistics of this instant. */
 export function fillRow(
@@ -311,9 +312,9 @@ export function fillRow(
   }
   if (procsChange(scenario)) row[i++] = rt.sched.nprocs;
   if (limitsChange(scenario)) {
-    const { maxBytes, cpuLimit } = container ?? NO_LIMITS;
-    row[i++] = maxBytes === Number.POSITIVE_INFINITY ? Number.NaN : maxBytes;
-    row[i++] = cpuLimit === Number.POSITIVE_INFINITY ? Number.NaN : cpuLimit;
+    row[i++] = orEmpty(container?.maxBytes);
+    row[i++] = orEmpty(container?.highBytes);
+    row[i++] = orEmpty(container?.cpuLimit);
   }
   if (numa !== undefined) {
     for (let node = 0; node < numa.pages.length; node++) row[i++] = numa.residentBytes(node);
