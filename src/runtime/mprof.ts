@@ -118,11 +118,6 @@ export class MemProfile {
     for (let p = before.length; p < procs; p++) this.#nextSample[p] = this.#drawNext();
   }
 
-  /** Samples whose objects are in the heap as far as marks know. */
-  get liveSamples(): number {
-    return this.#live;
-  }
-
   /** nextSample. */
   #drawNext(): number {
     if (this.rate === 0) return Infinity;
