@@ -6,15 +6,14 @@ import { decayOf } from "./sim/decay.ts";
 /** What a run with a memory limit is judged by. */
 export class LimitFigures {
   #samples = 0;
+  #mappedReady = 0;
+  #mappedReadyPeak = 0;
+  #limiterOn = 0;
 
   /** Whether a limit was ever in force at a sample. */
   get sampled(): boolean {
     return this.#samples > 0;
   }
-
-  #mappedReady = 0;
-  #mappedReadyPeak = 0;
-  #limiterOn = 0;
 
   sample(mappedReady: number, limiterOn: boolean): void {
     this.#samples++;
