@@ -4,14 +4,7 @@
  * `simulate` is a pure function: no clock, file, process or DOM. The same arguments give the same bytes in Node, in a
  * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one number per cycle.
  */
-import {
-  CONTAINER_COLUMNS,
-  ContainerRun,
-  CPU_QUOTA_COLUMNS,
-  FILE_TICK_NS,
-  LIMIT_COLUMNS,
-  type OomIncident,
-} from "./container.ts";
+import { ContainerRun, FILE_TICK_NS, type OomIncident } from "./container.ts";
 import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
 import {
   type ControlEvent,
@@ -20,12 +13,11 @@ import {
   type RuntimeControls,
 } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
+import { Figures, LimitFigures } from "./figures.ts";
 import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
-import { CLEAR_NS_PER_BYTE, Memory, type PageSettings } from "./os/memory.ts";
-import { NumaNodes } from "./os/numa.ts";
-import { OS_PAGE_BYTES } from "./os/os.ts";
-import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
+import { Memory } from "./os/memory.ts";
+import type { NumaNodes } from "./os/numa.ts";
 import { M_STRUCT_BYTES, MaxProcs, P_STRUCT_BYTES } from "./runtime/debug.ts";
 import {
   type ClassSnapshot,
@@ -55,13 +47,14 @@ import { G_PTR_BYTES, Goroutines, nextslicecap } from "./runtime/runtime2.ts";
 import { StackAllocator } from "./runtime/stack.ts";
 import { Trace, type TraceOptions } from "./runtime/trace.ts";
 import { TracedOs } from "./runtime/tracedos.ts";
-import { rulesFor, type VersionRules } from "./runtime/version.ts";
+import { rulesFor } from "./runtime/version.ts";
+import { fillRow, procsChange, sampleColumns, sampledRequests } from "./samples.ts";
 import type { Action } from "./scenario/actions.ts";
 import { defaultGOMAXPROCS } from "./scenario/container.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 import type { ResolvedPhase, Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
-import { DecayMeter } from "./sim/decay.ts";
+import { hypotheticalSettings, numaNodes, pageSettings, runtimeCosts } from "./setup.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
 import { FirstRequests, LatencyHistogram } from "./workload/latency.ts";
 import { type Context, drawNs, type Running } from "./workload/program.ts";
@@ -73,205 +66,16 @@ export type { OomIncident } from "./container.ts";
 export type { LayerPart } from "./layers.ts";
 export type { CycleRecord } from "./runtime/mgc.ts";
 export type { ScavTraceRecord } from "./runtime/mgcscavenge.ts";
+export {
+  SAMPLE_COLUMNS,
+  type SampleColumn,
+  type SampledParts,
+  type SampleUnit,
+  sampleColumns,
+} from "./samples.ts";
 
 /** The release of this tool and of the model behind its numbers; a change of results changes the latter. */
 export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-3" } as const;
-
-export type SampleUnit = "seconds" | "bytes" | "ns" | "count" | "fraction";
-
-/** The columns of a sample row, in order. */
-export const SAMPLE_COLUMNS = [
-  { name: "t_seconds", unit: "seconds", description: "Virtual time of the sample." },
-  { name: "heap_alloc_bytes", unit: "bytes", description: "Objects allocated and not yet swept." },
-  { name: "heap_inuse_bytes", unit: "bytes", description: "Spans holding at least one object." },
-  { name: "heap_idle_bytes", unit: "bytes", description: "Heap in no span: free or released." },
-  { name: "heap_released_bytes", unit: "bytes", description: "Heap given back to the OS or never used." },
-  { name: "heap_sys_bytes", unit: "bytes", description: "Heap address space: in use plus idle." },
-  { name: "heap_objects", unit: "count", description: "Objects allocated and not yet swept." },
-  { name: "heap_live_bytes", unit: "bytes", description: "heapLive: what the pacer compares with the goal." },
-  { name: "next_gc_bytes", unit: "bytes", description: "The heap goal." },
-  { name: "total_alloc_bytes", unit: "bytes", description: "Bytes ever allocated." },
-  { name: "mallocs", unit: "count", description: "Objects ever allocated, tiny ones included." },
-  { name: "frees", unit: "count", description: "Objects ever freed." },
-  { name: "num_gc", unit: "count", description: "Cycles completed." },
-  {
-    name: "gc_cpu_fraction",
-    unit: "fraction",
-    description: "GC share of all CPU since the start, idle marking excluded.",
-  },
-  { name: "pause_total_ns", unit: "ns", description: "Stop-the-world time since the start." },
-  { name: "stack_inuse_bytes", unit: "bytes", description: "Stack spans." },
-  { name: "mspan_inuse_bytes", unit: "bytes", description: "mspan structures in use." },
-  { name: "mcache_inuse_bytes", unit: "bytes", description: "mcache structures in use." },
-  { name: "gc_sys_bytes", unit: "bytes", description: "Collector metadata." },
-  { name: "other_sys_bytes", unit: "bytes", description: "Other runtime allocations." },
-  { name: "sys_bytes", unit: "bytes", description: "All memory obtained from the OS by the runtime." },
-  { name: "rss_bytes", unit: "bytes", description: "Resident set size." },
-  { name: "page_faults", unit: "count", description: "Minor page faults since the start." },
-  { name: "goroutines", unit: "count", description: "Goroutines alive." },
-  {
-    name: "gc_assist_cpu_seconds",
-    unit: "seconds",
-    description: "CPU of mark assists, up to the last cycle.",
-  },
-  {
-    name: "gc_background_cpu_seconds",
-    unit: "seconds",
-    description: "CPU of dedicated and fractional workers.",
-  },
-  { name: "gc_idle_cpu_seconds", unit: "seconds", description: "CPU of idle-priority marking." },
-  {
-    name: "mutator_cpu_seconds",
-    unit: "seconds",
-    description:
-      "CPU of goroutines, sweeping included; in a comparison also what its wake-ups cost the real program.",
-  },
-  {
-    name: "frag_ratio",
-    unit: "fraction",
-    description: "Free share of the heap times (1 - allocated share).",
-  },
-  {
-    name: "frag_span_unused_bytes",
-    unit: "bytes",
-    description: "Space in spans in use that holds no object.",
-  },
-  { name: "frag_sys_unused_ratio", unit: "fraction", description: "1 - HeapInuse / HeapSys." },
-  { name: "frag_idle_ratio", unit: "fraction", description: "HeapIdle / HeapSys." },
-  { name: "frag_largest_free_run_bytes", unit: "bytes", description: "Longest run of free pages." },
-  {
-    name: "requests_in_flight",
-    unit: "count",
-    description: "Requests being served, batch workers, goroutines of populations.",
-  },
-  { name: "requests_completed", unit: "count", description: "Requests and items completed since the start." },
-  {
-    name: "latency_p50_ns",
-    unit: "ns",
-    description: "Median latency of requests completed since the last sample.",
-  },
-  { name: "latency_p99_ns", unit: "ns", description: "99th percentile of the same." },
-  { name: "gc_percent", unit: "count", description: "GOGC in force; empty while it is off." },
-  {
-    name: "gomemlimit_bytes",
-    unit: "bytes",
-    description: "The memory limit; empty without one.",
-  },
-  {
-    name: "mapped_ready_bytes",
-    unit: "bytes",
-    description: "What the memory limit bounds: Sys less HeapReleased.",
-  },
-  {
-    name: "gc_limiter_last_enabled_gc_cycle",
-    unit: "count",
-    description: "Cycle in which the GC CPU limiter was last turned on; 0 is never.",
-  },
-  {
-    name: "gc_limiter_enabled_seconds",
-    unit: "seconds",
-    description: "Time the GC CPU limiter has been on since the start.",
-  },
-  {
-    name: "scavenge_assist_cpu_seconds",
-    unit: "seconds",
-    description: "CPU of allocations that gave memory back since the start.",
-  },
-  {
-    name: "scavenge_background_cpu_seconds",
-    unit: "seconds",
-    description: "CPU of the background scavenger since the start.",
-  },
-  {
-    name: "scavenged_bytes",
-    unit: "bytes",
-    description: "Memory given back to the OS since the start, by whomever.",
-  },
-] as const satisfies readonly { name: string; unit: SampleUnit; description: string }[];
-
-export interface SampleColumn {
-  readonly name: string;
-  readonly unit: SampleUnit;
-  readonly description: string;
-}
-
-/** Columns where pages are not as they are by default. */
-const PAGE_COLUMNS = [
-  {
-    name: "anon_huge_pages_bytes",
-    unit: "bytes",
-    description: "Part of the resident set that is in huge pages (smaps AnonHugePages).",
-  },
-  {
-    name: "lazy_free_bytes",
-    unit: "bytes",
-    description: "Part of the resident set that was given back by MADV_FREE (smaps LazyFree).",
-  },
-] as const satisfies readonly SampleColumn[];
-
-/** What of a scenario decides on the columns of its samples. */
-export interface SampledParts {
-  readonly machine: Pick<Scenario["machine"], "thp"> & {
-    readonly numa?: { readonly nodes: number } | undefined;
-  };
-  readonly go: Pick<Scenario["go"], "GOMAXPROCS_default"> & {
-    readonly GODEBUG: { readonly madvdontneed: number };
-  };
-  readonly interventions: readonly { readonly do: string }[];
-  readonly container?: Scenario["container"];
-}
-
-/** The column where GOMAXPROCS changes. */
-const PROCS_COLUMN = {
-  name: "gomaxprocs",
-  unit: "count",
-  description: "GOMAXPROCS in force.",
-} as const satisfies SampleColumn;
-
-const procsChange = ({ go, interventions }: SampledParts): boolean =>
-  go.GOMAXPROCS_default === true || interventions.some((i) => i.do === "set_gomaxprocs");
-
-const limitsChange = ({ interventions }: SampledParts): boolean =>
-  interventions.some((i) => i.do === "resize_container");
-
-/** Columns with several nodes. */
-const numaColumns = ({ machine }: SampledParts): readonly SampleColumn[] =>
-  machine.numa === undefined
-    ? []
-    : [
-        ...Array.from({ length: machine.numa.nodes }, (_, node) => ({
-          name: `numa_node${node}_bytes`,
-          unit: "bytes" as const,
-          description: `Part of the resident set that is on node ${node}.`,
-        })),
-        {
-          name: "numa_remote_mark_fraction",
-          unit: "fraction",
-          description: "Part of the bytes that the last collection marked from another node.",
-        },
-        {
-          name: "numa_remote_cpu_seconds",
-          unit: "seconds",
-          description: "CPU time lost to other nodes' memory since the start; marking up to the last cycle.",
-        },
-      ];
-
-const hasPageColumns = ({ machine, go }: SampledParts): boolean =>
-  machine.thp !== "madvise" || go.GODEBUG.madvdontneed === 0;
-
-/** The columns of this scenario's samples: a container has some of its own. */
-export function sampleColumns(scenario: SampledParts): readonly SampleColumn[] {
-  const own = [
-    ...SAMPLE_COLUMNS,
-    ...(hasPageColumns(scenario) ? PAGE_COLUMNS : []),
-    ...(procsChange(scenario) ? [PROCS_COLUMN] : []),
-    ...(limitsChange(scenario) ? LIMIT_COLUMNS : []),
-    ...numaColumns(scenario),
-  ];
-  if (scenario.container === undefined) return own;
-  const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
-  return [...own, ...CONTAINER_COLUMNS, ...quota];
-}
 
 export interface RunSink {
   /**
@@ -467,7 +271,7 @@ export class SimulatedRun {
       case "phase": {
         const phase = this.#scenario.phases.find(({ name }) => name === action.to);
         if (phase === undefined) return false;
-        run.begun.push(phase);
+        run.begun.push({ atNs: this.#nowNs, phase });
         if (!down) this.#process.beginByHand(phase);
         return true;
       }
@@ -541,7 +345,7 @@ class RunState {
   readonly pastLatency = new Map<string, LatencyHistogram>();
   /** What was asked for by hand and outlives the process: how many times the scenario's rates, and phases begun. */
   traffic = 1;
-  readonly begun: ResolvedPhase[] = [];
+  readonly begun: { readonly atNs: number; readonly phase: ResolvedPhase }[] = [];
   nextSampleNs: number;
   samples = 0;
   readonly #interval: number;
@@ -606,8 +410,6 @@ class RunState {
   }
 }
 
-/** Outside of a container. */
-const NO_LIMITS = { maxBytes: Number.POSITIVE_INFINITY, cpuLimit: Number.POSITIVE_INFINITY };
 /** A workload entry of a process that is not ready. */
 const NOT_RUNNING: Partial<Running> = {};
 
@@ -616,104 +418,6 @@ function chooseTickNs(durationNs: number): number {
   let tickNs = 100;
   while (durationNs / tickNs > 2 ** 30) tickNs *= 10;
   return tickNs;
-}
-
-function markCosts(from: MachineProfile["mark"]["random"]): MarkCosts {
-  return {
-    noscanObjectNs: from.noscan_object_ns,
-    scanObjectNs: from.scan_object_ns,
-    noscanBigObjectNs: from.noscan_big_object_ns,
-    scanBigObjectNs: from.scan_big_object_ns,
-    sparseNoscanSpanNs: from.sparse_noscan_span_ns,
-    sparseScanSpanNs: from.sparse_scan_span_ns,
-  };
-}
-
-function runtimeCosts(profile: MachineProfile): RuntimeCosts {
-  const { alloc, mark, sched } = profile;
-  return {
-    refillNs: alloc.refill_ns,
-    spanAllocNs: alloc.span_alloc_ns,
-    largeNs: alloc.large_ns,
-    tinyNs: alloc.tiny_ns,
-    zeroNsPerByte: alloc.zero_ns_per_byte,
-    faultNs: alloc.fault_ns,
-    scavenge: {
-      pageNs: alloc.scavenge_ns_per_page,
-      callNs: alloc.scavenge_call_ns,
-      busyCallNs: alloc.scavenge_busy_call_ns,
-    },
-    sweepSpanNs: alloc.sweep_span_ns,
-    mallocNoscanNs: alloc.malloc_noscan_ns,
-    mallocScanNs: alloc.malloc_scan_ns,
-    markRandom: markCosts(mark.random),
-    markOrdered: markCosts(mark.ordered),
-    pointerNs: mark.pointer_ns,
-    ownPointerNs: mark.own_pointer_ns,
-    largePointerNs: mark.large_pointer_ns,
-    scanNsPerByte: mark.scan_ns_per_byte,
-    stackScanNsPerByte: mark.stack_ns_per_byte,
-    markGoroutineNs: mark.goroutine_ns,
-    globalsScanNsPerByte: mark.globals_ns_per_byte,
-    cycleNs: mark.cycle_ns,
-    goroutineStartNs: sched.goroutine_start_ns,
-    goroutineSwitchNs: sched.goroutine_switch_ns,
-    stackCopyNsPerByte: sched.stack_copy_ns_per_byte,
-    initPointerWordNs: alloc.init_pointer_word_ns,
-    initPageNs: alloc.init_page_ns,
-  };
-}
-
-/** The nodes of the machine; undefined where there is one. */
-function numaNodes({ machine }: Scenario, costs: RuntimeCosts): NumaNodes | undefined {
-  const { numa, cpus, page_size } = machine;
-  if (numa === undefined) return undefined;
-  return new NumaNodes({
-    nodes: numa.nodes,
-    cpuNodes: numa.cpu_nodes ?? numa.nodes,
-    policy: numa.policy,
-    bindNode: numa.bind_node,
-    remoteRatio: numa.remote_ratio,
-    memoryBound: numa.memory_bound,
-    cpus,
-    pageBytes: page_size,
-    clearNsPerByte: CLEAR_NS_PER_BYTE,
-    writeNsPerByte: costs.zeroNsPerByte,
-  });
-}
-
-/** What a scenario sets that no Go release has. */
-export function hypotheticalSettings({ go }: Scenario): string[] {
-  const { arenascale } = go.hypothetical ?? {};
-  return arenascale === undefined ? [] : [`arenascale=${arenascale} (in no Go release)`];
-}
-
-/** How the process's pages are treated. Where no page can be huge, nothing is kept of huge pages. */
-function pageSettings(
-  { machine, go, layers }: Scenario,
-  rules: VersionRules,
-  numa: NumaNodes | undefined,
-): PageSettings {
-  const advisePerRelease = rules.hugePageAdvice === "per-release";
-  const disableThp = go.GODEBUG.disablethp === 1;
-  const { thp } = machine;
-  const huge =
-    thp !== "never" && (thp === "always" || advisePerRelease) && machine.page_size === OS_PAGE_BYTES;
-  return {
-    pageBytes: machine.page_size,
-    madvFree: go.GODEBUG.madvdontneed === 0,
-    ...(numa === undefined ? {} : { numa }),
-    ...(layers === true ? { countTables: true } : {}),
-    ...(huge && !disableThp
-      ? {
-          hugePages: {
-            enabled: thp,
-            advisePerRelease,
-            maxPtesNone: machine.khugepaged.max_ptes_none,
-          },
-        }
-      : {}),
-  };
 }
 
 /** Draws from a distribution given by quantiles at even steps, linear between them. */
@@ -753,6 +457,8 @@ class Simulation {
   readonly #run: RunState;
   readonly #startNs: number;
   #started = false;
+  /** It has been killed and another will follow: what it has counted is among the run's past. */
+  #isPast = false;
   #nowNs: number;
   #controls!: RuntimeControls;
   readonly #view = (): ProcessView => this.view();
@@ -999,13 +705,15 @@ class Simulation {
     const scenario = this.#scenario;
     const startNs = this.#startNs;
     this.#startProcess();
-    // A process that starts late finds the phases before it over.
-    for (const { at, changes } of scenario.phases) {
-      if (startNs === 0 || at === undefined || at > startNs) continue;
-      for (const { index, entry } of changes) this.#entries[index] = entry;
+    // A process that starts late finds the phases before it over: those of the scenario and those begun by hand, as they came.
+    const over = scenario.phases.flatMap((phase) =>
+      startNs > 0 && phase.at !== undefined && phase.at <= startNs ? [{ atNs: phase.at, phase }] : [],
+    );
+    over.push(...this.#run.begun);
+    over.sort((a, b) => a.atNs - b.atNs);
+    for (const { phase } of over) {
+      for (const { index, entry } of phase.changes) this.#entries[index] = entry;
     }
-    for (const { changes } of this.#run.begun)
-      for (const { index, entry } of changes) this.#entries[index] = entry;
     if (scenario.startup === undefined) this.#startWorkload(startNs);
     else this.#startUp(scenario.startup);
     this.#startControl();
@@ -1151,6 +859,7 @@ class Simulation {
       if (before === undefined) pastLatency.set(entry.name, latency.total);
       else before.merge(latency.total);
     });
+    this.#isPast = true;
     return restartNs;
   }
 
@@ -1317,89 +1026,26 @@ class Simulation {
     const rt = this.#rt;
     const st = this.#stats;
     readMemStats(rt, st);
-    let inflight = 0;
-    let completed = 0;
-    // No request completed since the last sample: no value, an empty cell.
-    let p50 = Number.NaN;
-    let p99 = Number.NaN;
-    for (const running of this.#running) {
-      inflight += running.inflight ?? 0;
-      completed += running.completed ?? 0;
-      const latency = running.latency;
-      if (latency === undefined || latency.count === 0) continue;
-      p50 = Math.max(Number.isNaN(p50) ? 0 : p50, latency.percentile(0.5));
-      p99 = Math.max(Number.isNaN(p99) ? 0 : p99, latency.percentile(0.99));
-    }
+    const requests = sampledRequests(this.#running);
+    const { row, container } = this.#run;
+    fillRow(
+      row,
+      nowNs,
+      {
+        scenario: this.#scenario,
+        rt,
+        memory: this.#memory,
+        scavenger: this.#scavenger,
+        numa: this.#numa,
+        container,
+      },
+      st,
+      requests,
+    );
     const rss = this.#memory.residentBytes();
-    const free = st.heapSys - st.heapAlloc;
-    const row = this.#run.row;
-    let i = 0;
-    row[i++] = nowNs / 1e9;
-    row[i++] = st.heapAlloc;
-    row[i++] = st.heapInuse;
-    row[i++] = st.heapIdle;
-    row[i++] = st.heapReleased;
-    row[i++] = st.heapSys;
-    row[i++] = st.heapObjects;
-    row[i++] = rt.pacer.heapLive;
-    row[i++] = st.nextGC;
-    row[i++] = st.totalAlloc;
-    row[i++] = st.mallocs;
-    row[i++] = st.frees;
-    row[i++] = rt.gc.numGC;
-    row[i++] = rt.gc.gcCpuFraction;
-    row[i++] = rt.gc.pauseTotalNs;
-    row[i++] = st.stackInuse;
-    row[i++] = st.mspanInuse;
-    row[i++] = st.mcacheInuse;
-    row[i++] = st.gcSys;
-    row[i++] = st.otherSys;
-    row[i++] = st.sys;
-    row[i++] = rss;
-    row[i++] = this.#memory.faults;
-    row[i++] = rt.goroutines.live;
-    row[i++] = rt.gc.assistNs / 1e9;
-    row[i++] = (rt.gc.dedicatedNs + rt.gc.fractionalNs) / 1e9;
-    row[i++] = rt.gc.idleNs / 1e9;
-    row[i++] = rt.sched.mutatorNs / 1e9;
-    row[i++] = st.heapSys > 0 ? (free / st.heapSys) * (1 - st.heapAlloc / st.heapSys) : 0;
-    row[i++] = st.heapInuse - st.heapAlloc;
-    row[i++] = st.heapSys > 0 ? 1 - st.heapInuse / st.heapSys : 0;
-    row[i++] = st.heapSys > 0 ? st.heapIdle / st.heapSys : 0;
-    row[i++] = rt.heap.pages.largestFreeRun() * 8192;
-    row[i++] = inflight;
-    row[i++] = completed;
-    row[i++] = p50;
-    row[i++] = p99;
+    this.#run.figures.sample(nowNs, st, rss, requests.inflight);
     const { limiter } = rt.sched;
-    const limit = rt.pacer.memoryLimit;
-    row[i++] = rt.pacer.gcPercent < 0 ? Number.NaN : rt.pacer.gcPercent;
-    row[i++] = limit === noMemoryLimit ? Number.NaN : limit;
-    row[i++] = rt.heap.mappedReady;
-    row[i++] = limiter.lastEnabledCycle;
-    row[i++] = limiter.enabledNs(nowNs) / 1e9;
-    row[i++] = this.#scavenger.assistNs / 1e9;
-    row[i++] = this.#scavenger.backgroundNs / 1e9;
-    row[i++] = this.#scavenger.released;
-    if (hasPageColumns(this.#scenario)) {
-      row[i++] = this.#memory.anonHugePagesBytes();
-      row[i++] = this.#memory.lazyFreeBytes();
-    }
-    if (procsChange(this.#scenario)) row[i++] = rt.sched.nprocs;
-    if (limitsChange(this.#scenario)) {
-      const { maxBytes, cpuLimit } = this.#run.container ?? NO_LIMITS;
-      row[i++] = maxBytes === Number.POSITIVE_INFINITY ? Number.NaN : maxBytes;
-      row[i++] = cpuLimit === Number.POSITIVE_INFINITY ? Number.NaN : cpuLimit;
-    }
-    const numa = this.#numa;
-    if (numa !== undefined) {
-      for (let node = 0; node < numa.pages.length; node++) row[i++] = numa.residentBytes(node);
-      row[i++] = numa.remoteMarkShare;
-      row[i++] = numa.remoteNs / 1e9;
-    }
-    this.#run.container?.sample(row, i, st, nowNs);
-    this.#run.figures.sample(nowNs, st, rss, inflight);
-    if (limit !== noMemoryLimit)
+    if (rt.pacer.memoryLimit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
     this.#nowNs = nowNs;
     this.#options.sink?.sample?.(row, this.#view);
@@ -1434,12 +1080,13 @@ class Simulation {
   #allocated(): Map<string, number> {
     const { kinds } = this.#rt;
     const own = new Float64Array(this.#sources.length);
-    for (let k = 0; k < kinds.count; k++) own[kinds.source[k]] += kinds.allocated[k];
+    if (!this.#isPast) for (let k = 0; k < kinds.count; k++) own[kinds.source[k]] += kinds.allocated[k];
     return new Map(this.#sources.map((name, i) => [name, own[i] + (this.#run.pastAllocated.get(name) ?? 0)]));
   }
 
   /** What processes count since their start, over all processes of the run. */
-  #counters(): Record<string, number> {
+  #counters(): Readonly<Record<string, number>> {
+    if (this.#isPast) return this.#run.past;
     const rt = this.#rt;
     const own: Record<string, number> = {
       gc_count: rt.gc.numGC,
@@ -1474,7 +1121,7 @@ class Simulation {
 
   /** Latencies of an entry's requests over all processes of the run, with what ended after the last sample. */
   #latencyOf(index: number): LatencyHistogram | undefined {
-    const latency = this.#running[index]?.latency;
+    const latency = this.#isPast ? undefined : this.#running[index]?.latency;
     const past = this.#run.pastLatency.get(this.#scenario.workload[index].name);
     if (latency === undefined && past === undefined) return undefined;
     const all = new LatencyHistogram();
@@ -1537,9 +1184,9 @@ class Simulation {
       figures["read_mem_stats_max_ns"] = reads.maxNs;
     }
     this.#scenario.workload.forEach((entry, i) => {
-      const running = this.#running[i] ?? NOT_RUNNING;
-      if (running.completed === undefined) return;
-      figures[`${entry.name}_requests`] = counters[`${entry.name}_requests`];
+      const requests = counters[`${entry.name}_requests`];
+      if (requests === undefined) return;
+      figures[`${entry.name}_requests`] = requests;
       const refused = counters[`${entry.name}_refused`] ?? 0;
       if (refused > 0) figures[`${entry.name}_refused`] = refused;
       const latency = this.#latencyOf(i);
@@ -1615,120 +1262,5 @@ class HeapInputs implements MemoryLimitInputs {
 
   get mappedReady(): number {
     return this.heap?.mappedReady ?? 0;
-  }
-}
-
-/** What a run with a memory limit is judged by. */
-class LimitFigures {
-  #samples = 0;
-
-  /** Whether a limit was ever in force at a sample. */
-  get sampled(): boolean {
-    return this.#samples > 0;
-  }
-
-  #mappedReady = 0;
-  #mappedReadyPeak = 0;
-  #limiterOn = 0;
-
-  sample(mappedReady: number, limiterOn: boolean): void {
-    this.#samples++;
-    this.#mappedReady += mappedReady;
-    this.#mappedReadyPeak = Math.max(this.#mappedReadyPeak, mappedReady);
-    if (limiterOn) this.#limiterOn++;
-  }
-
-  finish(): Record<string, number> {
-    const n = Math.max(1, this.#samples);
-    return {
-      mapped_ready_mean_bytes: this.#mappedReady / n,
-      mapped_ready_peak_bytes: this.#mappedReadyPeak,
-      gc_limiter_samples_fraction: this.#limiterOn / n,
-    };
-  }
-}
-
-/** Means, peaks and cycle statistics of a run: the figures a real run is compared by. */
-class Figures {
-  #samples = 0;
-  #cycles = 0;
-  #goal = 0;
-  #goalPeak = 0;
-  #marked = 0;
-  #inuse = 0;
-  #inusePeak = 0;
-  #sysHeapPeak = 0;
-  #idle = 0;
-  #objects = 0;
-  #stack = 0;
-  #mspan = 0;
-  #sysPeak = 0;
-  #rss = 0;
-  #rssPeak = 0;
-  #released = 0;
-  /** Heap that the OS has not back, over time. */
-  #retained = new DecayMeter();
-  #inflight = 0;
-  #inflightPeak = 0;
-  readonly #pauses: number[] = [];
-
-  sample(nowNs: number, st: MemStats, rss: number, inflight: number): void {
-    this.#samples++;
-    this.#goal += st.nextGC;
-    this.#goalPeak = Math.max(this.#goalPeak, st.nextGC);
-    this.#inuse += st.heapInuse;
-    this.#inusePeak = Math.max(this.#inusePeak, st.heapInuse);
-    this.#sysHeapPeak = Math.max(this.#sysHeapPeak, st.heapSys);
-    this.#idle += st.heapIdle;
-    this.#objects += st.heapObjects;
-    this.#stack += st.stackInuse;
-    this.#mspan += st.mspanInuse;
-    this.#sysPeak = Math.max(this.#sysPeak, st.sys);
-    this.#rss += rss;
-    this.#rssPeak = Math.max(this.#rssPeak, rss);
-    this.#released += st.heapReleased;
-    this.#retained.add(nowNs / 1e9, st.heapSys - st.heapReleased);
-    this.#inflight += inflight;
-    this.#inflightPeak = Math.max(this.#inflightPeak, inflight);
-  }
-
-  cycle(cycle: CycleRecord): void {
-    this.#cycles++;
-    this.#marked += cycle.heap_marked_bytes;
-    this.#pauses.push(cycle.stw1_ns + cycle.stw2_ns);
-  }
-
-  /** The next process has a heap of its own: that this one's went with it is no giving back. */
-  processEnded(): void {
-    this.#retained = new DecayMeter();
-  }
-
-  finish(gcCount: number): Record<string, number> {
-    const n = Math.max(1, this.#samples);
-    const sorted = Float64Array.from(this.#pauses).sort();
-    const { decay } = this.#retained;
-    return {
-      ...(decay === undefined
-        ? {}
-        : { heap_retained_half_seconds: decay.half, heap_retained_90_seconds: decay.nineTenths }),
-      gc_count: gcCount,
-      goal_mean_bytes: this.#goal / n,
-      goal_peak_bytes: this.#goalPeak,
-      heap_marked_mean_bytes: this.#cycles === 0 ? 0 : this.#marked / this.#cycles,
-      heap_inuse_mean_bytes: this.#inuse / n,
-      heap_inuse_peak_bytes: this.#inusePeak,
-      heap_sys_peak_bytes: this.#sysHeapPeak,
-      heap_idle_mean_bytes: this.#idle / n,
-      heap_objects_mean: this.#objects / n,
-      stack_inuse_mean_bytes: this.#stack / n,
-      mspan_inuse_mean_bytes: this.#mspan / n,
-      sys_peak_bytes: this.#sysPeak,
-      rss_peak_bytes: this.#rssPeak,
-      rss_mean_bytes: this.#rss / n,
-      heap_released_mean_bytes: this.#released / n,
-      in_flight_mean: this.#inflight / n,
-      in_flight_peak: this.#inflightPeak,
-      pause_median_ns: sorted.length === 0 ? 0 : sorted[Math.floor((sorted.length - 1) / 2)],
-    };
   }
 }

@@ -513,6 +513,35 @@ workload:
     expect(run.summary()).toEqual(whole.summary);
   });
 
+  test("counts a killed process once, while it is down as when it dies", () => {
+    const scenario = scenarioOf(
+      `${KILLED}  - {kind: service, name: api, arrivals: {rate: 500/s}, cpu: 100us, objects: [{name: rows, count: 5, size: 200}]}\n`,
+    );
+    const counted = () => {
+      const { figures, sources } = run.summary();
+      const latencies = run.distributions().get("api_latency_ns")?.count;
+      const names = ["total_alloc_bytes", "page_faults", "gc_count", "mutator_cpu_seconds", "api_requests"];
+      return { figures: names.map((name) => figures[name]), latencies, sources };
+    };
+    let atKill: ReturnType<typeof counted> | undefined;
+    const run: SimulatedRun = new SimulatedRun(scenario, {
+      sink: {
+        killed: () => {
+          atKill = counted();
+        },
+      },
+    });
+    let down = 0;
+    for (let at = 0; !run.ended; ) {
+      run.advance((at += 250_000_000));
+      if (run.view() !== undefined) continue;
+      expect(counted()).toEqual(atKill);
+      down++;
+    }
+    expect(down).toBeGreaterThan(2);
+    expect(atKill?.figures.every((n) => n > 0)).toBe(true);
+  });
+
   test("can be looked at wherever it stands", () => {
     const run = new SimulatedRun(scenarioOf(KILLED));
     let down = 0;

@@ -95,9 +95,12 @@ export class CfsBandwidth {
    */
   setQuota(quotaNs: number, nowNs: number): Float64Array {
     const waits = new Float64Array(this.untilNs.length);
+    if (nowNs >= this.#periodEndNs) this.#nextPeriod(nowNs);
     this.quotaNs = quotaNs;
     this.#pool = quotaNs;
     this.#local.fill(0);
+    // Whether a period counts as throttled is seen at its end.
+    this.#throttled = false;
     for (let c = 0; c < waits.length; c++) {
       if (this.untilNs[c] <= nowNs) continue;
       waits[c] = this.untilNs[c] - nowNs;

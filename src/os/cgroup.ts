@@ -24,7 +24,10 @@
  * Simplified: no swap, so anonymous memory cannot be reclaimed; one stock, where the kernel has one per CPU (memory.current is low by some
  * 128 KiB for each further CPU; it makes no difference at the limit, where stocks are drained); one process in the
  * group; memory of user pages freed goes back at once. A page table outlives its pages, as before CONFIG_PT_RECLAIM (6.14).
- * Where it stops being true: swap, parent groups with limits of their own (memory.low matters only among siblings, so it is not offered).
+ * memory.low (and memory.min) is not offered, for it would do nothing: it keeps a group from reclaim that the limit of a parent or the whole machine
+ * asks for, and neither is modelled. Of the reclaim that a group's own memory.max and memory.high ask for the kernel exempts nothing
+ * (mem_cgroup_unprotected).
+ * Where it stops being true: swap, parent groups with limits of their own.
  */
 import { OS_PAGE_BYTES } from "./os.ts";
 import { type PageCache, RECLAIM_NS_PER_PAGE } from "./pagecache.ts";

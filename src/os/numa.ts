@@ -15,7 +15,7 @@
  * The part of a mark that is remote is an expectation: marked bytes by node against where the Ps are, as any worker may get any object.
  *
  * Simplified: P p runs on CPU p modulo the CPUs, and CPUs are numbered over the nodes by turns; the kernel's NUMA balancing moves
- * nothing; a node is never full. What the process has before its heap is on its first CPU's node. What a request computes is not slower for
+ * nothing; a node is never full. What the process has before its heap is placed as if its first CPU had touched it all. What a request computes is not slower for
  * being remote: the scenario says how long it takes.
  * Where it stops being true: a node's bandwidth is without bound, so placing everything on one node costs latency only; huge pages and MADV_FREE
  * (refused with it).
@@ -170,7 +170,7 @@ export class NumaNodes {
     return this.#markFactor;
   }
 
-  /** A cycle has ended whose marking took so much CPU: a part of it because of other nodes. */
+  /** A cycle has ended whose marking took so much CPU: a part of it because of other nodes. Roots count as if they were slowed, too. */
   cycleEnded(markNs: number): void {
     this.remoteNs += markNs * (1 - 1 / this.#markFactor);
   }

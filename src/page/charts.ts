@@ -182,7 +182,7 @@ export function runCharts(run: Run): Chart[] {
         {
           label: "memory.high",
           color: "orange",
-          values: run.constant(about.memory_high_bytes),
+          values: run.column("memory_high_bytes") ?? run.constant(about.memory_high_bytes),
           source: "cgroup memory.high",
           bound: true,
           dash: [3, 3],
@@ -190,7 +190,7 @@ export function runCharts(run: Run): Chart[] {
         {
           label: "memory.max",
           color: "bad",
-          values: run.constant(about.memory_max_bytes),
+          values: run.column("memory_max_bytes") ?? run.constant(about.memory_max_bytes),
           source: "cgroup memory.max: the OOM killer’s",
           ...BOUND,
         },
@@ -311,7 +311,9 @@ export function runCharts(run: Run): Chart[] {
         {
           label: "CPUs",
           color: "axis",
-          values: run.constant(Math.min(about.go.GOMAXPROCS, about.cpus)),
+          values:
+            run.combine(["gomaxprocs"], (procs) => Math.min(procs, about.cpus)) ??
+            run.constant(Math.min(about.go.GOMAXPROCS, about.cpus)),
           source: "the smaller of GOMAXPROCS and the machine’s CPUs",
           ...BOUND,
         },
@@ -503,7 +505,9 @@ export function runCharts(run: Run): Chart[] {
         {
           label: "memory.max",
           color: "bad",
-          values: run.has("memory_anon_bytes") ? run.constant(about.memory_max_bytes) : undefined,
+          values: run.has("memory_anon_bytes")
+            ? (run.column("memory_max_bytes") ?? run.constant(about.memory_max_bytes))
+            : undefined,
           source: "cgroup memory.max",
           ...BOUND,
         },

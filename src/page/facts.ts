@@ -24,12 +24,16 @@ function boundOf(run: Run): { readonly name: string; readonly bytes: number } | 
   return typeof go.GOMEMLIMIT === "number" ? { name: "GOMEMLIMIT", bytes: go.GOMEMLIMIT } : undefined;
 }
 
+/** CPU time there was for the program; GOMAXPROCS may change. */
+function usableCpuSeconds({ about: { figures, go, cpus, duration_seconds } }: Run): number {
+  const ran = figures["ran_seconds"] ?? duration_seconds;
+  return figures["usable_cpu_seconds"] ?? Math.min(go.GOMAXPROCS, cpus) * ran;
+}
+
 /** CPU of the collector as a share of all there is. */
 function gcShare(run: Run): number | undefined {
   const seconds = figureOf(run, "gc_cpu_seconds");
-  const { go, cpus, duration_seconds } = run.about;
-  const ran = figureOf(run, "ran_seconds") ?? duration_seconds;
-  return seconds === undefined ? undefined : seconds / (Math.min(go.GOMAXPROCS, cpus) * ran);
+  return seconds === undefined ? undefined : seconds / usableCpuSeconds(run);
 }
 
 function worstLatency(run: Run): { readonly name: string; readonly ns: number } | undefined {
@@ -91,7 +95,7 @@ function tilesOf(run: Run): Tile[] {
   tiles.push({
     label: "GC CPU",
     value: shown("_fraction", gcShare(run)),
-    note: `of ${Math.min(about.go.GOMAXPROCS, about.cpus)} CPUs; assists ${shown("_seconds", figureOf(run, "assist_cpu_seconds"))}`,
+    note: `of ${Number((usableCpuSeconds(run) / ran).toFixed(1))} CPUs; assists ${shown("_seconds", figureOf(run, "assist_cpu_seconds"))}`,
   });
   const longest = run.cycles.reduce((max, { stw1, stw2 }) => Math.max(max, stw1, stw2), 0);
   if (cycles > 0)

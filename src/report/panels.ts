@@ -61,8 +61,16 @@ function lines(
   });
 }
 
-/** A bound that does not move: of a container. */
-function constantBound(run: PlottedRun, label: string, value: number | undefined, color: string): PlotLine[] {
+/** A bound of the container: a column where limits change in the run, else as the scenario has it. */
+function containerBound(
+  run: PlottedRun,
+  label: "memory.max" | "memory.high",
+  name: string,
+  color: string,
+): PlotLine[] {
+  if (run.samples[name] !== undefined)
+    return lines(run, [{ label, color, column: name, bound: true, style: "step" }]);
+  const value = run.summary.scenario.container?.memory?.[label === "memory.max" ? "max" : "high"];
   if (value === undefined || !Number.isFinite(value)) return [];
   const seconds = run.summary.scenario.duration / 1e9;
   return [{ label, color, x: [0, seconds], y: [value, value], style: "line", bound: true }];
@@ -73,10 +81,12 @@ function constantBound(run: PlottedRun, label: string, value: number | undefined
  * that a share of shorter times would say when it was counted, not when it was spent.
  */
 function cpuShare(run: PlottedRun, ns: (cycle: CycleRecord) => number): Pick<PlotLine, "x" | "y"> {
-  const { go, machine } = run.summary.scenario;
-  const cpus = Math.min(go.GOMAXPROCS, machine.cpus);
+  const { machine } = run.summary.scenario;
   const ends = run.cycles.map((cycle) => cycle.start_seconds + cycleSeconds(cycle));
-  const shares = run.cycles.map((cycle, i) => ns(cycle) / 1e9 / ((ends[i] - (ends[i - 1] ?? 0)) * cpus));
+  const shares = run.cycles.map((cycle, i) => {
+    const cpus = Math.min(cycle.procs, machine.cpus);
+    return ns(cycle) / 1e9 / ((ends[i] - (ends[i - 1] ?? 0)) * cpus);
+  });
   // A share holds from the end before it on; the last one up to its own.
   return { x: [0, ...ends], y: [...shares, ...shares.slice(-1)] };
 }
@@ -130,8 +140,8 @@ export const PANELS = {
           style: "step",
         },
       ]),
-      ...constantBound(run, "memory.high", run.summary.scenario.container?.memory?.high, ORANGE),
-      ...constantBound(run, "memory.max", run.summary.scenario.container?.memory?.max, BAD),
+      ...containerBound(run, "memory.high", "memory_high_bytes", ORANGE),
+      ...containerBound(run, "memory.max", "memory_max_bytes", BAD),
     ],
   }),
   gc: (run) => ({

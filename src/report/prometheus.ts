@@ -303,7 +303,7 @@ function containerFamilies(view: ProcessView, startUnixSeconds: number): Family[
   const counter = (name: string, help: string, value: number): Family =>
     single(`container_${name}_total`, "counter", help, value, labels);
   const v1 = settings.cgroup === "v1";
-  const limit = settings.memory.max ?? 0;
+  const limit = cgroup.maxPages === Number.POSITIVE_INFINITY ? 0 : cgroup.maxPages * OS_PAGE_BYTES;
   const stalledSeconds = (cgroup.throttledNs + cgroup.reclaimNs) / 1e9;
   return [
     counter(

@@ -75,7 +75,7 @@ export class MemProfile {
   readonly #kinds: KindTable;
   readonly #rng: Rng;
   /** mcache.nextSample, by P: bytes still to be allocated before the next sample. */
-  readonly #nextSample: Float64Array;
+  #nextSample = new Float64Array(0);
   /** mProfCycle: mark terminations so far. */
   #cycle = 0;
 
@@ -107,13 +107,15 @@ export class MemProfile {
     this.#heap = heap;
     this.#kinds = heap.kinds;
     this.#rng = options.rng;
-    this.#nextSample = new Float64Array(options.procs);
-    for (let p = 0; p < options.procs; p++) this.#nextSample[p] = this.#drawNext();
+    this.procresize(options.procs);
   }
 
-  /** Samples whose objects are in the heap as far as marks know. */
-  get liveSamples(): number {
-    return this.#live;
+  /** GOMAXPROCS is `procs` from now on: a new mcache draws its first distance, that of a P that goes is forgotten (allocmcache, freemcache). */
+  procresize(procs: number): void {
+    const before = this.#nextSample.subarray(0, procs);
+    this.#nextSample = new Float64Array(procs);
+    this.#nextSample.set(before);
+    for (let p = before.length; p < procs; p++) this.#nextSample[p] = this.#drawNext();
   }
 
   /** nextSample. */

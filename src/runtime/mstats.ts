@@ -102,7 +102,6 @@ export interface ReadMemStatsOptions {
 export class ReadMemStats extends G {
   readonly #o: ReadMemStatsOptions;
   #startNs = -1;
-  #stopNs = 0;
 
   constructor(options: ReadMemStatsOptions) {
     super();
@@ -121,7 +120,6 @@ export class ReadMemStats extends G {
       this.after = AFTER_PARK;
       return 0;
     }
-    this.#stopNs = nowNs;
     this.stopNs = this.#o.callNs(sched.othersRun(p)) + sched.arrivalNs();
     this.after = AFTER_EXIT;
     return 0;
@@ -129,7 +127,6 @@ export class ReadMemStats extends G {
 
   override worldStopped(nowNs: number): void {
     const { heap, stacks, sched } = this.#o;
-    sched.stwTotalTimeOther.record(nowNs - this.#stopNs);
     heap.flushAllMcaches();
     for (let p = 0; p < sched.nprocs; p++) stacks.stackcacheClear(p);
     this.#o.onDone(nowNs - this.#startNs);

@@ -211,7 +211,7 @@ export class Scheduler {
   stoppedUntilNs = -1;
   /** Set by a step that wants a collection; consumed as soon as that step returns. */
   gcWanted = false;
-  /** Stops of the world, from the first P asked to stop until all run again: the collector's, and all others. */
+  /** Stops of the world, from the first P asked to stop until all run again: the collector's (it records them), and all others. */
   readonly stwTotalTimeGC = new TimeHistogram();
   readonly stwTotalTimeOther = new TimeHistogram();
   /** Told what each P does, if anybody watches. */
@@ -610,8 +610,8 @@ export class Scheduler {
   }
 
   /**
-   * tg_set_cfs_bandwidth: the quota per period is another from now on, and whoever stands still for lack of it goes on. Simplified: a stop of the
-   * world that the old quota has put off, or the end of a mark, is not brought forward.
+   * tg_set_cfs_bandwidth: the quota per period is another from now on, and whoever stands still for lack of it goes on. Simplified: what the old
+   * quota has put off of a stop of the world, of the end of a mark, and of a thread's wake-up is not brought forward.
    */
   setQuota(quotaNs: number): void {
     const bandwidth = this.#bandwidth;
@@ -627,9 +627,12 @@ export class Scheduler {
   #letGo(p: number, ns: number): void {
     const state = this.pState[p];
     if (state === P_IDLE || state === P_WAKING || state === P_STALLED || state === P_STOPPED) return;
-    if (this.#pEvent[p] >= 0) {
+    const worker = state >= P_DEDICATED && state <= P_IDLE_WORKER;
+    // A slice that stands still ends no earlier than its CPU would have gone on, but for rounding; one begun since then does not.
+    const held = worker ? this.#held[p] === 1 : this.#pEndNs[p] > this.nowNs + ns - 1;
+    if (held && this.#pEvent[p] >= 0) {
       this.#pEvent[p] = this.queue.postpone(this.#pEvent[p], -ns);
-      if (state < P_DEDICATED || state > P_IDLE_WORKER) this.#pEndNs[p] -= ns;
+      if (!worker) this.#pEndNs[p] -= ns;
       this.trace?.held(p, -ns);
     }
     this.#unthrottle(p);
@@ -923,8 +926,12 @@ export class Scheduler {
       }
       if (g.stopNs >= 0) {
         const ns = g.stopNs;
+        const sinceNs = this.nowNs;
         g.stopNs = -1;
-        this.stopTheWorld(ns, p, (now) => g.worldStopped(now));
+        this.stopTheWorld(ns, p, (now) => {
+          this.stwTotalTimeOther.record(now - sinceNs);
+          g.worldStopped(now);
+        });
         return;
       }
     }

@@ -624,7 +624,7 @@ const containerCpu = z
       "CPU bandwidth (cpu.max): when the quota is used up, all threads stop until the period ends.",
   });
 
-/** The control group the process runs in. `memory.low` is not here: it matters among sibling groups only. */
+/** The control group the process runs in. `memory.low` is not here: see os/cgroup.ts. */
 export const containerSettings = z
   .strictObject({
     cgroup: describe(z.enum(["v1", "v2"]).default("v2"), "Version of the control group interface."),

@@ -124,7 +124,7 @@ export class EventQueue {
   }
 
   /**
-   * Moves a pending event `byNs` later and returns its new handle: among equal times it comes after those pushed before. Looks
+   * Moves a pending event `byNs` later (earlier if negative) and returns its new handle: among equal times it comes after those pushed before. Looks
    * through the whole agenda, so it is for what happens seldom.
    */
   postpone(handle: number, byNs: number): number {

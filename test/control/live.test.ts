@@ -118,6 +118,35 @@ describe("actions by hand", () => {
     expect(run.act({ do: "gc" })).toBe(false);
   });
 
+  it("are over for the next process in the order they came, with the scenario's own phases", () => {
+    const run = new SimulatedRun(
+      scenarioOf(`name: leaky
+duration: 30s
+workload:
+  - { kind: leak, name: l, byte_rate: 20MiB/s, size: 4096 }
+  - { kind: stream, name: s, rate: 1000/s, size: 64, lifetime: 10ms }
+phases:
+  - { at: 1s, name: few, set: { workload.s.rate: 100/s } }
+  - { at: 29s, name: many, set: { workload.s.rate: 5000/s } }
+container:
+  memory: { max: 64MiB }
+  restart: { policy: always }
+`),
+    );
+    const made = (): number => run.summary().sources.find(({ name }) => name === "s")?.allocated ?? 0;
+    run.advance(0.5e9);
+    expect(run.act({ do: "phase", to: "many" })).toBe(true);
+    run.advance(1e9);
+    const many = made();
+    // The first process is killed after some three seconds and starts again at once.
+    run.advance(4e9);
+    expect(run.view()?.startNs).toBeGreaterThan(2e9);
+    const before = made();
+    run.advance(5e9);
+    expect(many).toBeGreaterThan(2500);
+    expect(Math.abs(made() - before - 100)).toBeLessThan(5);
+  });
+
   it("outlive a killed process where they are about its traffic", () => {
     const leak = `name: leaky
 duration: 30s

@@ -88,4 +88,19 @@ describe("a quota that somebody changes", () => {
     expect(bandwidth.advance(40 * ms, 99 * ms, busy)).toBe(55 * ms);
     expect(bandwidth.usageNs).toBe(40 * ms);
   });
+
+  test("leaves a period that nobody is throttled at the end of", () => {
+    const bandwidth = new CfsBandwidth(10 * ms, 100 * ms, 0, 1);
+    const busy = Float64Array.of(1);
+    expect(bandwidth.advance(0, 100 * ms, busy)).toBe(10 * ms);
+    bandwidth.setQuota(100 * ms, 40 * ms);
+    expect(bandwidth.advance(40 * ms, 150 * ms, busy)).toBe(-1);
+    expect([bandwidth.nrPeriods, bandwidth.nrThrottled]).toEqual([1, 0]);
+    // The period that ends at this very moment is counted as it was.
+    const late = new CfsBandwidth(10 * ms, 100 * ms, 0, 1);
+    expect(late.advance(0, 100 * ms, busy)).toBe(10 * ms);
+    expect(late.advance(10 * ms, 100 * ms, busy)).toBe(-1);
+    late.setQuota(100 * ms, 100 * ms);
+    expect([late.nrPeriods, late.nrThrottled]).toEqual([1, 1]);
+  });
 });

@@ -233,6 +233,16 @@ describe("the control group's files", () => {
     );
   });
 
+  it("have the limits in force, by whole pages", () => {
+    const resize =
+      "  - { at: 3s, do: resize_container, memory_max: 96MiB, memory_high: 70000001B, cpu_limit: 0.75 }\n";
+    const view = viewOf(POD.replace("interventions:\n", `interventions:\n${resize}`));
+    const files = cgroupFiles(view, view.container!, new PressureAverages());
+    expect(files["cgroup/memory.max"]).toBe(`${96 << 20}\n`);
+    expect(files["cgroup/memory.high"]).toBe("69996544\n");
+    expect(files["cgroup/cpu.max"]).toBe("75000 100000\n");
+  });
+
   it("are v1's in v1, with its word for no limit", () => {
     const view = viewOf(`${BARE}container: { cgroup: v1 }\n`);
     const files = cgroupFiles(view, view.container!, new PressureAverages());

@@ -6,7 +6,7 @@ import {
   Statistics,
 } from "../../src/report/runtimemetrics.ts";
 import { TimeHistogram, timeHistogramBuckets } from "../../src/runtime/histogram.ts";
-import { SimulatedRun } from "../../src/simulate.ts";
+import { type CycleRecord, SimulatedRun } from "../../src/simulate.ts";
 // Written by a program of Go 1.26.8 from metrics.All(): name, kind, cumulative. The 77 of /godebug/ are left out.
 import golden from "../golden/runtime-metrics-1.26.json" with { type: "json" };
 import { BARE, POD, scenarioOf, viewOf } from "./exported.ts";
@@ -93,6 +93,27 @@ describe("runtime/metrics", () => {
       }
     }
     expect(compared).toBeGreaterThan(50_000);
+  });
+
+  it("counts CPU time by the Ps there were", () => {
+    const cycles: CycleRecord[] = [];
+    const run = new SimulatedRun(
+      scenarioOf(`${BARE}go: { GOMAXPROCS: 2 }
+interventions:
+  - { at: 1s, do: set_gomaxprocs, to: 6 }
+  - { at: 2s, do: set_gomaxprocs, to: 1 }
+`),
+      { sink: { cycle: (cycle) => cycles.push({ ...cycle }) } },
+    );
+    run.advance(3e9);
+    const { cpu } = new Statistics(run.view()!);
+    // A change waits for the collection under way.
+    expect(cpu.total).toBeCloseTo(2 + 6 + 1, 1);
+    expect(new Set(cycles.map(({ procs }) => procs))).toEqual(new Set([2, 6, 1]));
+    const pauseNs = cycles.reduce((sum, { stw1_ns, stw2_ns, procs }) => sum + (stw1_ns + stw2_ns) * procs, 0);
+    // And that of a cycle under way at the end.
+    expect(cpu.pause).toBeGreaterThan(pauseNs / 1e9 - 1e-9);
+    expect(cpu.pause).toBeLessThan(pauseNs / 1e9 + 1e-3);
   });
 
   it("writes GOGC=off and no limit as the largest numbers of their types", () => {

@@ -97,6 +97,23 @@ describe("with every object sampled", () => {
     expect(own).toBeGreaterThan(2);
   });
 
+  it.each(["small, of one kind", "small, of many kinds", "tiny", "owned"] as const)(
+    "goes on when GOMAXPROCS rises and falls, on Ps that were not there before: %s",
+    (name) => {
+      const steps =
+        "interventions: [{at: 300ms, do: set_gomaxprocs, to: 6}, {at: 1s, do: set_gomaxprocs, to: 1}, {at: 1.5s, do: set_gomaxprocs, to: 3}]\n";
+      for (const rate of [1, 65536])
+        play(scenario(WORKLOADS[name], rate, steps), 50e6, ({ view, cycles }) => {
+          if (cycles.length < 2) return;
+          const bytes = inuseBytes(view);
+          const marked = cycles[cycles.length - 2].heap_marked_bytes;
+          if (rate === 1) expect(bytes).toBe(marked);
+          // Of objects much smaller than the rate few are sampled.
+          else expect(bytes).toBeLessThan(marked / 2);
+        });
+    },
+  );
+
   it("counts a process's allocations by its parts", () => {
     play(scenario(WORKLOADS.leak, 1), 2e9, ({ view, cycles }) => {
       const samples = heapSamples(view).filter(({ stack }) => stack[0].name === "main.(*s).alloc");

@@ -2,6 +2,7 @@
  * The scheduler alone: goroutines of a few lines and a collector that never marks unless told to.
  */
 import { describe, expect, test } from "vitest";
+import { TimeHistogram } from "../../src/runtime/histogram.ts";
 import {
   AFTER_EXIT,
   AFTER_PARK,
@@ -145,6 +146,11 @@ describe("runnable goroutines", () => {
     const asked = 500_000 + WAKE_NS + SWITCH_NS;
     expect(log.map(([name]) => name)).toEqual(["other", "stopper"]);
     expect(stops).toEqual([asked + 40_000]);
+    // Whoever it is that stops the world, it is told apart from the collector.
+    const expected = new TimeHistogram();
+    expected.record(40_000);
+    expect(sched.stwTotalTimeOther.counts).toEqual(expected.counts);
+    expect(sched.stwTotalTimeGC.counts).toEqual(new TimeHistogram().counts);
     // The other's million nanoseconds are all spent, whatever came between.
     expect(sched.mutatorNs).toBe(1e6 + 3 * SWITCH_NS);
     expect(sched.stoppedUntilNs).toBe(-1);

@@ -1,0 +1,118 @@
+/** What a run is compared by: figures that samples and cycles add up to, kept as they come. */
+import type { CycleRecord } from "./runtime/mgc.ts";
+import type { MemStats } from "./runtime/mstats.ts";
+import { DecayMeter } from "./sim/decay.ts";
+
+/** What a run with a memory limit is judged by. */
+export class LimitFigures {
+  #samples = 0;
+  #mappedReady = 0;
+  #mappedReadyPeak = 0;
+  #limiterOn = 0;
+
+  /** Whether a limit was ever in force at a sample. */
+  get sampled(): boolean {
+    return this.#samples > 0;
+  }
+
+  sample(mappedReady: number, limiterOn: boolean): void {
+    this.#samples++;
+    this.#mappedReady += mappedReady;
+    this.#mappedReadyPeak = Math.max(this.#mappedReadyPeak, mappedReady);
+    if (limiterOn) this.#limiterOn++;
+  }
+
+  finish(): Record<string, number> {
+    const n = Math.max(1, this.#samples);
+    return {
+      mapped_ready_mean_bytes: this.#mappedReady / n,
+      mapped_ready_peak_bytes: this.#mappedReadyPeak,
+      gc_limiter_samples_fraction: this.#limiterOn / n,
+    };
+  }
+}
+
+/** Means, peaks and cycle statistics of a run: the figures a real run is compared by. */
+export class Figures {
+  #samples = 0;
+  #cycles = 0;
+  #goal = 0;
+  #goalPeak = 0;
+  #marked = 0;
+  #inuse = 0;
+  #inusePeak = 0;
+  #sysHeapPeak = 0;
+  #idle = 0;
+  #objects = 0;
+  #stack = 0;
+  #mspan = 0;
+  #sysPeak = 0;
+  #rss = 0;
+  #rssPeak = 0;
+  #released = 0;
+  /** Heap that the OS has not back, over time. */
+  #retained = new DecayMeter();
+  #inflight = 0;
+  #inflightPeak = 0;
+  readonly #pauses: number[] = [];
+
+  sample(nowNs: number, st: MemStats, rss: number, inflight: number): void {
+    this.#samples++;
+    this.#goal += st.nextGC;
+    this.#goalPeak = Math.max(this.#goalPeak, st.nextGC);
+    this.#inuse += st.heapInuse;
+    this.#inusePeak = Math.max(this.#inusePeak, st.heapInuse);
+    this.#sysHeapPeak = Math.max(this.#sysHeapPeak, st.heapSys);
+    this.#idle += st.heapIdle;
+    this.#objects += st.heapObjects;
+    this.#stack += st.stackInuse;
+    this.#mspan += st.mspanInuse;
+    this.#sysPeak = Math.max(this.#sysPeak, st.sys);
+    this.#rss += rss;
+    this.#rssPeak = Math.max(this.#rssPeak, rss);
+    this.#released += st.heapReleased;
+    this.#retained.add(nowNs / 1e9, st.heapSys - st.heapReleased);
+    this.#inflight += inflight;
+    this.#inflightPeak = Math.max(this.#inflightPeak, inflight);
+  }
+
+  cycle(cycle: CycleRecord): void {
+    this.#cycles++;
+    this.#marked += cycle.heap_marked_bytes;
+    this.#pauses.push(cycle.stw1_ns + cycle.stw2_ns);
+  }
+
+  /** The next process has a heap of its own: that this one's went with it is no giving back. */
+  processEnded(): void {
+    this.#retained = new DecayMeter();
+  }
+
+  finish(gcCount: number): Record<string, number> {
+    const n = Math.max(1, this.#samples);
+    const sorted = Float64Array.from(this.#pauses).sort();
+    const { decay } = this.#retained;
+    return {
+      ...(decay === undefined
+        ? {}
+        : { heap_retained_half_seconds: decay.half, heap_retained_90_seconds: decay.nineTenths }),
+      gc_count: gcCount,
+      goal_mean_bytes: this.#goal / n,
+      goal_peak_bytes: this.#goalPeak,
+      heap_marked_mean_bytes: this.#cycles === 0 ? 0 : this.#marked / this.#cycles,
+      heap_inuse_mean_bytes: this.#inuse / n,
+      heap_inuse_peak_bytes: this.#inusePeak,
+      heap_sys_peak_bytes: this.#sysHeapPeak,
+      heap_idle_mean_bytes: this.#idle / n,
+      heap_objects_mean: this.#objects / n,
+      stack_inuse_mean_bytes: this.#stack / n,
+      mspan_inuse_mean_bytes: this.#mspan / n,
+      sys_peak_bytes: this.#sysPeak,
+      rss_peak_bytes: this.#rssPeak,
+      rss_mean_bytes: this.#rss / n,
+      heap_released_mean_bytes: this.#released / n,
+      in_flight_mean: this.#inflight / n,
+      in_flight_peak: this.#inflightPeak,
+      pause_median_ns: sorted.length === 0 ? 0 : sorted[Math.floor((sorted.length - 1) / 2)],
+    };
+  }
+}
