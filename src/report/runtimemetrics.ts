@@ -59,11 +59,12 @@ export function cpuClasses(view: ProcessView): CpuClasses {
   const assist = now.assistNs / 1e9;
   const dedicated = now.dedicatedNs / 1e9;
   const gcIdle = now.idleNs / 1e9;
-  const pause = (now.pauseTotalNs * sched.nprocs) / 1e9;
+  // GOMAXPROCS changes between cycles only: what is not booked yet is the cycle's under way.
+  const pause = (gc.pauseCpuNs + (now.pauseTotalNs - gc.pauseTotalNs) * sched.nprocs) / 1e9;
   const scavengeAssist = view.scavenger.assistNs / 1e9;
   const scavengeBackground = view.scavenger.backgroundNs / 1e9;
   const idle = sched.limiter.idleNs(view.nowNs) / 1e9;
-  const total = ((view.nowNs - view.startNs) * sched.nprocs) / 1e9;
+  const total = sched.totalTimeNs(view.nowNs) / 1e9;
   const gcTotal = assist + dedicated + gcIdle + pause;
   return {
     assist,
