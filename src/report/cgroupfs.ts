@@ -62,7 +62,8 @@ function calcLoad(load: number, decay: number, active: number): number {
 type Keys = readonly (readonly [key: string, value: number | string])[];
 
 const flat = (keys: Keys): string => keys.map(([key, value]) => `${key} ${value}\n`).join("");
-const orMax = (bytes: number | undefined): string => `${bytes ?? "max"}\n`;
+/** A limit in force, in whole pages as the kernel keeps it. */
+const orMax = (pages: number): string => `${Number.isFinite(pages) ? pages * OS_PAGE_BYTES : "max"}\n`;
 /** PAGE_COUNTER_MAX of v1, in bytes: no limit. */
 const V1_NO_LIMIT = "9223372036854771712";
 
@@ -80,7 +81,7 @@ function v2Files(
   container: ContainerRun,
   pressure: PressureAverages,
 ): Readonly<Record<string, string>> {
-  const { cgroup, bandwidth, settings } = container;
+  const { cgroup, bandwidth } = container;
   const stat = cgroup.stat();
   const { events } = cgroup;
   const usageUsec = Math.floor(bandwidth === null ? processCpuSeconds(view) * 1e6 : bandwidth.usageNs / 1e3);
@@ -89,8 +90,8 @@ function v2Files(
     "cgroup/memory.peak": `${cgroup.peakPages * OS_PAGE_BYTES}\n`,
     "cgroup/memory.min": "0\n",
     "cgroup/memory.low": "0\n",
-    "cgroup/memory.high": orMax(settings.memory.high),
-    "cgroup/memory.max": orMax(settings.memory.max),
+    "cgroup/memory.high": orMax(cgroup.highPages),
+    "cgroup/memory.max": orMax(cgroup.maxPages),
     "cgroup/memory.swap.current": "0\n",
     "cgroup/memory.events": flat([
       ["low", 0],
@@ -135,9 +136,9 @@ function v2Files(
 }
 
 function v1Files(view: ProcessView, container: ContainerRun): Readonly<Record<string, string>> {
-  const { cgroup, bandwidth, settings } = container;
+  const { cgroup, bandwidth } = container;
   const stat = cgroup.stat();
-  const limit = settings.memory.max ?? V1_NO_LIMIT;
+  const limit = Number.isFinite(cgroup.maxPages) ? cgroup.maxPages * OS_PAGE_BYTES : V1_NO_LIMIT;
   const own: Keys = [
     ["cache", stat.file],
     ["rss", stat.anon],

@@ -303,7 +303,8 @@ function containerFamilies(view: ProcessView, startUnixSeconds: number): Family[
   const counter = (name: string, help: string, value: number): Family =>
     single(`container_${name}_total`, "counter", help, value, labels);
   const v1 = settings.cgroup === "v1";
-  const limit = settings.memory.max ?? 0;
+  // That in force, which resize_container may have changed.
+  const limit = Number.isFinite(cgroup.maxPages) ? cgroup.maxPages * OS_PAGE_BYTES : 0;
   const stalledSeconds = (cgroup.throttledNs + cgroup.reclaimNs) / 1e9;
   return [
     counter(
