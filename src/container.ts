@@ -93,6 +93,7 @@ export const CPU_QUOTA_COLUMNS = [
 /** Columns where limits change. */
 export const LIMIT_COLUMNS = [
   { name: "memory_max_bytes", unit: "bytes", description: "memory.max in force; empty without one." },
+  { name: "memory_high_bytes", unit: "bytes", description: "memory.high in force; empty without one." },
   { name: "cpu_limit_cpus", unit: "count", description: "cpu.max in force, as CPUs; empty without one." },
 ] as const satisfies readonly Column[];
 
@@ -191,6 +192,11 @@ export class ContainerRun {
   /** memory.max as it is now; Infinity for none. */
   get maxBytes(): number {
     return this.#maxBytes;
+  }
+
+  /** memory.high as it is now; Infinity for none. */
+  get highBytes(): number {
+    return this.#highBytes;
   }
 
   /** cpu.max as CPUs, as it is now. */

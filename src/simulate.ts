@@ -607,7 +607,11 @@ class RunState {
 }
 
 /** Outside of a container. */
-const NO_LIMITS = { maxBytes: Number.POSITIVE_INFINITY, cpuLimit: Number.POSITIVE_INFINITY };
+const NO_LIMITS = {
+  maxBytes: Number.POSITIVE_INFINITY,
+  highBytes: Number.POSITIVE_INFINITY,
+  cpuLimit: Number.POSITIVE_INFINITY,
+};
 /** A workload entry of a process that is not ready. */
 const NOT_RUNNING: Partial<Running> = {};
 
@@ -1387,9 +1391,9 @@ class Simulation {
     }
     if (procsChange(this.#scenario)) row[i++] = rt.sched.nprocs;
     if (limitsChange(this.#scenario)) {
-      const { maxBytes, cpuLimit } = this.#run.container ?? NO_LIMITS;
-      row[i++] = maxBytes === Number.POSITIVE_INFINITY ? Number.NaN : maxBytes;
-      row[i++] = cpuLimit === Number.POSITIVE_INFINITY ? Number.NaN : cpuLimit;
+      const { maxBytes, highBytes, cpuLimit } = this.#run.container ?? NO_LIMITS;
+      for (const inForce of [maxBytes, highBytes, cpuLimit])
+        row[i++] = inForce === Number.POSITIVE_INFINITY ? Number.NaN : inForce;
     }
     const numa = this.#numa;
     if (numa !== undefined) {

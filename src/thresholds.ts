@@ -14,6 +14,7 @@
  * Known here, before the run: which metrics a scenario has. What it cannot have is refused with the scenario's other faults; what
  * could have had a value and had none (no cycle, no request) is a breach that says so. Nothing passes silently.
  */
+import { LIMIT_COLUMNS } from "./container.ts";
 import { type Report, shown, suggest, tick } from "./scenario/faults.ts";
 import type { Scenario, WorkloadEntry } from "./scenario/schema.ts";
 import { readBytes, readDurationNs } from "./scenario/units.ts";
@@ -176,7 +177,7 @@ function whyNoColumn(name: string, parts: MetricParts): string {
     return "it takes `machine.thp` other than madvise, or `go.GODEBUG.madvdontneed: 0`";
   if (name === "gomaxprocs")
     return "GOMAXPROCS never changes: it takes the intervention `set_gomaxprocs`, or a container's CPU quota with no `go.GOMAXPROCS`";
-  if (["memory_max_bytes", "memory_high_bytes", "cpu_limit"].includes(name))
+  if (LIMIT_COLUMNS.some((column) => column.name === name))
     return "the container's limits never change: it takes the intervention `resize_container`";
   if (name.startsWith("numa_")) return "`machine.numa` has no such node";
   return parts.container ? "the scenario has no `container.cpu`" : NO_CONTAINER;

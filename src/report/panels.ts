@@ -61,8 +61,12 @@ function lines(
   });
 }
 
-/** A bound that does not move: of a container. */
-function constantBound(run: PlottedRun, label: string, value: number | undefined, color: string): PlotLine[] {
+/** A limit of a container: a column where limits change, else what the scenario says. */
+function limitBound(run: PlottedRun, limit: "max" | "high", color: string): PlotLine[] {
+  const label = `memory.${limit}`;
+  const moving = lines(run, [{ label, color, column: `memory_${limit}_bytes`, bound: true, style: "step" }]);
+  if (moving.length > 0) return moving;
+  const value = run.summary.scenario.container?.memory?.[limit];
   if (value === undefined || !Number.isFinite(value)) return [];
   const seconds = run.summary.scenario.duration / 1e9;
   return [{ label, color, x: [0, seconds], y: [value, value], style: "line", bound: true }];
@@ -73,10 +77,11 @@ function constantBound(run: PlottedRun, label: string, value: number | undefined
  * that a share of shorter times would say when it was counted, not when it was spent.
  */
 function cpuShare(run: PlottedRun, ns: (cycle: CycleRecord) => number): Pick<PlotLine, "x" | "y"> {
-  const { go, machine } = run.summary.scenario;
-  const cpus = Math.min(go.GOMAXPROCS, machine.cpus);
+  const { cpus } = run.summary.scenario.machine;
   const ends = run.cycles.map((cycle) => cycle.start_seconds + cycleSeconds(cycle));
-  const shares = run.cycles.map((cycle, i) => ns(cycle) / 1e9 / ((ends[i] - (ends[i - 1] ?? 0)) * cpus));
+  const shares = run.cycles.map(
+    (cycle, i) => ns(cycle) / 1e9 / ((ends[i] - (ends[i - 1] ?? 0)) * Math.min(cycle.procs, cpus)),
+  );
   // A share holds from the end before it on; the last one up to its own.
   return { x: [0, ...ends], y: [...shares, ...shares.slice(-1)] };
 }
@@ -130,8 +135,8 @@ export const PANELS = {
           style: "step",
         },
       ]),
-      ...constantBound(run, "memory.high", run.summary.scenario.container?.memory?.high, ORANGE),
-      ...constantBound(run, "memory.max", run.summary.scenario.container?.memory?.max, BAD),
+      ...limitBound(run, "high", ORANGE),
+      ...limitBound(run, "max", BAD),
     ],
   }),
   gc: (run) => ({
