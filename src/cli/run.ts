@@ -19,7 +19,7 @@ import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
-import { type DoneJob, isOutputName, type Job, outputFiles } from "./job.ts";
+import { type DoneJob, isOutputName, type Job, type OutputName, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList, wholeNumber } from "./options.ts";
 import { writeWhole } from "./outputfile.ts";
 import { OutputFolder, removeRunFiles } from "./outputs.ts";
@@ -62,6 +62,14 @@ function moment(option: string, text: string | undefined): number | undefined {
   return ns;
 }
 
+/** The same, at which every run must still be going on. */
+function momentWithin(option: string, text: string, scenarios: readonly Scenario[]): number {
+  const ns = moment(option, text) as number;
+  const shortest = Math.min(...scenarios.map(({ duration }) => duration));
+  if (ns <= shortest) return ns;
+  throw new CliError(EXIT.usage, `--${option}: ${text} is after the end of the run (${shortest / 1e9} s)`);
+}
+
 /** What --trace and its options ask for; undefined: no trace. */
 function traceOf(args: RunArguments): Job["trace"] {
   const { "trace-events": traceEvents, "trace-from": traceFrom, "trace-to": traceTo } = args;
@@ -87,7 +95,7 @@ function traceOf(args: RunArguments): Job["trace"] {
 }
 
 /** What --export and its options ask for; undefined: nothing. */
-function exportsOf(args: RunArguments): Job["exports"] {
+function exportsOf(args: RunArguments, scenarios: readonly Scenario[]): Job["exports"] {
   const { "export-at": at, "export-interval": interval, "export-start": start } = args;
   if (args.export === undefined) {
     if (at ?? interval ?? start)
@@ -99,7 +107,7 @@ function exportsOf(args: RunArguments): Job["exports"] {
     const known = Object.keys(EXPORTS).join(", ");
     throw new CliError(EXIT.usage, `--export: expected formats out of ${known}, got "${kind}"`);
   });
-  const atNs = moment("export-at", at);
+  const atNs = at === undefined ? undefined : momentWithin("export-at", at, scenarios);
   const intervalNs = moment("export-interval", interval) ?? DEFAULT_EXPORT.intervalNs;
   if (intervalNs === 0) throw new CliError(EXIT.usage, "--export-interval: must be more than 0");
   const startMs = start === undefined ? undefined : Date.parse(start);
@@ -126,16 +134,10 @@ function heapProfilesOf(args: RunArguments, { input, scenarios }: ScenariosRead)
     if (profileAt !== undefined) throw new CliError(EXIT.usage, "--profile-at needs --heap-profile");
     return undefined;
   }
-  const shortest = Math.min(...scenarios.map(({ duration }) => duration));
-  const at = (profileAt?.split(",") ?? []).map((text) => {
-    const ns = moment("profile-at", text) as number;
-    if (ns > shortest)
-      throw new CliError(
-        EXIT.usage,
-        `--profile-at: ${text} is after the end of the run (${shortest / 1e9} s)`,
-      );
-    return { text: text.trim(), ns };
-  });
+  const at = (profileAt?.split(",") ?? []).map((text) => ({
+    text: text.trim(),
+    ns: momentWithin("profile-at", text, scenarios),
+  }));
   at.sort((a, b) => a.ns - b.ns);
   return { places: scenarioPlaces(input.text, input.label), at };
 }
@@ -188,7 +190,7 @@ async function run(args: RunArguments): Promise<void> {
     args.variant === undefined ? all : [...new Set(args.variant)].map((name) => pickVariant(all, name));
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const trace = traceOf(args);
-  const exports = exportsOf(args);
+  const exports = exportsOf(args, scenarios);
   const runs = withSeeds(scenarios, args.seeds === undefined ? undefined : wholeNumber("seeds", args.seeds));
   const heapProfiles = heapProfilesOf(args, { ...read, scenarios });
   const abort = abortOnSignals("nothing was written");
@@ -238,7 +240,7 @@ async function run(args: RunArguments): Promise<void> {
  * were asked for then and are not now. They would pass for this run's. Only files of ours go.
  */
 function removeLeftOvers(target: string, jobs: readonly Job[], overlay: boolean): void {
-  const written = new Map(jobs.map((job) => [job.label, new Set<string>(outputFiles(job))]));
+  const written = new Map(jobs.map((job) => [job.label, new Set<string>(filesThere(job))]));
   for (const variant of new Set(jobs.map(({ scenario }) => join(target, variantFolder(scenario)))))
     for (const old of runFoldersOf(variant)) {
       const kept = written.get(old);
@@ -246,6 +248,10 @@ function removeLeftOvers(target: string, jobs: readonly Job[], overlay: boolean)
     }
   if (!overlay) rmSync(join(target, OVERLAY), { force: true });
 }
+
+/** What a job has written: of a process that is down there is no heap profile. */
+const filesThere = (job: Job): readonly OutputName[] =>
+  outputFiles(job).filter((name) => existsSync(join(job.folder, name)));
 
 /** One line per threshold that a run does not keep to. */
 function breachesOf(run: FinishedRun): string[] {
@@ -263,12 +269,12 @@ function writtenLines(jobs: readonly Job[]): string[] {
   const missing: string[] = [];
   for (const job of jobs) {
     const seeds = basename(job.label).startsWith("seed=") ? dirname(job.label) : job.label;
-    const names = outputFiles(job);
-    const there = names.filter((name) => existsSync(join(job.folder, name)));
+    const there = filesThere(job);
     const line = lines.get(seeds) ?? { files: there.join(", "), folders: [] };
     line.folders.push(job.label);
     lines.set(seeds, line);
-    missing.push(...names.filter((name) => !there.includes(name)).map((name) => join(job.label, name)));
+    const lacking = outputFiles(job).filter((name) => !there.includes(name));
+    missing.push(...lacking.map((name) => join(job.label, name)));
   }
   return [
     ...[...lines.values()].map(({ files, folders }) => {
