@@ -25,6 +25,7 @@ import type { TraceEvent, TraceOptions, Tracer } from "../runtime/trace.ts";
 import type { ScenarioPlaces } from "../scenario/places.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
+import { Quantiles } from "../sim/quantiles.ts";
 import {
   type CycleRecord,
   type LayerPart,
@@ -117,7 +118,7 @@ class FileSink implements RunSink {
   /** When the process started whose collections come in. */
   #processStartNs = 0;
   readonly #batch: CycleRecord[] = [];
-  readonly #pausesNs: number[] = [];
+  readonly #pauses = new Quantiles(true);
   readonly #watch: ThresholdWatch;
   readonly #sums: Float64Array;
   readonly #counts: Float64Array;
@@ -192,7 +193,7 @@ class FileSink implements RunSink {
     this.#gctrace.writer.write(`${gctraceLine(cycle, this.#cpus, this.#processStartNs / 1e9)}\n`);
     this.#watch.cycle(cycle);
     const pauseNs = cycle.stw1_ns + cycle.stw2_ns;
-    this.#pausesNs.push(pauseNs);
+    this.#pauses.add(pauseNs);
     this.#longestPauseNs = Math.max(this.#longestPauseNs, pauseNs);
     const endSeconds = cycle.start_seconds + (pauseNs + cycle.concurrent_ns) / 1e9;
     const cpuSeconds = (cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns) / 1e9;
@@ -221,10 +222,7 @@ class FileSink implements RunSink {
   }
 
   digest(): RunDigest {
-    const pauses = Float64Array.from(this.#pausesNs).sort();
-    // Nearest rank: the smallest value that at least this share of the cycles does not exceed.
-    const percentile = (share: number): number =>
-      pauses.length === 0 ? Number.NaN : pauses[Math.max(0, Math.ceil(share * pauses.length) - 1)];
+    const pauses = this.#pauses;
     const byName = (values: (i: number) => number): Record<string, number> =>
       Object.fromEntries(this.#columns.map((column, i) => [column.name, values(i)]));
     return {
@@ -234,7 +232,7 @@ class FileSink implements RunSink {
       latencyP99: this.#pictures[3].sketch.peaks,
       pause: this.#pause.peaks,
       gcCpuShare: this.#gcCpuShare.peaks,
-      pauses: { p50_ns: percentile(0.5), p99_ns: percentile(0.99), max_ns: percentile(1) },
+      pauses: { p50_ns: pauses.quantile(0.5), p99_ns: pauses.quantile(0.99), max_ns: pauses.max },
       means: byName((i) => this.#sums[i] / this.#counts[i]),
       last: byName((i) => this.#last[i]),
     };
