@@ -61,11 +61,6 @@ function binomialHalf(n: number): (k: number) => number {
   return (k) => (k < 0 || k > n ? 0 : lower[Math.min(k, n - k)]);
 }
 
-/** The smallest number of values for which `medianInterval` is finite. */
-export const MIN_FOR_INTERVAL = 6;
-/** The smallest number of values in each of two sets for which the U test can find a difference at ALPHA: 2 / C(8, 4) = 0.029. */
-export const MIN_FOR_TEST = 4;
-
 /** Sizes up to which the distribution of U is counted out: without ties, and with. */
 const EXACT = 50;
 const EXACT_WITH_TIES = 25;

@@ -20,6 +20,7 @@ import {
   OPEN_METRICS_CONTENT_TYPE,
   openMetricsText,
 } from "../report/prometheus.ts";
+import { xmlText } from "../report/svgplot.ts";
 import { action } from "../scenario/actions.ts";
 import type { ScenarioPlaces } from "../scenario/places.ts";
 import type { ProcessView } from "../simulate.ts";
@@ -342,7 +343,7 @@ export class ProcessServer {
     const { name, variant } = this.#player.scenario;
     const rows = Object.entries(this.#routes).map(([path, { about }]) => {
       const href = path === "/debug/pprof/goroutine" ? `${path}?debug=1` : path;
-      return `<tr><td><a href="${href}">${href}</a></td><td>${html(about)}</td></tr>`;
+      return `<tr><td><a href="${href}">${href}</a></td><td>${xmlText(about)}</td></tr>`;
     });
     response.setHeader("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
     send(
@@ -350,10 +351,10 @@ export class ProcessServer {
       "text/html; charset=utf-8",
       `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${html(name)} - gomemsim</title>
+<title>${xmlText(name)} - gomemsim</title>
 <style>body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em}
 td{padding:.2em 1em .2em 0;vertical-align:top}</style>
-<h1>${html(name)} <small>${html(variant)}</small></h1>
+<h1>${xmlText(name)} <small>${xmlText(variant)}</small></h1>
 <p>A simulated Go process. <code>go tool pprof</code>, Prometheus and curl talk to it as to a real one.</p>
 <table>${rows.join("\n")}</table>
 </html>
@@ -361,9 +362,6 @@ td{padding:.2em 1em .2em 0;vertical-align:top}</style>
     );
   }
 }
-
-const html = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
 
 /** Whether OpenMetrics is accepted, and the classic text is not preferred to it. */
 export function prefersOpenMetrics(accept: string): boolean {
