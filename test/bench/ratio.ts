@@ -10,6 +10,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { median } from "../../src/analysis/stats.ts";
 import { NOT_REAL_TIME } from "../../src/cli/options.ts";
 import { buildOracle, findGo, GoError } from "../../src/oracle/build.ts";
 import { recording } from "../../src/oracle/recording.ts";
@@ -44,12 +45,6 @@ function scenarioOf({ name, variant }: Target): Scenario {
 function simulated({ name, variant }: Target): number[] {
   const args = [join(import.meta.dirname, "simulated.js"), name, variant, String(SEEDS)];
   return JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" }));
-}
-
-function median(list: readonly number[]): number {
-  const sorted = Float64Array.from(list).sort();
-  const middle = sorted.length >>> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 async function measure(target: Target, binary: string, rounds: number): Promise<string> {
