@@ -8,13 +8,6 @@
 export const ALPHA = 0.05;
 export const CONFIDENCE = 0.95;
 
-export function median(values: readonly number[]): number {
-  if (values.length === 0) return Number.NaN;
-  const sorted = Float64Array.from(values).sort();
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
 export interface Interval {
   /** -Infinity and Infinity where there are too few values for the confidence asked for. */
   readonly low: number;

@@ -10,13 +10,13 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { median } from "../../src/analysis/stats.ts";
 import { NOT_REAL_TIME } from "../../src/cli/options.ts";
 import { buildOracle, findGo, GoError } from "../../src/oracle/build.ts";
 import { recording } from "../../src/oracle/recording.ts";
 import { runOracle } from "../../src/oracle/run.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
 import { BASE_VARIANT, type Scenario } from "../../src/scenario/schema.ts";
+import { median } from "../../src/sim/quantiles.ts";
 
 const root = join(import.meta.dirname, "../..");
 const SEEDS = 5;
