@@ -428,6 +428,7 @@ export class Heap {
       caches.flushGen[p] = this.sweepgen;
       this.#pageCaches.push(new PageCache());
     }
+    this.memProfile?.setProcs(n);
   }
 
   // ---------------------------------------------------------------- spans

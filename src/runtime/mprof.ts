@@ -75,7 +75,7 @@ export class MemProfile {
   readonly #kinds: KindTable;
   readonly #rng: Rng;
   /** mcache.nextSample, by P: bytes still to be allocated before the next sample. */
-  readonly #nextSample: Float64Array;
+  #nextSample = new Float64Array(0);
   /** mProfCycle: mark terminations so far. */
   #cycle = 0;
 
@@ -107,8 +107,15 @@ export class MemProfile {
     this.#heap = heap;
     this.#kinds = heap.kinds;
     this.#rng = options.rng;
-    this.#nextSample = new Float64Array(options.procs);
-    for (let p = 0; p < options.procs; p++) this.#nextSample[p] = this.#drawNext();
+    this.setProcs(options.procs);
+  }
+
+  /** There are `n` Ps from now on: a new one's mcache begins with a distance of its own (allocmcache). */
+  setProcs(n: number): void {
+    const old = this.#nextSample;
+    this.#nextSample = Float64Array.from({ length: n }, (_, p) =>
+      p < old.length ? old[p] : this.#drawNext(),
+    );
   }
 
   /** Samples whose objects are in the heap as far as marks know. */
