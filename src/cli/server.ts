@@ -31,6 +31,8 @@ const MAX_HEADER_BYTES = 8192;
 const MAX_CONNECTIONS = 128;
 const HEADERS_TIMEOUT_MS = 5000;
 const REQUEST_TIMEOUT_MS = 10_000;
+/** A client that reads nothing of its answer for so long keeps its connection from others. */
+const IDLE_TIMEOUT_MS = 30_000;
 const MAX_FOLLOWERS = 16;
 /** What a follower may be behind before it is dropped. */
 const MAX_FOLLOWER_BYTES = 1 << 20;
@@ -183,6 +185,7 @@ export class ProcessServer {
       (request, response) => void this.#answer(request, response),
     );
     this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.timeout = IDLE_TIMEOUT_MS;
   }
 
   /** Listens, and says where: with port 0 that is known only then. */
@@ -296,6 +299,8 @@ export class ProcessServer {
       response.end();
       return;
     }
+    // Between two collections may be any time.
+    response.socket?.setTimeout(0);
     this.#followers.add(response);
     response.once("close", () => this.#followers.delete(response));
     response.on("error", () => this.#followers.delete(response));

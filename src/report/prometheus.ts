@@ -422,12 +422,17 @@ export function metricFamilies(
  * counted when a slice of its work begins, and a quota that is raised takes back what throttling was counted ahead.
  */
 export class GrowingFamilies {
+  /** When the process started whose counters they are. */
   #startNs = -1;
+  #runStartUnixSeconds: number | undefined;
   readonly #highest = new Map<string, number>();
 
   at(view: ProcessView, startUnixSeconds?: number): readonly Family[] {
-    if (view.startNs !== this.#startNs) this.#highest.clear();
+    // A run that is played again has its processes at the same virtual times.
+    if (view.startNs !== this.#startNs || startUnixSeconds !== this.#runStartUnixSeconds)
+      this.#highest.clear();
     this.#startNs = view.startNs;
+    this.#runStartUnixSeconds = startUnixSeconds;
     return metricFamilies(view, startUnixSeconds).map((family) =>
       family.type === "counter"
         ? { ...family, series: family.series.map((series) => this.#grown(family.name, series)) }
