@@ -57,6 +57,8 @@ export interface Job {
     readonly places: ScenarioPlaces;
     readonly at: readonly { readonly text: string; readonly ns: number }[];
   };
+  /** The run is wanted for the page that lays several over each other. */
+  readonly overlaid: boolean;
   /** An existing folder to write into, and how messages call the place it will end up in. */
   readonly folder: string;
   readonly label: string;
@@ -294,9 +296,9 @@ function withExports(sink: FileSink, exports: RunExports): RunSink {
   };
 }
 
-/** What a job leaves for the page that lays all variants over each other, too. */
+/** What a job leaves for the page that lays several runs over each other, too. */
 export interface DoneJob extends FinishedRun {
-  readonly overlay: ReportRun;
+  readonly overlay: ReportRun | undefined;
 }
 
 /** A heap profile as /debug/pprof/heap would serve it now; none while the process is down. */
@@ -346,5 +348,6 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   const heap = sink.report.heap(deflate);
   writeWhole(job, "heapmap.json", `${JSON.stringify(heap)}\n`);
   writeWhole(job, "report.html", reportHtml([sink.report.finish(told, heap, deflate)], bundle));
-  return { summary, digest: sink.digest(), verdicts, overlay: sink.report.overlay(told, deflate) };
+  const overlay = job.overlaid ? sink.report.overlay(told, deflate) : undefined;
+  return { summary, digest: sink.digest(), verdicts, overlay };
 }

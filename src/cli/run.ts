@@ -10,7 +10,6 @@ import { basename, dirname, join } from "node:path";
 import type { CommandModule } from "yargs";
 import { humanValue } from "../report/format.ts";
 import { reportHtml } from "../report/html.ts";
-import type { ReportRun } from "../report/reportdata.ts";
 import { type FinishedRun, terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
 import { scenarioPlaces } from "../scenario/places.ts";
@@ -19,7 +18,7 @@ import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
-import { type DoneJob, isOutputName, type Job, type OutputName, outputFiles } from "./job.ts";
+import { isOutputName, type Job, type OutputName, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList, wholeNumber } from "./options.ts";
 import { writeWhole } from "./outputfile.ts";
 import { OutputFolder, removeRunFiles } from "./outputs.ts";
@@ -176,11 +175,14 @@ interface SeededRun {
 /** More lines than this in a chart nobody tells apart. */
 const MAX_OVERLAID = 12;
 
-/** The runs of the overlay page: all, or of many seeds the first of each variant. */
-function overlaid(finished: readonly DoneJob[]): ReportRun[] {
-  const runs = finished.map(({ overlay }) => overlay);
-  if (runs.length <= MAX_OVERLAID) return runs;
-  return runs.filter(({ variant }, i) => runs.findIndex((other) => other.variant === variant) === i);
+/** The runs of the overlay page: all, or of many seeds the first of each variant; none where that is but one. */
+function overlaidOf(runs: readonly SeededRun[]): ReadonlySet<SeededRun> {
+  const variantOf = ({ scenario }: SeededRun): string => scenario.variant;
+  const shown =
+    runs.length <= MAX_OVERLAID
+      ? runs
+      : runs.filter((run, i) => runs.findIndex((other) => variantOf(other) === variantOf(run)) === i);
+  return new Set(shown.length > 1 ? shown : []);
 }
 
 async function run(args: RunArguments): Promise<void> {
@@ -200,28 +202,32 @@ async function run(args: RunArguments): Promise<void> {
     args.quiet,
   );
   try {
-    const jobs = runs.map(
-      ({ scenario, folder: at }): Job => ({
+    const onPage = overlaidOf(runs);
+    const jobs = runs.map((run): Job => {
+      const { scenario, folder: at } = run;
+      return {
         scenario,
         ...(profile === undefined ? {} : { profile }),
         checked: args.checked,
         ...(trace === undefined ? {} : { trace }),
         ...(exports === undefined ? {} : { exports }),
         ...(heapProfiles === undefined ? {} : { heapProfiles }),
+        overlaid: onPage.has(run),
         folder: folder.folder(at),
         label: join(folder.target, at),
-      }),
-    );
+      };
+    });
     const finished = await runJobs(jobs, progress, abort.signal);
     progress.stop();
     abort.signal.throwIfAborted();
     const written = writtenLines(jobs);
-    if (finished.length > 1) {
-      const page = reportHtml(overlaid(finished), pageBundle());
+    const overlay = finished.flatMap((done) => done.overlay ?? []);
+    if (overlay.length > 0) {
+      const page = reportHtml(overlay, pageBundle());
       writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
       written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
     }
-    removeLeftOvers(folder.target, jobs, finished.length > 1);
+    removeLeftOvers(folder.target, jobs, overlay.length > 0);
     folder.commit();
     if (!args.quiet) await tell(finished, written);
     const breaches = finished.flatMap(breachesOf);

@@ -123,7 +123,8 @@ describe("run --heap-profile", () => {
 
   it("leaves none of an earlier run where this one's process is down", async () => {
     writeFileSync(join(folder, "k.yaml"), KILLED_POD);
-    const args = ["run", "k.yaml", "--out", "k", "--heap-profile", "--profile-at", "1s", "--set", "duration=2s"];
+    const common = ["run", "k.yaml", "--out", "k", "--set", "duration=2s"];
+    const args = [...common, "--heap-profile", "--profile-at", "1s"];
     const profile = join(folder, "k", "heap-1s.pb.gz");
     expect((await run(folder, [...args, "--set", "workload.l.byte_rate=1KiB/s"])).status).toBe(0);
     expect(existsSync(profile)).toBe(true);
