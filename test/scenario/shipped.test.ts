@@ -1,8 +1,8 @@
 /** The scenarios that come with the project, and the JSON Schema editors read them by. */
 import { readdirSync, readFileSync } from "node:fs";
+import { Ajv2020, type SchemaObject } from "ajv/dist/2020.js";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { z } from "zod";
 import { scenarioJsonSchema } from "../../src/scenario/json-schema.ts";
 import { formatErrors, loadScenario } from "../../src/scenario/load.ts";
 
@@ -10,8 +10,9 @@ const folder = new URL("../../scenarios/", import.meta.url);
 const read = (file: string) => readFileSync(new URL(file, folder), "utf8");
 const files = readdirSync(folder).filter((file) => file.endsWith(".yaml"));
 const schemaText = read("scenario.schema.json");
-const schema: unknown = JSON.parse(schemaText);
-const bySchema = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
+const schema: SchemaObject = JSON.parse(schemaText);
+/** Not by the library that wrote the schema. */
+const isBySchema = new Ajv2020({ strict: false }).compile(schema);
 
 test("scenario.schema.json is what the schema says (tsx src/scenario/json-schema.ts writes it)", () => {
   expect(schemaText).toBe(scenarioJsonSchema());
@@ -27,7 +28,8 @@ describe.each(files)("%s", (file) => {
     expect(result.scenarios[0].duration).toBeLessThanOrEqual(150e9);
   });
   test("validates against the JSON Schema", () => {
-    expect(bySchema.safeParse(parse(text)).error?.issues).toBeUndefined();
+    isBySchema(parse(text));
+    expect(isBySchema.errors).toBeNull();
   });
   test("opens with its schema, what it shows and what to look for", () => {
     expect(text.startsWith("# yaml-language-server: $schema=./scenario.schema.json\n")).toBe(true);
@@ -42,7 +44,7 @@ test("the JSON Schema refuses what the loader refuses", () => {
   const refuses = (change: (scenario: ReturnType<typeof web>) => void) => {
     const scenario = web();
     change(scenario);
-    return !bySchema.safeParse(scenario).success;
+    return !isBySchema(scenario);
   };
   expect(refuses(() => {})).toBe(false);
   expect(refuses((s) => (s.duration = 10))).toBe(true);
