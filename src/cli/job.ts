@@ -286,7 +286,8 @@ function withExports(sink: FileSink, exports: RunExports): RunSink {
   return {
     sample: (row, view) => {
       sink.sample(row, view);
-      if (view !== undefined) exports.sample(row[0] * 1e9, view);
+      // A multiple of the interval must be one again.
+      if (view !== undefined) exports.sample(Math.round(row[0] * 1e9), view);
     },
     cycle: (cycle) => sink.cycle(cycle),
     scavTrace: (trace) => sink.scavTrace(trace),
