@@ -138,7 +138,7 @@ function caveats({ sides, confidence, alpha }: Comparison, options: TerminalOpti
     ...(fewest < MIN_FOR_INTERVAL
       ? [`Intervals hold the median with ${percent} from ${MIN_FOR_INTERVAL} runs a side on.`]
       : []),
-    ...(sides.length > 1 && fewest < MIN_FOR_TEST
+    ...(sides.length > 1 && sides.every((side) => side.runs < MIN_FOR_TEST)
       ? [`No difference can be told from chance at ${alpha} with fewer than ${MIN_FOR_TEST} runs a side.`]
       : []),
     `Medians ${options.ascii ? "+-" : "±"} ${percent} interval; ~ is no difference at ${alpha} (Mann-Whitney U).`,

@@ -10,8 +10,8 @@
  * From 1.25 on sysmon reads the CPU limit again each second, unless GOMAXPROCS was set by the environment or by a call, or
  * GODEBUG=updatemaxprocs=0.
  *
- * Simplified: a call takes as long as ReadMemStats, which is a stop and a walk over the Ps, too (real ones side by side, 400 calls on two CPUs with nothing else to do:
- * 12 to 39 us in the middle against 40); sysmon's second is exact. What a P, an m and their gs
+ * Simplified: a call takes as long as ReadMemStats, which is a stop and a walk over the Ps, too (real ones side by side, 400 calls
+ * on two CPUs with nothing else to do: 12 to 39 us in the middle against 40); sysmon's second is exact. What a P, an m and their gs
  * are in bytes is Go 1.26's on amd64 (from the DWARF of a binary).
  * Where it stops being true: a sudog, defer or pinner cache of a P that goes is not modelled, as those of other Ps are not.
  */
