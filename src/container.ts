@@ -5,7 +5,8 @@
  * A killed process is started again (container.restart) as the kubelet does: the first time at once, then after a back-off that
  * doubles with each kill up to a bound, and begins anew after a life long enough (kubelet's doBackOff and client-go's
  * flowcontrol.Backoff). Each life has a new control group, with an empty page cache and counters at zero; the run's own counts
- * go on. Limits changed while it runs (an in-place resize of a pod) hold for the lives that follow. Not modelled: the second or so that the kubelet takes to notice and the container runtime to start.
+ * go on. Limits changed while it runs (an in-place resize of a pod) hold for the lives that follow. Not modelled: the second or
+ * so that the kubelet takes to notice and the container runtime to start.
  */
 
 import { CfsBandwidth } from "./os/cfs.ts";

@@ -372,6 +372,7 @@ interventions:
     expect(second.memory.current_bytes).toBe(24 * MiB);
     expect(rows[38]["memory_max_bytes"]).toBe(128 * MiB);
     expect(rows[42]["memory_max_bytes"]).toBe(24 * MiB);
+    expect(rows[42]["memory_high_bytes"]).toBeNaN();
     expect(figures["restarts"]).toBeGreaterThanOrEqual(1);
   });
 

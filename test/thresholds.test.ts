@@ -211,6 +211,10 @@ describe("thresholds that cannot be judged are refused with their place", () => 
     ],
     ["{lazy_free_bytes: max < 1B}", "6:31 `lazy_free_bytes` has no value here: it takes `machine.thp`"],
     [
+      "{cpu_limit_cpus: max < 9}",
+      "6:30 `cpu_limit_cpus` has no value here: the container's limits never change",
+    ],
+    [
       "{cpu_nr_throttled: last < 1}",
       "6:32 `cpu_nr_throttled` has no value here: the scenario has no `container`",
     ],

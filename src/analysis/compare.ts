@@ -8,10 +8,10 @@
  */
 
 import type { Comparison, ComparisonCell, ComparisonRow, Side } from "../report/comparison.ts";
-import { Quantiles } from "../sim/quantiles.ts";
+import { median, Quantiles } from "../sim/quantiles.ts";
 import { unitOf } from "../sim/units.ts";
 import type { CycleRecord } from "../simulate.ts";
-import { ALPHA, CONFIDENCE, mannWhitney, median, medianInterval } from "./stats.ts";
+import { ALPHA, CONFIDENCE, mannWhitney, medianInterval } from "./stats.ts";
 
 /** Numbers of one run, by name. */
 export type Figures = Readonly<Record<string, number>>;

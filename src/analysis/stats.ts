@@ -8,13 +8,6 @@
 export const ALPHA = 0.05;
 export const CONFIDENCE = 0.95;
 
-export function median(values: readonly number[]): number {
-  if (values.length === 0) return Number.NaN;
-  const sorted = Float64Array.from(values).sort();
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
 export interface Interval {
   /** -Infinity and Infinity where there are too few values for the confidence asked for. */
   readonly low: number;
@@ -60,11 +53,6 @@ function binomialHalf(n: number): (k: number) => number {
   for (let k = 1; k < lower.length; k++) lower[k] = (lower[k - 1] * (n - k + 1)) / k;
   return (k) => (k < 0 || k > n ? 0 : lower[Math.min(k, n - k)]);
 }
-
-/** The smallest number of values for which `medianInterval` is finite. */
-export const MIN_FOR_INTERVAL = 6;
-/** The smallest number of values in each of two sets for which the U test can find a difference at ALPHA: 2 / C(8, 4) = 0.029. */
-export const MIN_FOR_TEST = 4;
 
 /** Sizes up to which the distribution of U is counted out: without ties, and with. */
 const EXACT = 50;

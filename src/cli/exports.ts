@@ -46,32 +46,26 @@ export const DEFAULT_EXPORT: Omit<ExportOptions, "kinds"> = {
   startUnixSeconds: DEFAULT_START_UNIX_SECONDS,
 };
 
-/** Everything an export may write; `proc` and `cgroup` are folders. */
-export const EXPORT_FILES = [
-  "metrics.prom",
-  "openmetrics.txt",
-  "vars.json",
-  "runtime-metrics.json",
-  "grafana-dashboard.json",
-  "proc",
-  "cgroup",
-] as const;
-export type ExportFile = (typeof EXPORT_FILES)[number];
-
-/** What each kind writes. */
-export const exportFiles = ({ kinds }: ExportOptions, { container }: Scenario): readonly ExportFile[] =>
-  kinds.flatMap((kind): readonly ExportFile[] =>
-    FILES[kind].filter((file) => file !== "cgroup" || container !== undefined),
-  );
-
-const FILES: Readonly<Record<ExportKind, readonly ExportFile[]>> = {
+/** What each kind writes; `proc` and `cgroup` are folders. */
+const FILES = {
   prometheus: ["metrics.prom"],
   openmetrics: ["openmetrics.txt"],
   vars: ["vars.json"],
   metrics: ["runtime-metrics.json"],
   grafana: ["grafana-dashboard.json"],
   proc: ["proc", "cgroup"],
-};
+} as const satisfies Readonly<Record<ExportKind, readonly string[]>>;
+
+export type ExportFile = (typeof FILES)[ExportKind][number];
+
+/** Everything an export may write. */
+export const EXPORT_FILES: readonly ExportFile[] = Object.values(FILES).flat();
+
+/** What these options write. */
+export const exportFiles = ({ kinds }: ExportOptions, { container }: Scenario): readonly ExportFile[] =>
+  kinds
+    .flatMap((kind): readonly ExportFile[] => FILES[kind])
+    .filter((file) => file !== "cgroup" || container !== undefined);
 
 /** The files of a kind that show an instant. */
 function instantOf(

@@ -25,6 +25,7 @@ import type { TraceEvent, TraceOptions, Tracer } from "../runtime/trace.ts";
 import type { ScenarioPlaces } from "../scenario/places.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
+import { Quantiles } from "../sim/quantiles.ts";
 import {
   type CycleRecord,
   type LayerPart,
@@ -56,6 +57,8 @@ export interface Job {
     readonly places: ScenarioPlaces;
     readonly at: readonly { readonly text: string; readonly ns: number }[];
   };
+  /** The run is wanted for the page that lays several over each other. */
+  readonly overlaid: boolean;
   /** An existing folder to write into, and how messages call the place it will end up in. */
   readonly folder: string;
   readonly label: string;
@@ -117,7 +120,7 @@ class FileSink implements RunSink {
   /** When the process started whose collections come in. */
   #processStartNs = 0;
   readonly #batch: CycleRecord[] = [];
-  readonly #pausesNs: number[] = [];
+  readonly #pauses = new Quantiles(true);
   readonly #watch: ThresholdWatch;
   readonly #sums: Float64Array;
   readonly #counts: Float64Array;
@@ -192,7 +195,7 @@ class FileSink implements RunSink {
     this.#gctrace.writer.write(`${gctraceLine(cycle, this.#cpus, this.#processStartNs / 1e9)}\n`);
     this.#watch.cycle(cycle);
     const pauseNs = cycle.stw1_ns + cycle.stw2_ns;
-    this.#pausesNs.push(pauseNs);
+    this.#pauses.add(pauseNs);
     this.#longestPauseNs = Math.max(this.#longestPauseNs, pauseNs);
     const endSeconds = cycle.start_seconds + (pauseNs + cycle.concurrent_ns) / 1e9;
     const cpuSeconds = (cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns) / 1e9;
@@ -221,10 +224,7 @@ class FileSink implements RunSink {
   }
 
   digest(): RunDigest {
-    const pauses = Float64Array.from(this.#pausesNs).sort();
-    // Nearest rank: the smallest value that at least this share of the cycles does not exceed.
-    const percentile = (share: number): number =>
-      pauses.length === 0 ? Number.NaN : pauses[Math.max(0, Math.ceil(share * pauses.length) - 1)];
+    const pauses = this.#pauses;
     const byName = (values: (i: number) => number): Record<string, number> =>
       Object.fromEntries(this.#columns.map((column, i) => [column.name, values(i)]));
     return {
@@ -234,7 +234,7 @@ class FileSink implements RunSink {
       latencyP99: this.#pictures[3].sketch.peaks,
       pause: this.#pause.peaks,
       gcCpuShare: this.#gcCpuShare.peaks,
-      pauses: { p50_ns: percentile(0.5), p99_ns: percentile(0.99), max_ns: percentile(1) },
+      pauses: { p50_ns: pauses.quantile(0.5), p99_ns: pauses.quantile(0.99), max_ns: pauses.max },
       means: byName((i) => this.#sums[i] / this.#counts[i]),
       last: byName((i) => this.#last[i]),
     };
@@ -286,7 +286,8 @@ function withExports(sink: FileSink, exports: RunExports): RunSink {
   return {
     sample: (row, view) => {
       sink.sample(row, view);
-      if (view !== undefined) exports.sample(row[0] * 1e9, view);
+      // A multiple of the interval must be one again.
+      if (view !== undefined) exports.sample(Math.round(row[0] * 1e9), view);
     },
     cycle: (cycle) => sink.cycle(cycle),
     scavTrace: (trace) => sink.scavTrace(trace),
@@ -296,9 +297,9 @@ function withExports(sink: FileSink, exports: RunExports): RunSink {
   };
 }
 
-/** What a job leaves for the page that lays all variants over each other, too. */
+/** What a job leaves for the page that lays several runs over each other, too. */
 export interface DoneJob extends FinishedRun {
-  readonly overlay: ReportRun;
+  readonly overlay: ReportRun | undefined;
 }
 
 /** A heap profile as /debug/pprof/heap would serve it now; none while the process is down. */
@@ -348,5 +349,6 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   const heap = sink.report.heap(deflate);
   writeWhole(job, "heapmap.json", `${JSON.stringify(heap)}\n`);
   writeWhole(job, "report.html", reportHtml([sink.report.finish(told, heap, deflate)], bundle));
-  return { summary, digest: sink.digest(), verdicts, overlay: sink.report.overlay(told, deflate) };
+  const overlay = job.overlaid ? sink.report.overlay(told, deflate) : undefined;
+  return { summary, digest: sink.digest(), verdicts, overlay };
 }

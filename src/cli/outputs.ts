@@ -170,7 +170,11 @@ export function writeFileWhole(path: string, content: string | Uint8Array): void
     writeFileSync(temporary, content);
     renameSync(temporary, path);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    try {
+      rmSync(temporary, { force: true });
+    } catch {
+      // Where it cannot be removed it was not made; the failure that led here is the one to report.
+    }
     throw cannotWrite(path, error);
   }
 }

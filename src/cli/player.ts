@@ -108,7 +108,7 @@ export class Player {
   }
 
   set paused(paused: boolean) {
-    if (!this.#paused) this.#catchUp();
+    this.#settle();
     this.#paused = paused;
     this.#anchor();
   }
@@ -118,6 +118,7 @@ export class Player {
   }
 
   set speed(speed: number) {
+    this.#settle();
     this.#speed = speed;
     this.#anchor();
   }
@@ -127,9 +128,13 @@ export class Player {
   }
 
   get behindSeconds(): number {
-    const arrearsMs =
-      this.#paused || this.ended ? 0 : (this.#dueNs() - this.#run.nowNs) / (this.#speed * 1e6);
-    return (this.#lostMs + Math.max(0, arrearsMs)) / 1e3;
+    return (this.#lostMs + this.#arrearsMs) / 1e3;
+  }
+
+  /** Wall time by which the run is behind now. */
+  get #arrearsMs(): number {
+    if (this.#paused || this.ended) return 0;
+    return Math.max(0, (this.#dueNs() - this.#run.nowNs) / (this.#speed * 1e6));
   }
 
   /** Does something to the process now; false where that is not possible. */
@@ -168,6 +173,13 @@ export class Player {
     return this.#anchorNs + (performance.now() - this.#anchorMs) * 1e6 * this.#speed;
   }
 
+  /** Before the clock changes: plays what is due, and gives up what cannot be played in a slice. */
+  #settle(): void {
+    if (this.#paused) return;
+    this.#catchUp();
+    this.#lostMs += this.#arrearsMs;
+  }
+
   /** From here virtual time goes on, with no arrears. */
   #anchor(): void {
     this.#anchorMs = performance.now();
@@ -196,8 +208,8 @@ export class Player {
       this.#anchor();
     }
     this.#catchUp();
-    const arrearsMs = (this.#dueNs() - this.#run.nowNs) / (this.#speed * 1e6);
-    if (arrearsMs <= MAX_ARREARS_MS || this.ended) return;
+    const arrearsMs = this.#arrearsMs;
+    if (arrearsMs <= MAX_ARREARS_MS) return;
     this.#lostMs += arrearsMs - MAX_ARREARS_MS;
     this.#anchorMs += arrearsMs - MAX_ARREARS_MS;
   }

@@ -2,9 +2,8 @@
  * `gomemsim report RUN...`: the page of a run from its folder, or of several laid over each other. `run` writes the same pages; this
  * writes them again, of runs that were made apart.
  */
-import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { CommandModule } from "yargs";
 import { reportHtml } from "../report/html.ts";
 import type { HeapMaps, ReportRun } from "../report/reportdata.ts";
@@ -12,8 +11,7 @@ import { ReportCollector, type ReportSummary } from "../report/runreport.ts";
 import { print } from "./console.ts";
 import { CliError, EXIT, reasonOf } from "./exit.ts";
 import { once } from "./options.ts";
-import { writeWhole } from "./outputfile.ts";
-import { cannotWrite } from "./outputs.ts";
+import { writeFileWhole } from "./outputs.ts";
 import { deflate, pageBundle } from "./page.ts";
 import { readSummary, scanCycles, scanSamples } from "./runfolder.ts";
 
@@ -62,25 +60,12 @@ function readReport(folder: string, part: "whole" | "overlay"): ReportRun {
     : gathered.overlay(summary, deflate);
 }
 
-/** Under its final name at once, or not at all. */
-function writeFile(path: string, text: string): void {
-  const temporary = `${basename(path)}.tmp-${randomBytes(6).toString("hex")}`;
-  const folder = dirname(path);
-  try {
-    writeWhole({ folder, label: folder }, temporary, text);
-    renameSync(join(folder, temporary), path);
-  } catch (error) {
-    rmSync(join(folder, temporary), { force: true });
-    throw error instanceof CliError ? error : cannotWrite(path, error);
-  }
-}
-
 async function report({ runs, out }: ReportArguments): Promise<void> {
   const bundle = pageBundle();
   const whole = runs.length === 1;
   const path = out ?? join(runs[0], whole ? "report.html" : "overlay.html");
   const read = runs.map((run) => readReport(run, whole ? "whole" : "overlay"));
-  writeFile(path, reportHtml(read, bundle));
+  writeFileWhole(path, reportHtml(read, bundle));
   await print(`wrote ${path}\n`);
 }
 

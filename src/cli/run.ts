@@ -10,7 +10,6 @@ import { basename, dirname, join } from "node:path";
 import type { CommandModule } from "yargs";
 import { humanValue } from "../report/format.ts";
 import { reportHtml } from "../report/html.ts";
-import type { ReportRun } from "../report/reportdata.ts";
 import { type FinishedRun, terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
 import { scenarioPlaces } from "../scenario/places.ts";
@@ -19,7 +18,7 @@ import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
-import { type DoneJob, isOutputName, type Job, outputFiles } from "./job.ts";
+import { isOutputName, type Job, type OutputName, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList, wholeNumber } from "./options.ts";
 import { writeWhole } from "./outputfile.ts";
 import { OutputFolder, removeRunFiles } from "./outputs.ts";
@@ -62,6 +61,14 @@ function moment(option: string, text: string | undefined): number | undefined {
   return ns;
 }
 
+/** The same, at which every run must still be going on. */
+function momentWithin(option: string, text: string, scenarios: readonly Scenario[]): number {
+  const ns = moment(option, text) as number;
+  const shortest = Math.min(...scenarios.map(({ duration }) => duration));
+  if (ns <= shortest) return ns;
+  throw new CliError(EXIT.usage, `--${option}: ${text} is after the end of the run (${shortest / 1e9} s)`);
+}
+
 /** What --trace and its options ask for; undefined: no trace. */
 function traceOf(args: RunArguments): Job["trace"] {
   const { "trace-events": traceEvents, "trace-from": traceFrom, "trace-to": traceTo } = args;
@@ -87,7 +94,7 @@ function traceOf(args: RunArguments): Job["trace"] {
 }
 
 /** What --export and its options ask for; undefined: nothing. */
-function exportsOf(args: RunArguments): Job["exports"] {
+function exportsOf(args: RunArguments, scenarios: readonly Scenario[]): Job["exports"] {
   const { "export-at": at, "export-interval": interval, "export-start": start } = args;
   if (args.export === undefined) {
     if (at ?? interval ?? start)
@@ -99,7 +106,7 @@ function exportsOf(args: RunArguments): Job["exports"] {
     const known = Object.keys(EXPORTS).join(", ");
     throw new CliError(EXIT.usage, `--export: expected formats out of ${known}, got "${kind}"`);
   });
-  const atNs = moment("export-at", at);
+  const atNs = at === undefined ? undefined : momentWithin("export-at", at, scenarios);
   const intervalNs = moment("export-interval", interval) ?? DEFAULT_EXPORT.intervalNs;
   if (intervalNs === 0) throw new CliError(EXIT.usage, "--export-interval: must be more than 0");
   const startMs = start === undefined ? undefined : Date.parse(start);
@@ -126,16 +133,10 @@ function heapProfilesOf(args: RunArguments, { input, scenarios }: ScenariosRead)
     if (profileAt !== undefined) throw new CliError(EXIT.usage, "--profile-at needs --heap-profile");
     return undefined;
   }
-  const shortest = Math.min(...scenarios.map(({ duration }) => duration));
-  const at = (profileAt?.split(",") ?? []).map((text) => {
-    const ns = moment("profile-at", text) as number;
-    if (ns > shortest)
-      throw new CliError(
-        EXIT.usage,
-        `--profile-at: ${text} is after the end of the run (${shortest / 1e9} s)`,
-      );
-    return { text: text.trim(), ns };
-  });
+  const at = (profileAt?.split(",") ?? []).map((text) => ({
+    text: text.trim(),
+    ns: momentWithin("profile-at", text, scenarios),
+  }));
   at.sort((a, b) => a.ns - b.ns);
   return { places: scenarioPlaces(input.text, input.label), at };
 }
@@ -174,11 +175,14 @@ interface SeededRun {
 /** More lines than this in a chart nobody tells apart. */
 const MAX_OVERLAID = 12;
 
-/** The runs of the overlay page: all, or of many seeds the first of each variant. */
-function overlaid(finished: readonly DoneJob[]): ReportRun[] {
-  const runs = finished.map(({ overlay }) => overlay);
-  if (runs.length <= MAX_OVERLAID) return runs;
-  return runs.filter(({ variant }, i) => runs.findIndex((other) => other.variant === variant) === i);
+/** The runs of the overlay page: all, or of many seeds the first of each variant; none where that is but one. */
+function overlaidOf(runs: readonly SeededRun[]): ReadonlySet<SeededRun> {
+  const variantOf = ({ scenario }: SeededRun): string => scenario.variant;
+  const shown =
+    runs.length <= MAX_OVERLAID
+      ? runs
+      : runs.filter((run, i) => runs.findIndex((other) => variantOf(other) === variantOf(run)) === i);
+  return new Set(shown.length > 1 ? shown : []);
 }
 
 async function run(args: RunArguments): Promise<void> {
@@ -188,7 +192,7 @@ async function run(args: RunArguments): Promise<void> {
     args.variant === undefined ? all : [...new Set(args.variant)].map((name) => pickVariant(all, name));
   const profile = args.profile === undefined ? undefined : readProfile(args.profile);
   const trace = traceOf(args);
-  const exports = exportsOf(args);
+  const exports = exportsOf(args, scenarios);
   const runs = withSeeds(scenarios, args.seeds === undefined ? undefined : wholeNumber("seeds", args.seeds));
   const heapProfiles = heapProfilesOf(args, { ...read, scenarios });
   const abort = abortOnSignals("nothing was written");
@@ -198,28 +202,32 @@ async function run(args: RunArguments): Promise<void> {
     args.quiet,
   );
   try {
-    const jobs = runs.map(
-      ({ scenario, folder: at }): Job => ({
+    const onPage = overlaidOf(runs);
+    const jobs = runs.map((run): Job => {
+      const { scenario, folder: at } = run;
+      return {
         scenario,
         ...(profile === undefined ? {} : { profile }),
         checked: args.checked,
         ...(trace === undefined ? {} : { trace }),
         ...(exports === undefined ? {} : { exports }),
         ...(heapProfiles === undefined ? {} : { heapProfiles }),
+        overlaid: onPage.has(run),
         folder: folder.folder(at),
         label: join(folder.target, at),
-      }),
-    );
+      };
+    });
     const finished = await runJobs(jobs, progress, abort.signal);
     progress.stop();
     abort.signal.throwIfAborted();
     const written = writtenLines(jobs);
-    if (finished.length > 1) {
-      const page = reportHtml(overlaid(finished), pageBundle());
+    const overlay = finished.flatMap((done) => done.overlay ?? []);
+    if (overlay.length > 0) {
+      const page = reportHtml(overlay, pageBundle());
       writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
       written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
     }
-    removeLeftOvers(folder.target, jobs, finished.length > 1);
+    removeLeftOvers(folder.target, jobs, overlay.length > 0);
     folder.commit();
     if (!args.quiet) await tell(finished, written);
     const breaches = finished.flatMap(breachesOf);
@@ -238,7 +246,7 @@ async function run(args: RunArguments): Promise<void> {
  * were asked for then and are not now. They would pass for this run's. Only files of ours go.
  */
 function removeLeftOvers(target: string, jobs: readonly Job[], overlay: boolean): void {
-  const written = new Map(jobs.map((job) => [job.label, new Set<string>(outputFiles(job))]));
+  const written = new Map(jobs.map((job) => [job.label, new Set<string>(filesThere(job))]));
   for (const variant of new Set(jobs.map(({ scenario }) => join(target, variantFolder(scenario)))))
     for (const old of runFoldersOf(variant)) {
       const kept = written.get(old);
@@ -246,6 +254,10 @@ function removeLeftOvers(target: string, jobs: readonly Job[], overlay: boolean)
     }
   if (!overlay) rmSync(join(target, OVERLAY), { force: true });
 }
+
+/** What a job has written: of a process that is down there is no heap profile. */
+const filesThere = (job: Job): readonly OutputName[] =>
+  outputFiles(job).filter((name) => existsSync(join(job.folder, name)));
 
 /** One line per threshold that a run does not keep to. */
 function breachesOf(run: FinishedRun): string[] {
@@ -263,12 +275,12 @@ function writtenLines(jobs: readonly Job[]): string[] {
   const missing: string[] = [];
   for (const job of jobs) {
     const seeds = basename(job.label).startsWith("seed=") ? dirname(job.label) : job.label;
-    const names = outputFiles(job);
-    const there = names.filter((name) => existsSync(join(job.folder, name)));
+    const there = filesThere(job);
     const line = lines.get(seeds) ?? { files: there.join(", "), folders: [] };
     line.folders.push(job.label);
     lines.set(seeds, line);
-    missing.push(...names.filter((name) => !there.includes(name)).map((name) => join(job.label, name)));
+    const lacking = outputFiles(job).filter((name) => !there.includes(name));
+    missing.push(...lacking.map((name) => join(job.label, name)));
   }
   return [
     ...[...lines.values()].map(({ files, folders }) => {

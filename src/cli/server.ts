@@ -20,6 +20,7 @@ import {
   OPEN_METRICS_CONTENT_TYPE,
   openMetricsText,
 } from "../report/prometheus.ts";
+import { xmlText } from "../report/svgplot.ts";
 import { action } from "../scenario/actions.ts";
 import type { ScenarioPlaces } from "../scenario/places.ts";
 import type { ProcessView } from "../simulate.ts";
@@ -30,6 +31,8 @@ const MAX_HEADER_BYTES = 8192;
 const MAX_CONNECTIONS = 128;
 const HEADERS_TIMEOUT_MS = 5000;
 const REQUEST_TIMEOUT_MS = 10_000;
+/** A client that reads nothing of its answer for so long keeps its connection from others. */
+const IDLE_TIMEOUT_MS = 30_000;
 const MAX_FOLLOWERS = 16;
 /** What a follower may be behind before it is dropped. */
 const MAX_FOLLOWER_BYTES = 1 << 20;
@@ -182,6 +185,7 @@ export class ProcessServer {
       (request, response) => void this.#answer(request, response),
     );
     this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.timeout = IDLE_TIMEOUT_MS;
   }
 
   /** Listens, and says where: with port 0 that is known only then. */
@@ -295,6 +299,8 @@ export class ProcessServer {
       response.end();
       return;
     }
+    // Between two collections may be any time.
+    response.socket?.setTimeout(0);
     this.#followers.add(response);
     response.once("close", () => this.#followers.delete(response));
     response.on("error", () => this.#followers.delete(response));
@@ -342,7 +348,7 @@ export class ProcessServer {
     const { name, variant } = this.#player.scenario;
     const rows = Object.entries(this.#routes).map(([path, { about }]) => {
       const href = path === "/debug/pprof/goroutine" ? `${path}?debug=1` : path;
-      return `<tr><td><a href="${href}">${href}</a></td><td>${html(about)}</td></tr>`;
+      return `<tr><td><a href="${href}">${href}</a></td><td>${xmlText(about)}</td></tr>`;
     });
     response.setHeader("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
     send(
@@ -350,10 +356,10 @@ export class ProcessServer {
       "text/html; charset=utf-8",
       `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${html(name)} - gomemsim</title>
+<title>${xmlText(name)} - gomemsim</title>
 <style>body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em}
 td{padding:.2em 1em .2em 0;vertical-align:top}</style>
-<h1>${html(name)} <small>${html(variant)}</small></h1>
+<h1>${xmlText(name)} <small>${xmlText(variant)}</small></h1>
 <p>A simulated Go process. <code>go tool pprof</code>, Prometheus and curl talk to it as to a real one.</p>
 <table>${rows.join("\n")}</table>
 </html>
@@ -361,9 +367,6 @@ td{padding:.2em 1em .2em 0;vertical-align:top}</style>
     );
   }
 }
-
-const html = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
 
 /** Whether OpenMetrics is accepted, and the classic text is not preferred to it. */
 export function prefersOpenMetrics(accept: string): boolean {

@@ -10,10 +10,10 @@
  * Noise only ever adds time, and the collector's own clock counts the time a worker is descheduled, so on a busy machine
  * all of it comes out high: run it when nothing else does.
  */
-import { median } from "../analysis/stats.ts";
 import { curveAt } from "../runtime/costs.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, godebug, machine, type Scenario } from "../scenario/schema.ts";
+import { median } from "../sim/quantiles.ts";
 import type { Provenance } from "./recording.ts";
 import { runOracle, runProgram } from "./run.ts";
 

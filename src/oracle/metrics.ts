@@ -7,7 +7,7 @@
  * says nothing about 3.4 % of a collection.
  */
 
-import { median } from "../analysis/stats.ts";
+import { median } from "../sim/quantiles.ts";
 
 export type MetricUnit = "bytes" | "count" | "seconds" | "ns" | "fraction";
 

@@ -5,9 +5,9 @@
  * Resident memory and page faults come without the oracle's own memory outside the Go heap (see offheap.go).
  */
 import { z } from "zod";
-import { median } from "../analysis/stats.ts";
 import { limiterWasOn } from "../runtime/mgclimit.ts";
 import { DecayMeter } from "../sim/decay.ts";
+import { median } from "../sim/quantiles.ts";
 
 const table = z.object({
   columns: z.array(z.string()),

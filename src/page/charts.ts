@@ -60,6 +60,10 @@ export function runCharts(run: Run): Chart[] {
   const live = run.live();
   const allocated = run.column("heap_alloc_bytes");
   const limit = run.moves("gomemlimit_bytes") ? run.column("gomemlimit_bytes") : undefined;
+  // Limits that change are columns.
+  const inForce = (name: string, atStart: number | undefined): Float64Array | undefined =>
+    run.moves(name) ? run.column(name) : run.constant(atStart);
+  const memoryMax = inForce("memory_max_bytes", about.memory_max_bytes);
   return present([
     chart(
       {
@@ -182,7 +186,7 @@ export function runCharts(run: Run): Chart[] {
         {
           label: "memory.high",
           color: "orange",
-          values: run.column("memory_high_bytes") ?? run.constant(about.memory_high_bytes),
+          values: inForce("memory_high_bytes", about.memory_high_bytes),
           source: "cgroup memory.high",
           bound: true,
           dash: [3, 3],
@@ -190,7 +194,7 @@ export function runCharts(run: Run): Chart[] {
         {
           label: "memory.max",
           color: "bad",
-          values: run.column("memory_max_bytes") ?? run.constant(about.memory_max_bytes),
+          values: memoryMax,
           source: "cgroup memory.max: the OOM killer’s",
           ...BOUND,
         },
@@ -505,9 +509,7 @@ export function runCharts(run: Run): Chart[] {
         {
           label: "memory.max",
           color: "bad",
-          values: run.has("memory_anon_bytes")
-            ? (run.column("memory_max_bytes") ?? run.constant(about.memory_max_bytes))
-            : undefined,
+          values: run.has("memory_anon_bytes") ? memoryMax : undefined,
           source: "cgroup memory.max",
           ...BOUND,
         },

@@ -19,8 +19,10 @@ const shown = (name: string, value: number | undefined): string =>
 /** The bound that RSS stands against: what kills before what slows before what the runtime keeps to. */
 function boundOf(run: Run): { readonly name: string; readonly bytes: number } | undefined {
   const { memory_max_bytes: max, memory_high_bytes: high, go } = run.about;
-  if (max !== undefined) return { name: "memory.max", bytes: max };
-  if (high !== undefined) return { name: "memory.high", bytes: high };
+  // Where limits change, these are the first ones.
+  const when = run.has("memory_max_bytes") ? " at the start" : "";
+  if (max !== undefined) return { name: `memory.max${when}`, bytes: max };
+  if (high !== undefined) return { name: `memory.high${when}`, bytes: high };
   return typeof go.GOMEMLIMIT === "number" ? { name: "GOMEMLIMIT", bytes: go.GOMEMLIMIT } : undefined;
 }
 
@@ -222,7 +224,7 @@ export function marksList(marks: readonly Mark[], go: (t: number) => void): HTML
 /** What the figures do not tell of: the short of the README's list. */
 const NOT_MODELLED = [
   "Write-barrier cost, finalizers, cleanups, weak pointers and cgo; the compiler’s stack allocation (a scenario says what reaches the heap).",
-  "Lock contention and channels, NUMA, file-backed memory beyond the program’s own, swap, memory pressure of the whole machine.",
+  "Lock contention and channels, bandwidth and capacity of NUMA nodes, file-backed memory beyond the program’s own, swap, memory pressure of the whole machine.",
   "Huge pages outside the heap’s arenas; brk. Of containers: limits of parent groups, the multi-generation LRU, dirty pages, cpu.max.burst.",
   "An object that becomes unreachable during a mark survives it (exact for references held in the heap, pessimistic for those on a stack not scanned yet).",
   "The model is of linux/amd64. Sizes follow from Go’s source; what takes time is measured on one machine (the profile): trust sizes, take GC CPU, assists and pauses within a factor of two.",

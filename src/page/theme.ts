@@ -60,11 +60,19 @@ function apply(next: Theme): void {
   for (const listener of listeners) listener();
 }
 
-export const toggleTheme = (): void => apply(theme === "light" ? "dark" : "light");
+let toggled = false;
+
+export function toggleTheme(): void {
+  toggled = true;
+  apply(theme === "light" ? "dark" : "light");
+}
 
 /** As the system has it, until it is toggled. */
 export function startTheme(): void {
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  apply(dark.matches ? "dark" : "light");
-  dark.addEventListener("change", () => apply(dark.matches ? "dark" : "light"));
+  const follow = (): void => {
+    if (!toggled) apply(dark.matches ? "dark" : "light");
+  };
+  follow();
+  dark.addEventListener("change", follow);
 }

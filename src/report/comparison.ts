@@ -121,6 +121,11 @@ function differenceText({ against }: ComparisonCell, unit: Unit): string {
   return `${differs ? size : "~"} (${p < 0.0005 ? "p<0.001" : `p=${p.toFixed(3)}`})`;
 }
 
+/** The smallest number of runs for which a median's interval is finite. */
+export const MIN_FOR_INTERVAL = 6;
+/** The smallest number of runs a side for which the U test can find a difference at 0.05: 2 / C(8, 4) = 0.029. */
+export const MIN_FOR_TEST = 4;
+
 /** What too few runs leave open. */
 function caveats({ sides, confidence, alpha }: Comparison, options: TerminalOptions): string[] {
   const fewest = Math.min(...sides.map((side) => side.runs));
@@ -130,15 +135,20 @@ function caveats({ sides, confidence, alpha }: Comparison, options: TerminalOpti
       ? []
       : ["One run each: a difference may be chance. `run --seeds 10` tells, with a test and intervals."];
   return [
-    ...(fewest < 6 ? [`Intervals hold the median with ${percent} from 6 runs a side on.`] : []),
-    ...(sides.length > 1 && fewest < 4
-      ? [`No difference can be told from chance at ${alpha} with fewer than 4 runs a side.`]
+    ...(fewest < MIN_FOR_INTERVAL
+      ? [`Intervals hold the median with ${percent} from ${MIN_FOR_INTERVAL} runs a side on.`]
+      : []),
+    ...(sides.length > 1 && sides.every((side) => side.runs < MIN_FOR_TEST)
+      ? [`No difference can be told from chance at ${alpha} with fewer than ${MIN_FOR_TEST} runs a side.`]
       : []),
     `Medians ${options.ascii ? "+-" : "±"} ${percent} interval; ~ is no difference at ${alpha} (Mann-Whitney U).`,
   ];
 }
 
-/** `head`: lines above it, such as what the sides differ in. As wide as the terminal allows: all sides in a table, else a table for each with the first, else plain lines. */
+/**
+ * `head`: lines above it, such as what the sides differ in. As wide as the terminal allows: all sides in a table, else a table for each
+ * with the first, else plain lines.
+ */
 export function comparisonTable(
   comparison: Comparison,
   head: readonly string[],
@@ -222,19 +232,17 @@ export function comparisonMarkdown(comparison: Comparison): string {
 }
 
 const CSV_COLUMNS = [
-  ...[
-    "metric",
-    "unit",
-    "side",
-    "n",
-    "median",
-    "low",
-    "high",
-    "difference",
-    "difference_fraction",
-    "p",
-    "differs",
-  ],
+  "metric",
+  "unit",
+  "side",
+  "n",
+  "median",
+  "low",
+  "high",
+  "difference",
+  "difference_fraction",
+  "p",
+  "differs",
 ] as const;
 
 /** A row per metric and side; an empty cell is no value, or an infinite end of an interval. */
@@ -244,12 +252,17 @@ export function comparisonCsv({ rows, sides }: Comparison): string {
       const number = (x: number | undefined, of: Unit = unit): string =>
         x === undefined ? "" : plainNumber(x, of);
       return csvLine([
-        ...[name, unit, sides[i].label, String(n), number(median), number(low), number(high)],
-        ...[number(against?.difference), number(against?.fraction, "fraction")],
-        ...[
-          against?.p === undefined ? "" : String(against.p),
-          against?.differs === undefined ? "" : String(Number(against.differs)),
-        ],
+        name,
+        unit,
+        sides[i].label,
+        String(n),
+        number(median),
+        number(low),
+        number(high),
+        number(against?.difference),
+        number(against?.fraction, "fraction"),
+        against?.p === undefined ? "" : String(against.p),
+        against?.differs === undefined ? "" : String(Number(against.differs)),
       ]);
     }),
   );

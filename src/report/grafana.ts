@@ -209,10 +209,8 @@ const CONTAINER: Row = {
         { expr: gauge("container_memory_working_set_bytes"), legend: "working set" },
         { expr: gauge("container_memory_rss"), legend: "anonymous" },
         { expr: gauge("container_memory_cache"), legend: "page cache" },
-        {
-          expr: `${gauge("container_spec_memory_limit_bytes")} > 0 or ${gauge("container_memory_usage_bytes")}`,
-          legend: "limit",
-        },
+        // 0 is none.
+        { expr: `${gauge("container_spec_memory_limit_bytes")} > 0`, legend: "limit" },
       ],
     },
     {

@@ -48,6 +48,7 @@ export class OpenMetricsRun {
   readonly #store: PieceStore;
   readonly #labels: Labels;
   readonly #families = new Map<string, KnownFamily>();
+  #end = "";
 
   constructor(store: PieceStore, labels: Labels) {
     this.#store = store;
@@ -57,6 +58,9 @@ export class OpenMetricsRun {
   /** The families of an instant, later than all before. */
   add(families: readonly Family[], unixSeconds: number): void {
     const end = ` ${unixSeconds.toFixed(3)}\n`;
+    // Prometheus tells milliseconds apart, and refuses two values of one.
+    if (end === this.#end) return;
+    this.#end = end;
     for (const family of families) {
       let known = this.#families.get(family.name);
       if (known === undefined)

@@ -285,11 +285,10 @@ function goroutines(
     if (works) groups.push({ count: run.inflight ?? 0, stack });
   });
   for (const name of SYSTEM_GOROUTINES) groups.push({ count: 1, stack: [PARKED, runtimeFrame(name)] });
-  if (rt.gc.numGC > 0 || rt.gc.running)
-    groups.push({
-      count: rt.sched.nprocs,
-      stack: [PARKED, runtimeFrame("runtime.gcBgMarkWorker", "runtime/mgc.go")],
-    });
+  groups.push({
+    count: rt.gc.workerGoroutines,
+    stack: [PARKED, runtimeFrame("runtime.gcBgMarkWorker", "runtime/mgc.go")],
+  });
   return groups.filter((group) => group.count > 0);
 }
 

@@ -417,27 +417,35 @@ export function metricFamilies(
 
 /**
  * Families of one process after another, in which no counter falls: to Prometheus that would be a restart. As in client_golang a
- * counter rests where it is until its source has caught up: /cpu/classes/user is what other times leave over, and the scavenger's are
- * counted when a slice of its work begins.
+ * counter rests where it is until its source has caught up: /cpu/classes/user is what other times leave over, the scavenger's are
+ * counted when a slice of its work begins, and a quota that is raised takes back what throttling was counted ahead.
  */
 export class GrowingFamilies {
+  /** When the process started whose counters they are. */
   #startNs = -1;
+  #runStartUnixSeconds: number | undefined;
   readonly #highest = new Map<string, number>();
 
   at(view: ProcessView, startUnixSeconds?: number): readonly Family[] {
-    if (view.startNs !== this.#startNs) this.#highest.clear();
+    // A run that is played again has its processes at the same virtual times.
+    if (view.startNs !== this.#startNs || startUnixSeconds !== this.#runStartUnixSeconds)
+      this.#highest.clear();
     this.#startNs = view.startNs;
-    return metricFamilies(view, startUnixSeconds).map((family) => {
-      const [series] = family.series;
-      if (family.type !== "counter" || series.labels.length > 0) return family;
-      const [sample] = series.samples;
-      const highest = this.#highest.get(family.name) ?? 0;
-      if (sample.value >= highest) {
-        this.#highest.set(family.name, sample.value);
-        return family;
-      }
-      return { ...family, series: [{ labels: [], samples: [{ ...sample, value: highest }] }] };
-    });
+    this.#runStartUnixSeconds = startUnixSeconds;
+    return metricFamilies(view, startUnixSeconds).map((family) =>
+      family.type === "counter"
+        ? { ...family, series: family.series.map((series) => this.#grown(family.name, series)) }
+        : family,
+    );
+  }
+
+  #grown(family: string, series: Series): Series {
+    const key = series.labels.length === 0 ? family : family + JSON.stringify(series.labels);
+    const [sample] = series.samples;
+    const highest = this.#highest.get(key) ?? 0;
+    if (sample.value < highest) return { ...series, samples: [{ ...sample, value: highest }] };
+    this.#highest.set(key, sample.value);
+    return series;
   }
 }
 

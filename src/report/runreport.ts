@@ -7,13 +7,14 @@
  * simulator's own work (objects, requests, faults, cycles), not by time, so that the same run gives the same report.
  */
 import { stringify } from "yaml";
+import { pageSize } from "../runtime/sizeclasses.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import type { CycleRecord, OomIncident, ProcessView, RunSummary } from "../simulate.ts";
 import type { Unit } from "./format.ts";
 import { type HeapMapShot, heapMap, liveBytes } from "./heapmap.ts";
 import { type Deflate, type HeapMaps, REASONS, type ReportRun } from "./reportdata.ts";
 import { roundedFigures, type StoredVerdict } from "./summary.ts";
-import { BoundedTable, type TableColumn } from "./table.ts";
+import { BoundedTable, MOST, type TableColumn } from "./table.ts";
 import type { Column } from "./timeseries.ts";
 
 /** What a finished run says of itself; summary.json has it, too. */
@@ -49,6 +50,9 @@ const SCALES: Readonly<Record<Unit, number>> = {
   percent: 1e3,
 };
 
+/** Times to the nanosecond, of a run of more than six days to the microsecond. */
+const timeScale = ({ duration }: Scenario): number => (duration < MOST ? 1e9 : 1e6);
+
 /** Parts of one stack: when points stand for many rows, all are of the row in which HeapAlloc was highest or lowest. */
 const STACKED: readonly string[] = [
   "heap_inuse_bytes",
@@ -70,6 +74,7 @@ const CYCLE_COLUMNS: readonly TableColumn[] = [
   { name: "heap_marked_bytes", scale: 1, leader: "start_seconds" },
   { name: "reason", scale: 1, leader: "start_seconds" },
 ];
+
 export class ReportCollector {
   readonly #samples: BoundedTable;
   readonly #cycles = new BoundedTable(CYCLE_COLUMNS, CYCLE_POINTS);
@@ -79,7 +84,7 @@ export class ReportCollector {
     this.#samples = new BoundedTable(
       columns.map(({ name, unit }) => ({
         name,
-        scale: name === "t_seconds" ? 1e9 : SCALES[unit],
+        scale: name === "t_seconds" ? timeScale(scenario) : SCALES[unit],
         ...(STACKED.includes(name) ? { leader: "heap_alloc_bytes" } : {}),
       })),
       SAMPLE_POINTS,
@@ -181,20 +186,13 @@ export class ReportCollector {
 const CREDIT_NS = { malloc: 1, request: 60, fault: 20, sample: 30_000, objectPerCycle: 2 } as const;
 /** What looking costs: for a slot, and in a map also for a page. A quarter more slots than objects. */
 const COST_NS = { object: 1.25 * 6, page: 60 } as const;
-const PAGE_BYTES = 8192;
 
 /** Counters that credit is given for; a process started again counts anew. */
 const WORK = { mallocs: "malloc", requests_completed: "request", page_faults: "fault" } as const;
 
 /** Decides when the heap is looked at closely, and keeps what was seen. */
 class HeapWatcher {
-  readonly #live = new BoundedTable(
-    [
-      { name: "t_seconds", scale: 1e9 },
-      { name: "live_bytes", scale: 1 },
-    ],
-    LIVE_POINTS,
-  );
+  readonly #live: BoundedTable;
   readonly #even: HeapMapShot[] = [];
   #peak: HeapMapShot | undefined;
   #fall: HeapMapShot | undefined;
@@ -213,6 +211,13 @@ class HeapWatcher {
 
   constructor(scenario: Scenario, columns: readonly Column[]) {
     const { duration, sample_interval } = scenario;
+    this.#live = new BoundedTable(
+      [
+        { name: "t_seconds", scale: timeScale(scenario) },
+        { name: "live_bytes", scale: 1 },
+      ],
+      LIVE_POINTS,
+    );
     this.#lastSampleSeconds = (Math.floor(duration / sample_interval) * sample_interval) / 1e9;
     const at = (name: string): number => columns.findIndex((column) => column.name === name);
     this.#at = {
@@ -247,7 +252,7 @@ class HeapWatcher {
     const inuse = row[at.inuse];
     const rss = row[at.rss];
     const liveNs = COST_NS.object * row[at.objects];
-    const mapNs = liveNs + (COST_NS.page * row[at.sys]) / PAGE_BYTES;
+    const mapNs = liveNs + (COST_NS.page * row[at.sys]) / pageSize;
     this.#inusePeak = Math.max(this.#inusePeak, inuse);
     const fall = this.#inusePeak - inuse;
     const atEnd = t >= this.#lastSampleSeconds;

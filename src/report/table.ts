@@ -228,7 +228,7 @@ class ByteList {
  * What is larger has no value: such is how Go says that there is no goal or no limit. Below, second differences and their codes are
  * safe integers.
  */
-const MOST = 2 ** 49;
+export const MOST = 2 ** 49;
 
 function differences(values: Float64Array, scale: number, order: 1 | 2): ByteList {
   const out = new ByteList();

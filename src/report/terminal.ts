@@ -6,6 +6,7 @@
  * other the figures become plain `name: value` lines.
  */
 import Table from "cli-table3";
+import { median } from "../sim/quantiles.ts";
 import type { RunSummary } from "../simulate.ts";
 import type { Verdict } from "../thresholds.ts";
 import { humanNs, humanValue, NO_BYTES_LIMIT, type Unit } from "./format.ts";
@@ -242,15 +243,14 @@ function valueText(values: readonly (number | undefined)[], unit: Unit): string 
     .filter((value) => value !== undefined && Number.isFinite(value))
     .sort((a, b) => Number(a) - Number(b)) as number[];
   if (sorted.length === 0) return "-";
-  const middle = sorted.length >> 1;
-  const median = sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-  const text = humanValue(median, unit);
+  const middle = median(sorted);
+  const text = humanValue(middle, unit);
   const [least, greatest] = [sorted[0], sorted[sorted.length - 1]];
   const some = sorted.length < values.length ? ` (${sorted.length} of ${values.length})` : "";
   if (least === greatest) return text + some;
-  if (median === 0) return `${text}, max ${humanValue(greatest, unit)}${some}`;
+  if (middle === 0) return `${text}, max ${humanValue(greatest, unit)}${some}`;
   const off = (value: number): string => {
-    const percent = Math.abs((value / median - 1) * 100);
+    const percent = Math.abs((value / middle - 1) * 100);
     return percent.toFixed(percent < 9.95 ? 1 : 0);
   };
   return `${text} -${off(least)}/+${off(greatest)} %${some}`;

@@ -168,7 +168,10 @@ export function heapTruth(h: Heap, tick: number): HeapTruth {
 
 /** What each part of the allocator holds and has done: what MemStats hides. */
 export interface ComponentSnapshot {
-  /** One per P there is (a P that comes back begins anew): the spans it allocates from, their free slots, the bytes used of its tiny block (16 when it has none). */
+  /**
+   * One per P there is (a P that comes back begins anew): the spans it allocates from, their free slots, the bytes used of its tiny
+   * block (16 when it has none).
+   */
   readonly mcaches: readonly {
     readonly p: number;
     readonly cached_spans: number;

@@ -81,3 +81,11 @@ export class Quantiles {
     return this.max;
   }
 }
+
+/** Of a few values at hand; of two in the middle their mean. */
+export function median(values: readonly number[]): number {
+  if (values.length === 0) return Number.NaN;
+  const sorted = Float64Array.from(values).sort();
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}

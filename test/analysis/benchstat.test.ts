@@ -1,7 +1,8 @@
 /** The statistics against the real benchstat's, on the same numbers. */
 import { describe, expect, it } from "vitest";
-import { ALPHA, mannWhitney, median, medianInterval } from "../../src/analysis/stats.ts";
+import { ALPHA, mannWhitney, medianInterval } from "../../src/analysis/stats.ts";
 import { benchmarkLine } from "../../src/report/benchfmt.ts";
+import { median } from "../../src/sim/quantiles.ts";
 import { RandomStreams } from "../../src/sim/rng.ts";
 import { askBenchstat, findBenchstat } from "../benchstat.ts";
 import { scratch } from "../cli/cli.ts";

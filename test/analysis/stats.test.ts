@@ -1,12 +1,7 @@
 import { describe, expect, it } from "vitest";
-import {
-  ALPHA,
-  MIN_FOR_INTERVAL,
-  MIN_FOR_TEST,
-  mannWhitney,
-  median,
-  medianInterval,
-} from "../../src/analysis/stats.ts";
+import { ALPHA, mannWhitney, medianInterval } from "../../src/analysis/stats.ts";
+import { MIN_FOR_INTERVAL, MIN_FOR_TEST } from "../../src/report/comparison.ts";
+import { median } from "../../src/sim/quantiles.ts";
 import { RandomStreams } from "../../src/sim/rng.ts";
 
 const from = (n: number, start = 0): number[] => Array.from({ length: n }, (_, i) => start + i);

@@ -38,7 +38,7 @@ function costs(): void {
     const loaded = loadScenario(text, path);
     if (!loaded.ok) throw new Error(`${path} is not valid`);
     const [scenario] = loaded.scenarios;
-    const job: Job = { scenario, checked: false, folder, label: folder };
+    const job: Job = { scenario, checked: false, overlaid: false, folder, label: folder };
     const everything: Job = {
       ...job,
       exports: { ...DEFAULT_EXPORT, kinds: Object.keys(EXPORTS).filter(isExportKind) },
@@ -63,7 +63,7 @@ function memory(): void {
     import { runJob } from ${JSON.stringify(join(root, "dist/cli/job.js"))};
     const [set, folder] = process.argv.slice(-2);
     const [scenario] = loadScenario(${JSON.stringify(IDLE)}, "idle", { set: set.split(" ") }).scenarios;
-    runJob({ scenario, checked: false, folder, label: folder }, () => {});
+    runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});
     console.log(process.resourceUsage().maxRSS);`;
   console.log("| rows | timeseries.csv | most memory resident |");
   console.log("|---|---|---|");

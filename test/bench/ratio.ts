@@ -16,6 +16,7 @@ import { recording } from "../../src/oracle/recording.ts";
 import { runOracle } from "../../src/oracle/run.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
 import { BASE_VARIANT, type Scenario } from "../../src/scenario/schema.ts";
+import { median } from "../../src/sim/quantiles.ts";
 
 const root = join(import.meta.dirname, "../..");
 const SEEDS = 5;
@@ -44,12 +45,6 @@ function scenarioOf({ name, variant }: Target): Scenario {
 function simulated({ name, variant }: Target): number[] {
   const args = [join(import.meta.dirname, "simulated.js"), name, variant, String(SEEDS)];
   return JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" }));
-}
-
-function median(list: readonly number[]): number {
-  const sorted = Float64Array.from(list).sort();
-  const middle = sorted.length >>> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 async function measure(target: Target, binary: string, rounds: number): Promise<string> {

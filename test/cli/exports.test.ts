@@ -129,6 +129,7 @@ describe("gomemsim run --export", () => {
       [["--export", "prom"], `--export: expected formats out of ${ALL.replaceAll(",", ", ")}, got "prom"`],
       [["--export-at", "2s"], "need --export"],
       [["--export", "proc", "--export-at", "soon"], "--export-at: expected a time"],
+      [["--export", "proc", "--export-at", "1h"], "--export-at: 1h is after the end of the run (5 s)"],
       [["--export", "openmetrics", "--export-interval", "0s"], "--export-interval: must be more than 0"],
       [["--export", "vars", "--export-start", "yesterday"], "--export-start: expected a date and time"],
     ] as const) {

@@ -1,9 +1,10 @@
 /** `gomemsim plot` as a user calls it. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Resvg } from "@resvg/resvg-js";
 import { beforeAll, describe, expect, it } from "vitest";
 import { pngOf } from "../../src/cli/plot.ts";
+import { KILLED_POD } from "../report/exported.ts";
 import { run, scratch } from "./cli.ts";
 
 const folder = scratch();
@@ -118,6 +119,18 @@ describe("run --heap-profile", () => {
       expect(readFileSync(join(folder, "h", name)).subarray(0, 2)).toEqual(Buffer.from([0x1f, 0x8b]));
     for (const name of ["timeseries.csv", "cycles.csv", "summary.json"])
       expect(text(join("h", name))).toBe(text(join("s", name)));
+  });
+
+  it("leaves none of an earlier run where this one's process is down", async () => {
+    writeFileSync(join(folder, "k.yaml"), KILLED_POD);
+    const common = ["run", "k.yaml", "--out", "k", "--set", "duration=2s"];
+    const args = [...common, "--heap-profile", "--profile-at", "1s"];
+    const profile = join(folder, "k", "heap-1s.pb.gz");
+    expect((await run(folder, [...args, "--set", "workload.l.byte_rate=1KiB/s"])).status).toBe(0);
+    expect(existsSync(profile)).toBe(true);
+    const killed = await run(folder, args);
+    expect(killed.stdout).toContain("not written: k/heap-1s.pb.gz: the process was down then");
+    expect(existsSync(profile)).toBe(false);
   });
 
   it.each([

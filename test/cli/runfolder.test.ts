@@ -49,11 +49,12 @@ describe("run folder", () => {
     const columns = sampleColumns(loaded.scenarios[0]);
     expect(read.rows).toBe(rows.length);
     expect(read.columns).toEqual(columns.map(({ name, unit }) => ({ name, unit })));
-    columns.forEach(({ name }, i) => {
+    columns.forEach(({ name, unit }, i) => {
       const written = [...read.samples[name]];
+      const rounding = unit === "ns" ? 0.5 : unit === "seconds" ? 1e-9 : 1e-6;
       rows.forEach((row, at) => {
         if (Number.isNaN(row[i])) expect(written[at]).toBeNaN();
-        else expect(Math.abs(written[at] - row[i])).toBeLessThanOrEqual(Math.max(0.5, 1e-6));
+        else expect(Math.abs(written[at] - row[i]), name).toBeLessThanOrEqual(rounding);
       });
     });
     expect(read.samples["latency_p99_ns"].every(Number.isNaN)).toBe(true);

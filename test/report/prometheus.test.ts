@@ -113,6 +113,17 @@ describe("counters", () => {
     const { value } = anew.find(({ name }) => name === "go_memstats_mallocs_total")!.series[0].samples[0];
     expect(value).toBeLessThan(before.get("go_memstats_mallocs_total")!);
   });
+
+  it("begin anew with a new run, whose process starts at the same virtual time", () => {
+    const growing = new GrowingFamilies();
+    const mallocs = (untilNs: number, startUnixSeconds: number): number => {
+      const families = growing.at(viewOf(BARE, untilNs), startUnixSeconds);
+      return families.find(({ name }) => name === "go_memstats_mallocs_total")!.series[0].samples[0].value;
+    };
+    const end = mallocs(4e9, START);
+    expect(mallocs(1e9, START)).toBe(end);
+    expect(mallocs(1e9, START + 4)).toBeLessThan(end);
+  });
 });
 
 describe("the Grafana dashboard", () => {

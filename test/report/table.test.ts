@@ -1,7 +1,7 @@
 /** Tables of bounded size: what decimation keeps, and that packing loses nothing. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { BoundedTable, unpack } from "../../src/report/table.ts";
+import { BoundedTable, MOST, unpack } from "../../src/report/table.ts";
 
 const COLUMNS = [
   { name: "t", scale: 1e3 },
@@ -107,6 +107,12 @@ test("what is no number of bytes has no value: Go's goal without GOGC", () => {
   const table = new BoundedTable([{ name: "v", scale: 1 }], 64);
   for (const value of [1, 2 ** 63, 3]) table.add([value]);
   expect([...packed(table).get("v")!]).toEqual([1, Number.NaN, 3]);
+});
+
+test("a value has a place up to the largest, and none from there on", () => {
+  const table = new BoundedTable([{ name: "v", scale: 1 }], 64);
+  for (const value of [0, MOST - 1, 0, 1 - MOST, MOST]) table.add([value]);
+  expect([...packed(table).get("v")!]).toEqual([0, MOST - 1, 0, 1 - MOST, Number.NaN]);
 });
 
 test("unpack gives back what was packed, up to the scale", () => {

@@ -174,6 +174,21 @@ describe("sampling", () => {
     expect(grown).toBeGreaterThan(50);
   });
 
+  it.each(["small, of one kind", "owned"] as const)("goes on alike on Ps that come later: %s", (name) => {
+    const { go, ...of } = scenario(
+      WORKLOADS[name],
+      4096,
+      "interventions: [{at: 100ms, do: set_gomaxprocs, to: 4}]\n",
+    );
+    play({ ...of, go: { ...go, GOMAXPROCS: 1 } }, 2e9, ({ view, cycles }) => {
+      expect(cycles[cycles.length - 1].procs).toBe(4);
+      // What is published is behind by two marks.
+      const share = sum(heapSamples(view).map(({ allocBytes }) => allocBytes)) / view.memStats.totalAlloc;
+      expect(share).toBeGreaterThan(0.5);
+      expect(share).toBeLessThan(1.1);
+    });
+  });
+
   /**
    * An object of s bytes is sampled with probability p = 1 - exp(-s / rate), each by itself. Of n objects in use k are, and the
    * profile says k s / p: right on average, with the variance n s^2 (1 - p) / p. The truth is the same run's with every object
