@@ -17,7 +17,8 @@
  * runtime.GC sweeps to the end and publishes its own mark's (PostSweep). Reading before anything has been published publishes all
  * there is.
  *
- * Simplified: a bucket is a source of the workload and a size, as a source allocates from one stack; a mark counts frees at once,
+ * Simplified: the first object on a new mcache, which Go always samples (memProfRate is not set yet), is sampled like any other, so a
+ * profile has up to one sample per P less; a bucket is a source of the workload and a size, as a source allocates from one stack; a mark counts frees at once,
  * not as sweeping gets to them, which shows only in a profile read before the second collection; the CPU time of samples, and
  * their records (a special and its bucket's lines of cache), cost nothing. Each source's bucket is mapped at the start rather than
  * with its first sample (one per 512 KiB allocated, so within moments).

@@ -539,6 +539,7 @@ export class Scheduler {
     if (this.#held[p] === 1) {
       this.#held[p] = 0;
       this.#gc!.workerHeld(p, false, this.nowNs);
+      if (this.pState[p] === P_ASSIST && this.limiter.limiting) this.#endAssist(p);
     } else if (this.pState[p] === P_THROTTLED) {
       this.pState[p] = P_RUNNING;
       this.#schedule(p);
@@ -763,12 +764,15 @@ export class Scheduler {
   /** gcDrainN backs out of assists when the CPU limiter turns on: those under way end now. */
   endAssists(): void {
     for (let p = 0; p < this.nprocs; p++) {
-      // One that is being stopped has no event any more.
-      if (this.pState[p] !== P_ASSIST || this.#pEvent[p] < 0) continue;
-      this.#cancelP(p);
-      this.#pEndNs[p] = this.nowNs;
-      this.#pEvent[p] = this.queue.push(this.nowNs, PRIORITY_P, EV_SLICE, p);
+      // One that is being stopped has no event any more; one that stands still finds out when it goes on.
+      if (this.pState[p] === P_ASSIST && this.#pEvent[p] >= 0 && this.#held[p] === 0) this.#endAssist(p);
     }
+  }
+
+  #endAssist(p: number): void {
+    this.#cancelP(p);
+    this.#pEndNs[p] = this.nowNs;
+    this.#pEvent[p] = this.queue.push(this.nowNs, PRIORITY_P, EV_SLICE, p);
   }
 
   /** Was P `p` idle when the world was last stopped? */

@@ -2,6 +2,7 @@
  * The scheduler alone: goroutines of a few lines and a collector that never marks unless told to.
  */
 import { describe, expect, test } from "vitest";
+import { CfsBandwidth } from "../../src/os/cfs.ts";
 import { TimeHistogram } from "../../src/runtime/histogram.ts";
 import {
   AFTER_EXIT,
@@ -337,4 +338,49 @@ test("a call made once gives its place back; a goroutine's next step follows its
   expect(calls).toBe(1000);
   expect(sched.register(() => {})).toBe(2);
   expect(log.map(([, , at]) => at - log[0][2])).toEqual([0, 1000, 2000]);
+});
+
+test("an assist that stands still for lack of quota ends when it goes on, if the CPU limiter has turned on meanwhile", () => {
+  const told: [what: string, nowNs: number][] = [];
+  const sched = new Scheduler({
+    nprocs: 1,
+    cpus: 1,
+    wakeNs: () => 0,
+    timerSlackNs: () => 0,
+    switchNs: 0,
+    wakerNs: 0,
+    coldNs: 0,
+    bandwidth: new CfsBandwidth(1e6, 100e6, 0, 1),
+  });
+  sched.attach({
+    marking: true,
+    idleCheckNs: 1000,
+    workerDue: () => P_IDLE,
+    addIdleWorker: () => false,
+    workerStarted: () => {},
+    workerStopped: () => {},
+    workerHeld: (_p, held, nowNs) => told.push([held ? "held" : "goes on", nowNs]),
+    workerExitNs: () => Infinity,
+    assist: () => 10e6,
+    assistDone: (g, _p, nowNs) => {
+      g.gcAssistBytes = 0;
+      told.push(["done", nowNs]);
+    },
+    flushAssistCredit: () => {},
+    triggered: () => false,
+  });
+  const task = new Task([], "in debt", work(0));
+  task.gcAssistBytes = -1;
+  sched.ready(task);
+  sched.call(50e6, PRIORITY_WORLD, () => {
+    sched.limiter.limiting = true;
+    sched.endAssists();
+  });
+  sched.run(300e6);
+  // A quota of 1 ms for an assist of 10.
+  expect(told).toEqual([
+    ["held", 1e6],
+    ["goes on", 100e6],
+    ["done", 100e6],
+  ]);
 });
