@@ -233,6 +233,16 @@ describe("the control group's files", () => {
     );
   });
 
+  it("show the limits in force", () => {
+    const limits = "container: { memory: { max: 64MiB, high: 48MiB } }";
+    const view = viewOf(
+      `${BARE}${limits}\ninterventions:\n  - { at: 1s, do: resize_container, memory_max: 96MiB }\n`,
+    );
+    const files = cgroupFiles(view, view.container!, new PressureAverages());
+    expect(files["cgroup/memory.max"]).toBe(`${96 << 20}\n`);
+    expect(files["cgroup/memory.high"]).toBe(`${48 << 20}\n`);
+  });
+
   it("are v1's in v1, with its word for no limit", () => {
     const view = viewOf(`${BARE}container: { cgroup: v1 }\n`);
     const files = cgroupFiles(view, view.container!, new PressureAverages());

@@ -95,6 +95,14 @@ describe("runtime/metrics", () => {
     expect(compared).toBeGreaterThan(50_000);
   });
 
+  it("counts the time of every GOMAXPROCS that there was", () => {
+    const fewer = `${BARE}go: { GOMAXPROCS: 4 }\ninterventions:\n  - { at: 1s, do: set_gomaxprocs, to: 2 }\n`;
+    const total = scalars(fewer)["/cpu/classes/total:cpu-seconds"];
+    // A second of four Ps and three of two; the change may have waited for a collection.
+    expect(total).toBeGreaterThanOrEqual(10);
+    expect(total).toBeLessThan(10.1);
+  });
+
   it("writes GOGC=off and no limit as the largest numbers of their types", () => {
     const off = `${BARE}go: { GOGC: off }\n`;
     const text = runtimeMetricsJson(viewOf(off, 1e9));
