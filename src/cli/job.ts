@@ -3,8 +3,6 @@
  * wanted, while it runs, summary.json, heapmap.json and report.html at its end.
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
@@ -40,7 +38,6 @@ import {
 import { ThresholdWatch } from "../thresholds.ts";
 import { EXPORT_FILES, type ExportOptions, exportFiles, RunExports } from "./exports.ts";
 import { OutputFile, writeWhole } from "./outputfile.ts";
-import { cannotWrite } from "./outputs.ts";
 import { deflate, pageBundle } from "./page.ts";
 
 /** What one run is given. Plain data: it crosses to the worker thread. */
@@ -305,13 +302,7 @@ export interface DoneJob extends FinishedRun {
 /** A heap profile as /debug/pprof/heap would serve it now; none while the process is down. */
 function writeHeapProfile(job: Job, run: SimulatedRun, name: OutputName, places: ScenarioPlaces): void {
   const view = run.view();
-  if (view === undefined) return;
-  const label = join(job.label, name);
-  try {
-    writeFileSync(join(job.folder, name), gzipSync(heapProfile(view, places)));
-  } catch (error) {
-    throw cannotWrite(label, error);
-  }
+  if (view !== undefined) writeWhole(job, name, gzipSync(heapProfile(view, places)));
 }
 
 /** Runs the job to its end; throws a CliError when its files cannot be written. */

@@ -1,5 +1,5 @@
 /** A file of a run: written into the folder that will take its final name when all of it is complete. */
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ChunkedWriter, cannotWrite } from "./outputs.ts";
 
@@ -13,13 +13,10 @@ export class OutputFile {
   readonly #fd: number;
   readonly writer: ChunkedWriter;
 
-  /** `name` may lie in a folder of its own, which is made. */
   constructor(place: Place, name: string) {
     const label = join(place.label, name);
-    const path = join(place.folder, name);
     try {
-      if (dirname(name) !== ".") mkdirSync(dirname(path), { recursive: true });
-      this.#fd = openSync(path, "w");
+      this.#fd = openSync(join(place.folder, name), "w");
     } catch (error) {
       throw cannotWrite(label, error);
     }
@@ -32,8 +29,13 @@ export class OutputFile {
   }
 }
 
-export function writeWhole(place: Place, name: string, text: string): void {
-  const file = new OutputFile(place, name);
-  file.writer.write(text);
-  file.close();
+/** `name` may lie in a folder of its own, which is made. */
+export function writeWhole(place: Place, name: string, content: string | Uint8Array): void {
+  const path = join(place.folder, name);
+  try {
+    if (dirname(name) !== ".") mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, content);
+  } catch (error) {
+    throw cannotWrite(join(place.label, name), error);
+  }
 }

@@ -227,8 +227,8 @@ async function run(args: RunArguments): Promise<void> {
       writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
       written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
     }
-    removeLeftOvers(folder.target, jobs, overlay.length > 0);
     folder.commit();
+    removeLeftOvers(folder.target, jobs, overlay.length > 0);
     if (!args.quiet) await tell(finished, written);
     const breaches = finished.flatMap(breachesOf);
     if (breaches.length > 0) throw new CliError(EXIT.thresholds, breaches.join("\n"));

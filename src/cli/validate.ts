@@ -2,7 +2,7 @@
  * `gomemsim validate FILE`: plays a scenario several times on the real Go runtime, simulates it with several seeds, and
  * prints metric by metric whether the simulator is right. With `--recorded` the real side is read from a recording.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import Table from "cli-table3";
@@ -40,7 +40,8 @@ import {
   toList,
   wholeNumber,
 } from "./options.ts";
-import { cannotWrite, OutputFolder } from "./outputs.ts";
+import { writeWhole } from "./outputfile.ts";
+import { cannotWrite, OutputFolder, writeFileWhole } from "./outputs.ts";
 import { readProfile } from "./profile.ts";
 import { pickVariant, readScenarios, runName, variantFolder } from "./scenarios.ts";
 
@@ -202,14 +203,8 @@ function writeSeries(
 ): void {
   const folder = new OutputFolder(target);
   try {
-    const at = folder.folder("");
-    const write = (name: string, text: string): void => {
-      try {
-        writeFileSync(join(at, name), text);
-      } catch (error) {
-        throw cannotWrite(join(target, name), error);
-      }
-    };
+    const place = { folder: folder.folder(""), label: target };
+    const write = (name: string, text: string): void => writeWhole(place, name, text);
     real.runs?.forEach((run, i) => {
       write(`real-${i + 1}.csv`, realCsv(run));
       write(`real-${i + 1}-cycles.csv`, realCyclesCsv(run));
@@ -236,12 +231,10 @@ function writeRecording(folder: string, scenario: Scenario, real: RealSide): str
   const path = join(folder, recordingName(scenario));
   try {
     mkdirSync(folder, { recursive: true });
-    const temporary = `${path}.tmp-${process.pid}`;
-    writeFileSync(temporary, recordingJson(makeRecording(scenario, real.runs ?? [], real.from)));
-    renameSync(temporary, path);
   } catch (error) {
     throw cannotWrite(path, error);
   }
+  writeFileWhole(path, recordingJson(makeRecording(scenario, real.runs ?? [], real.from)));
   return path;
 }
 

@@ -1,27 +1,26 @@
-/**
- * Colours for canvases, by theme. Series have those of Okabe and Ito, which people with any colour vision tell apart, with the yellow
- * darkened or left out, and lightened in the dark; neighbours also differ in dashes or in being areas.
- */
+/** Colours for canvases, by theme: by day those of plots, by night lighter ones. Neighbours also differ in dashes or in being areas. */
+import { AXIS, BAD, BLUE, GREEN, GREY, GRID, INK, MARK, ORANGE, PINK, RED, SKY } from "../report/palette.ts";
 
-export const COLORS = {
-  blue: ["#0072b2", "#56a8e0"],
-  sky: ["#4aa3d8", "#8fd0f5"],
-  green: ["#009e73", "#2fc79b"],
-  orange: ["#d98b00", "#f0a92e"],
-  red: ["#c94a00", "#ff7a3d"],
-  pink: ["#b8578f", "#e08fc0"],
-  grey: ["#7d8590", "#8b949e"],
+/** By day, by night. */
+const COLORS = {
+  blue: [BLUE, "#56a8e0"],
+  sky: [SKY, "#8fd0f5"],
+  green: [GREEN, "#2fc79b"],
+  orange: [ORANGE, "#f0a92e"],
+  red: [RED, "#ff7a3d"],
+  pink: [PINK, "#e08fc0"],
+  grey: [GREY, "#8b949e"],
   pale: ["#c3cad3", "#3d444d"],
-  ink: ["#1f2328", "#e6edf3"],
-  grid: ["#e4e8ec", "#272d35"],
-  axis: ["#57606a", "#9aa4af"],
+  ink: [INK, "#e6edf3"],
+  grid: [GRID, "#272d35"],
+  axis: [AXIS, "#9aa4af"],
   band: ["rgba(87,96,106,0.13)", "rgba(200,212,226,0.11)"],
-  bad: ["#b3261e", "#ff6b5e"],
-  mark: ["#6e40c9", "#b694f5"],
+  bad: [BAD, "#ff6b5e"],
+  mark: [MARK, "#b694f5"],
 } as const;
 
 export type ColorName = keyof typeof COLORS;
-export type Theme = "light" | "dark";
+type Theme = "light" | "dark";
 
 /** Of runs laid over each other, in their order. */
 export const RUN_COLORS: readonly ColorName[] = [

@@ -5,6 +5,7 @@
  */
 import type { CycleRecord, RunSummary } from "../simulate.ts";
 import { humanNs, humanValue, NO_BYTES_LIMIT, type Unit } from "./format.ts";
+import { BAD, BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SKY } from "./palette.ts";
 import type { Plot, PlotLine, PlotMark, PlotPanel } from "./svgplot.ts";
 
 /** A run as its files have it. */
@@ -24,16 +25,6 @@ export interface PlotSize {
   readonly height?: number;
 }
 
-/** Colours of Okabe and Ito, which people with any colour vision tell apart, the yellow darkened. */
-const BLUE = "#0072b2";
-const GREEN = "#009e73";
-const ORANGE = "#d98b00";
-const RED = "#c94a00";
-const PINK = "#b8578f";
-const SKY = "#4aa3d8";
-const GREY = "#7d8590";
-const INK = "#1f2328";
-const BAD = "#b3261e";
 const RUN_COLORS = [BLUE, RED, GREEN, PINK, ORANGE, SKY, INK, GREY] as const;
 /** Of runs beyond the colours. */
 const RUN_DASHES = [undefined, "6 3", "2 3"] as const;

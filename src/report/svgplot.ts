@@ -8,6 +8,7 @@
  * are drawn, so that no peak is lost. Widths of texts are estimated, as an SVG cannot measure them: room is a little generous.
  */
 import { humanValue, type Unit } from "./format.ts";
+import { AXIS, BAD, GRID, INK, MARK } from "./palette.ts";
 import { axisFor } from "./ticks.ts";
 
 export interface PlotLine {
@@ -55,12 +56,7 @@ export interface Plot {
   readonly marks: readonly PlotMark[];
 }
 
-const INK = "#1f2328";
-const AXIS = "#57606a";
-const GRID = "#e4e8ec";
 const BAND = "#eceff2";
-const MARK = "#6e40c9";
-const GRAVE = "#b3261e";
 export const FONT_FAMILY = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif";
 const FONT_PX = 12;
 /** Widths of characters, in ems, about as the widest of the fonts above has them. */
@@ -343,7 +339,7 @@ function markLines(plot: Plot, frame: Frame): string {
   const inside = plot.marks.filter(({ at }) => at >= 0 && at <= plot.seconds);
   return inside
     .map((mark) => {
-      const color = mark.grave ? GRAVE : MARK;
+      const color = mark.grave ? BAD : MARK;
       const d = `M${px(markX(plot, frame, mark))} ${px(frame.top)}v${px(frame.height)}`;
       return `<path stroke="${color}" stroke-dasharray="2 3" d="${d}"><title>${xmlText(mark.detail)}</title></path>`;
     })
@@ -361,7 +357,7 @@ function markLabels(plot: Plot, frame: Frame): string {
   const y = frame.top;
   let free = 0;
   marks.forEach(({ mark, x }, i) => {
-    const color = mark.grave ? GRAVE : MARK;
+    const color = mark.grave ? BAD : MARK;
     out.push(`<path fill="${color}" d="M${px(x - 4)} ${px(y - 7)}h8l-4 7z"/>`);
     const width = textWidth(mark.label) + MARK_ROOM_PX;
     const next = marks[i + 1]?.x ?? end + RIGHT_PX;

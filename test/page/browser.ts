@@ -2,13 +2,12 @@
  * Headless Chromium for the page's tests: found on the PATH, or the tests are skipped, with the reason in their name. Pages are made
  * of the sources as they are now (bundled here), not of what `npm run build` left.
  */
-import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { buildSync } from "esbuild";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { deflate } from "../../src/cli/page.ts";
+import { bundleOf, deflate } from "../../src/cli/page.ts";
 import { type PageBundle, reportHtml } from "../../src/report/html.ts";
 import type { ReportRun } from "../../src/report/reportdata.ts";
 import { ReportCollector } from "../../src/report/runreport.ts";
@@ -42,8 +41,6 @@ export function launch(): Promise<Browser> {
   });
 }
 
-const hash = (text: string): string => `sha256-${createHash("sha256").update(text).digest("base64")}`;
-
 /** The page of today's sources. */
 export function bundleOfSources(): PageBundle {
   const source = (name: string): string => fileURLToPath(new URL(`../../src/page/${name}`, import.meta.url));
@@ -57,9 +54,7 @@ export function bundleOfSources(): PageBundle {
     write: false,
   });
   const text = (ending: string): string => outputFiles.find(({ path }) => path.endsWith(ending))!.text;
-  const script = text(".js");
-  const style = text(".css");
-  return { script, scriptHash: hash(script), style, styleHash: hash(style) };
+  return bundleOf(text(".js"), text(".css"));
 }
 
 export interface Gathered {
