@@ -1,6 +1,6 @@
 /**
- * The programs that open what gomemsim writes. Where one is missing its tests are skipped, and their name says so; in CI, where all are
- * installed, they run and fail.
+ * The programs that open what gomemsim writes. Where one is missing its tests are skipped, and their name says so, unless
+ * GOMEMSIM_REQUIRE names it, as .ci/run does: then they run and fail.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -12,11 +12,26 @@ import { describe } from "vitest";
 const installed = (program: string): boolean =>
   spawnSync("sh", ["-c", `command -v ${program}`], { stdio: "ignore" }).status === 0;
 
+/** Programs, by name, without which a test fails rather than be skipped. */
+export const required: ReadonlySet<string> = new Set((process.env["GOMEMSIM_REQUIRE"] ?? "").split(" "));
+
 /** Tests that need these programs. */
 export function describeWith(programs: readonly string[], name: string, tests: () => void): void {
-  const missing = process.env["CI"] ? [] : programs.filter((program) => !installed(program));
+  const missing = programs.filter((program) => !required.has(program) && !installed(program));
   const why = missing.length === 0 ? "" : ` (skipped: no ${missing.join(", ")} on this machine)`;
   describe.skipIf(missing.length > 0)(`${name}${why}`, tests);
+}
+
+/** Tests that need Go and a module of its ecosystem (PATH@VERSION), which is fetched unless Go has it already. */
+export function describeWithModule(module: string, tests: () => void): void {
+  const why = required.has("go") ? undefined : whyNoModule(module);
+  describe.skipIf(why !== undefined)(`${module}${why === undefined ? "" : ` (skipped: ${why})`}`, tests);
+}
+
+function whyNoModule(module: string): string | undefined {
+  if (!installed("go")) return "no go on this machine";
+  const { status } = spawnSync("go", ["mod", "download", module], { stdio: "ignore", timeout: 60_000 });
+  return status === 0 ? undefined : "it could not be fetched";
 }
 
 /** Runs a program to its end. */

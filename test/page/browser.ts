@@ -13,6 +13,7 @@ import type { ReportRun } from "../../src/report/reportdata.ts";
 import { ReportCollector } from "../../src/report/runreport.ts";
 import type { Scenario } from "../../src/scenario/schema.ts";
 import { sampleColumns, simulate } from "../../src/simulate.ts";
+import { required } from "../clients.ts";
 
 const PROGRAMS = ["chromium", "chromium-browser", "google-chrome"] as const;
 
@@ -21,8 +22,8 @@ export const CHROMIUM = (process.env["PATH"] ?? "")
   .flatMap((folder) => PROGRAMS.map((name) => join(folder, name)))
   .find((path) => existsSync(path));
 
-/** For `describe.skipIf(...)` and its name: CI must have a browser. */
-export const NO_BROWSER = CHROMIUM === undefined && process.env["CI"] === undefined;
+/** For `describe.skipIf(...)` and its name. */
+export const NO_BROWSER = CHROMIUM === undefined && !required.has("chromium");
 export const WHY_NOT = NO_BROWSER ? ` (skipped: none of ${PROGRAMS.join(", ")} on the PATH)` : "";
 
 export function launch(): Promise<Browser> {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { metricFamilies, prometheusName } from "../../src/report/prometheus.ts";
 import { NOT_MODELLED } from "../../src/report/runtimemetrics.ts";
-import { client, describeWith, temporaryFolder } from "../clients.ts";
+import { client, describeWithModule, temporaryFolder } from "../clients.ts";
 import { BARE, viewOf } from "./exported.ts";
 
 const PROGRAM = `package main
@@ -55,7 +55,7 @@ interface Theirs {
   readonly labels: readonly string[];
 }
 
-describeWith(["go"], "client_golang", () => {
+describeWithModule("github.com/prometheus/client_golang@v1.25.0", () => {
   it("exposes the same families, of the same types, in the same buckets", () => {
     const folder = temporaryFolder();
     const require = "require github.com/prometheus/client_golang v1.25.0";

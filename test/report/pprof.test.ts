@@ -12,6 +12,7 @@ import { findGo, GoError } from "../../src/oracle/build.ts";
 import { goroutineProfileText, heapProfile, heapSamples } from "../../src/report/pprof.ts";
 import { scenarioPlaces } from "../../src/scenario/places.ts";
 import { type ProcessView, SimulatedRun } from "../../src/simulate.ts";
+import { required } from "../clients.ts";
 import { scenarioOf } from "../scenarios.ts";
 
 const TEXT = `name: shop
@@ -107,8 +108,8 @@ const go = ((): string => {
   try {
     return findGo().path;
   } catch (error) {
-    // In CI these tests must run, as all that need Go.
-    if (error instanceof GoError && !process.env["CI"]) return "";
+    // Where Go is required these tests must run, as all that need it.
+    if (error instanceof GoError && !required.has("go")) return "";
     throw error;
   }
 })();

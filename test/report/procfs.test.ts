@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { cgroupFiles, PressureAverages } from "../../src/report/cgroupfs.ts";
 import { PROC_FILES } from "../../src/report/procfs.ts";
 import type { ProcessView } from "../../src/simulate.ts";
-import { client, describeWith, temporaryFolder } from "../clients.ts";
+import { client, describeWithModule, temporaryFolder } from "../clients.ts";
 import { BARE, POD, viewOf } from "./exported.ts";
 
 const THP = `${BARE}machine: { thp: always }\n`;
@@ -274,7 +274,7 @@ describe("the control group's files", () => {
   });
 });
 
-describeWith(["go"], "github.com/prometheus/procfs", () => {
+describeWithModule("github.com/prometheus/procfs@v0.23.0", () => {
   it("reads status, statm, smaps and smaps_rollup", () => {
     const view = viewOf(POD);
     const folder = temporaryFolder();
