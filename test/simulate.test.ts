@@ -405,7 +405,16 @@ interventions:
     const free = run("go: {GODEBUG: {madvdontneed: 0}}");
     expect(free.released).toBeGreaterThan(0.9 * plain.released);
     expect(free.rss - plain.rss).toBeGreaterThan(0.9 * (free.released - 4 * 2 ** 20));
-    expect(free.summary.figures["page_faults"]).toBeLessThan(plain.summary.figures["page_faults"]);
+    // The same memory wanted again.
+    const again = (more: string): number => {
+      const text = BURST.replace("stop: 2s, ", "");
+      const phases = `phases:
+  - {at: 2s, set: {workload.s.byte_rate: 1KiB/s}}
+  - {at: 5s, set: {workload.s.byte_rate: 40MiB/s}}
+`;
+      return collect(`${text}${phases}${more}\n`).summary.figures["page_faults"];
+    };
+    expect(again("go: {GODEBUG: {madvdontneed: 0}}")).toBeLessThan(again("") - 1000);
   });
 
   test("the larger the page, the less can be given back, in fewer faults", () => {
@@ -476,7 +485,7 @@ workload:
     const { rows, summary } = collect(text, { checked: true });
     const without = collect(`${SERVER}startup: {${STAGES}}\n`).summary;
     // After 100 ms the scavenger, one CPU in a hundred, has begun.
-    expect(rows[0][column("rss_bytes")]).toBeGreaterThan(56 * 2 ** 20);
+    expect(rows[0][column("rss_bytes")]).toBeGreaterThan(52 * 2 ** 20);
     expect(summary.figures["startup_seconds"]).toBeGreaterThan(without.figures["startup_seconds"]);
     expect(rows[rows.length - 1][column("rss_bytes")]).toBeLessThan(32 * 2 ** 20);
   });

@@ -227,8 +227,10 @@ async function run(args: RunArguments): Promise<void> {
       writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
       written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
     }
+    // By where they will be; asked while they are still where they were written.
+    const files = new Map(jobs.map((job) => [job.label, new Set<string>(filesThere(job))]));
     folder.commit();
-    removeLeftOvers(folder.target, jobs, overlay.length > 0);
+    removeLeftOvers(folder.target, jobs, files, overlay.length > 0);
     if (!args.quiet) await tell(finished, written);
     const breaches = finished.flatMap(breachesOf);
     if (breaches.length > 0) throw new CliError(EXIT.thresholds, breaches.join("\n"));
@@ -245,8 +247,12 @@ async function run(args: RunArguments): Promise<void> {
  * What an earlier run left in the folders of this one and this one does not replace: other seeds, the run of a single seed, files that
  * were asked for then and are not now. They would pass for this run's. Only files of ours go.
  */
-function removeLeftOvers(target: string, jobs: readonly Job[], overlay: boolean): void {
-  const written = new Map(jobs.map((job) => [job.label, new Set<string>(filesThere(job))]));
+function removeLeftOvers(
+  target: string,
+  jobs: readonly Job[],
+  written: ReadonlyMap<string, ReadonlySet<string>>,
+  overlay: boolean,
+): void {
   for (const variant of new Set(jobs.map(({ scenario }) => join(target, variantFolder(scenario)))))
     for (const old of runFoldersOf(variant)) {
       const kept = written.get(old);
