@@ -5,7 +5,7 @@
  * without a word, so that is refused.
  */
 import { join } from "node:path";
-import { Resvg, type ResvgRenderOptions } from "@resvg/resvg-js";
+import type { ResvgRenderOptions } from "@resvg/resvg-js";
 import type { CommandModule } from "yargs";
 import { unitOf } from "../report/format.ts";
 import {
@@ -121,15 +121,15 @@ const FONTS: Fonts = {
   sansSerifFamily: "DejaVu Sans",
 };
 
-/** Whether a letter leaves a trace. */
-function hasFonts(font: Fonts): boolean {
-  const letter = `<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text x="2" y="16" font-size="16" font-family="sans-serif">M</text></svg>`;
-  return new Resvg(letter, { font }).render().pixels.some((byte) => byte !== 0);
-}
+/** Text in which a font leaves a trace. */
+const LETTER =
+  '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text x="2" y="16" font-size="16" font-family="sans-serif">M</text></svg>';
 
 /** Draws an SVG of ours. Refused where no font is: a plot without its numbers says nothing. */
-export function pngOf(svg: string, font: Fonts = FONTS): Uint8Array {
-  if (!hasFonts(font))
+export async function pngOf(svg: string, font: Fonts = FONTS): Promise<Uint8Array> {
+  // A native library, which no other command should have to load.
+  const { Resvg } = await import("@resvg/resvg-js");
+  if (new Resvg(LETTER, { font }).render().pixels.every((byte) => byte === 0))
     throw new CliError(
       EXIT.output,
       "no font is installed to write the PNG's text with; install one (fonts-dejavu-core, for example), or use --format svg",
@@ -148,7 +148,7 @@ async function run(args: PlotArguments): Promise<void> {
   const name = `plot.${format}`;
   // Several runs have no folder in common.
   const out = args.out ?? (args.run.length === 1 ? join(args.run[0], name) : name);
-  const content = format === "svg" ? svg : pngOf(svg);
+  const content = format === "svg" ? svg : await pngOf(svg);
   if (out === "-") {
     await print(content);
     return;

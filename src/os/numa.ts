@@ -12,7 +12,8 @@
  *     marking:                                  time x memory_bound x (remote_ratio - 1)  of the part on another node
  *
  * The first is memory's own time; of the second the rest is computing. Of the time itself, on one node, all is measured (the machine profile).
- * The part of a mark that is remote is an expectation: marked bytes by node against where the Ps are, as any worker may get any object.
+ * The part of a mark that is remote is an expectation: marked bytes by node against where the Ps are, for each worker may get every
+ * object.
  *
  * Simplified: P p runs on CPU p modulo the CPUs, and CPUs are numbered over the nodes by turns; the kernel's NUMA balancing moves
  * nothing; a node is never full. What the process has before its heap is placed as if its first CPU had touched it all. What a request computes is not slower for

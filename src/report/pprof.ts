@@ -29,6 +29,7 @@ import type { ScenarioPlaces } from "../scenario/places.ts";
 import type { WorkloadEntry } from "../scenario/schema.ts";
 import { exp } from "../sim/math.ts";
 import { type ProcessView, VERSIONS } from "../simulate.ts";
+import { DEFAULT_START_UNIX_SECONDS } from "./memstats.ts";
 
 /** One stack's allocations of one size, scaled up to all objects: what a sample of the profile says. */
 export interface HeapSample {
@@ -244,7 +245,7 @@ export function heapProfile(view: ProcessView, places?: ScenarioPlaces): Uint8Ar
     function: func,
     stringTable: strings,
     // Virtual time: the profile of a run is the same whenever it is played.
-    timeNanos: nowNs,
+    timeNanos: DEFAULT_START_UNIX_SECONDS * 1e9 + nowNs,
     periodType: type("space", "bytes"),
     period: scenario.go.GODEBUG.memprofilerate,
     comment: [text(about)],

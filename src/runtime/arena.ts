@@ -18,8 +18,6 @@ import { pageSize } from "./sizeclasses.ts";
 
 export const userArenaChunkBytes = 8 << 20;
 const userArenaChunkPages = userArenaChunkBytes / pageSize;
-/** Larger objects go to the heap. */
-export const userArenaChunkMaxAllocBytes = userArenaChunkBytes / 4;
 /** Pointer bitmap and a type record at the chunk's end. */
 const reserveBytes = userArenaChunkBytes / 64 + 48;
 const chunksPerArena = 8;

@@ -424,8 +424,3 @@ export function allocLarge(h: Heap, p: number, kind: number, death: number, writ
   h.lastSpan = s;
   h.lastIndex = 0;
 }
-
-/** The span class a kind is refilled for. */
-export function refillClass(h: Heap, kind: number): number {
-  return h.kinds.tiny[kind] !== 0 ? tinySpanClass : h.kinds.spc[kind];
-}

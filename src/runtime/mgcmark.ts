@@ -14,7 +14,7 @@
  *
  * An object's own pointers, beyond the one through which it is found, lead to the object itself, as the Go program of src/oracle writes
  * them. Of an object without inline mark bits Go recognises such a pointer by its address (scanObject); a large object is scanned
- * in oblets, and from the second on the object's start is somewhere else, to be looked up as any other.
+ * in oblets, and from the second on the object's start is somewhere else, to be looked up like all others.
  *
  * Simplifies: all pointerful survivors of a dense span are scanned together (Go may visit the span several times,
  * some of them below the density limit); finalizers and weak pointers keep nothing alive here.

@@ -29,8 +29,6 @@ import type { VersionRules } from "./version.ts";
 export const gcGoalUtilization = 0.25;
 /** Fixed utilisation of background marking, as a fraction of GOMAXPROCS. */
 export const gcBackgroundUtilization = 0.25;
-/** Scan work (bytes) a worker may accumulate before it publishes it. */
-export const gcCreditSlack = 2000;
 /** Assist time (ns) a P may accumulate before it publishes it. */
 export const gcAssistTimeSlack = 5000;
 /** Least scan work (bytes) of one assist: pays for later allocations in advance. */

@@ -17,7 +17,6 @@
 export const pageSize = 8192;
 export const logPallocChunkPages = 9;
 export const pallocChunkPages = 1 << logPallocChunkPages;
-export const pallocChunkBytes = pallocChunkPages * pageSize;
 
 /** 32-bit words in the bitmap of one chunk. */
 export const logChunkWords = logPallocChunkPages - 5;

@@ -16,7 +16,6 @@
  * What is left out: the multiplicative inverses used for division by the class size.
  */
 
-export const pageShift = 13;
 /** Bytes of a runtime page. */
 export const pageSize = 8192;
 /** Largest size (bytes) with a size class. */

@@ -143,4 +143,3 @@ export const machineProfile = z.strictObject({
 });
 
 export type MachineProfile = z.output<typeof machineProfile>;
-export type Curve = readonly (readonly [number, number])[];

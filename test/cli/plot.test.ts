@@ -95,8 +95,8 @@ describe("gomemsim plot", () => {
     expect(result.stderr).toMatch(message);
   });
 
-  it("refuses a PNG where no font is installed", () => {
-    expect(() => pngOf(text(join("s", "plot.svg")), { loadSystemFonts: false })).toThrow(
+  it("refuses a PNG where no font is installed", async () => {
+    await expect(pngOf(text(join("s", "plot.svg")), { loadSystemFonts: false })).rejects.toThrow(
       /no font is installed .*--format svg/,
     );
   });
