@@ -4,7 +4,7 @@
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
 import { gzipSync } from "node:zlib";
-import { csvLine, cycleLines, cyclesHeader } from "../report/cycles.ts";
+import { cpuShareSince, csvLine, cycleEndSeconds, cycleLines, cyclesHeader } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
 import { reportHtml } from "../report/html.ts";
@@ -194,10 +194,9 @@ class FileSink implements RunSink {
     const pauseNs = cycle.stw1_ns + cycle.stw2_ns;
     this.#pauses.add(pauseNs);
     this.#longestPauseNs = Math.max(this.#longestPauseNs, pauseNs);
-    const endSeconds = cycle.start_seconds + (pauseNs + cycle.concurrent_ns) / 1e9;
-    const cpuSeconds = (cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns) / 1e9;
-    this.#lastShare = cpuSeconds / ((endSeconds - this.#cycleEndSeconds) * Math.min(cycle.procs, this.#cpus));
-    this.#cycleEndSeconds = endSeconds;
+    const cpuNs = cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns;
+    this.#lastShare = cpuShareSince(this.#cycleEndSeconds, cycle, cpuNs, this.#cpus);
+    this.#cycleEndSeconds = cycleEndSeconds(cycle);
     this.#batch.push({ ...cycle });
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
   }

@@ -55,3 +55,15 @@ export function cycleLines(cycles: readonly CycleRecord[]): string {
     { header: false },
   );
 }
+
+/** When mark termination ended. */
+export const cycleEndSeconds = ({ start_seconds, stw1_ns, concurrent_ns, stw2_ns }: CycleRecord): number =>
+  start_seconds + (stw1_ns + concurrent_ns + stw2_ns) / 1e9;
+
+/**
+ * CPU time of a cycle as a share of all there was since the cycle before it ended: Go counts a cycle's CPU when it ends, so
+ * that a share of shorter times would say when it was counted, not when it was spent.
+ */
+export function cpuShareSince(sinceSeconds: number, cycle: CycleRecord, cpuNs: number, cpus: number): number {
+  return cpuNs / 1e9 / ((cycleEndSeconds(cycle) - sinceSeconds) * Math.min(cycle.procs, cpus));
+}

@@ -4,6 +4,7 @@
  * Pure: takes what the files of a run say (a column per metric, its cycles, its summary) and makes svgplot.ts's description.
  */
 import type { CycleRecord, RunSummary } from "../simulate.ts";
+import { cpuShareSince, cycleEndSeconds } from "./cycles.ts";
 import { humanNs, humanValue, NO_BYTES_LIMIT, type Unit } from "./format.ts";
 import { BAD, BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SKY } from "./palette.ts";
 import type { Plot, PlotLine, PlotMark, PlotPanel } from "./svgplot.ts";
@@ -67,17 +68,11 @@ function containerBound(
   return [{ label, color, x: [0, seconds], y: [value, value], style: "line", bound: true }];
 }
 
-/**
- * CPU time of each cycle as a share of all there was since the cycle before it ended: Go counts a cycle's CPU when it ends, so
- * that a share of shorter times would say when it was counted, not when it was spent.
- */
+/** CPU time of each cycle as a share of all there was since the cycle before it ended. */
 function cpuShare(run: PlottedRun, ns: (cycle: CycleRecord) => number): Pick<PlotLine, "x" | "y"> {
-  const { machine } = run.summary.scenario;
-  const ends = run.cycles.map((cycle) => cycle.start_seconds + cycleSeconds(cycle));
-  const shares = run.cycles.map((cycle, i) => {
-    const cpus = Math.min(cycle.procs, machine.cpus);
-    return ns(cycle) / 1e9 / ((ends[i] - (ends[i - 1] ?? 0)) * cpus);
-  });
+  const { cpus } = run.summary.scenario.machine;
+  const ends = run.cycles.map(cycleEndSeconds);
+  const shares = run.cycles.map((cycle, i) => cpuShareSince(ends[i - 1] ?? 0, cycle, ns(cycle), cpus));
   // A share holds from the end before it on; the last one up to its own.
   return { x: [0, ...ends], y: [...shares, ...shares.slice(-1)] };
 }
@@ -85,7 +80,7 @@ function cpuShare(run: PlottedRun, ns: (cycle: CycleRecord) => number): Pick<Plo
 type PanelMaker = (run: PlottedRun) => PlotPanel;
 
 const ofCycles = (run: PlottedRun, y: (cycle: CycleRecord) => number): Pick<PlotLine, "x" | "y"> => ({
-  x: run.cycles.map((cycle) => cycle.start_seconds + cycleSeconds(cycle)),
+  x: run.cycles.map(cycleEndSeconds),
   y: run.cycles.map(y),
 });
 
@@ -199,9 +194,6 @@ const PANEL_HEIGHT = 180;
 const HEAD_HEIGHT = 90;
 const MOST_LABELLED_MARKS = 200;
 
-const cycleSeconds = (cycle: CycleRecord): number =>
-  (cycle.stw1_ns + cycle.concurrent_ns + cycle.stw2_ns) / 1e9;
-
 function marksOf({ summary }: PlottedRun): PlotMark[] {
   const events = summary.events.slice(0, MOST_LABELLED_MARKS).map(
     ({ t_seconds, event, reason }): PlotMark => ({
@@ -277,9 +269,7 @@ export function runPlot(
       title: run.label,
       subtitle: settingsOf(run),
       seconds: run.summary.scenario.duration / 1e9,
-      bands: run.cycles.map(
-        (cycle) => [cycle.start_seconds, cycle.start_seconds + cycleSeconds(cycle)] as const,
-      ),
+      bands: run.cycles.map((cycle) => [cycle.start_seconds, cycleEndSeconds(cycle)] as const),
       marks: marksOf(run),
     },
     panels,
