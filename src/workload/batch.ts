@@ -80,6 +80,7 @@ class Worker extends Work {
   }
 
   override step(p: number, nowNs: number): number {
+    if (this.gid < 0) this.go(p);
     if (this.#startNs < 0) this.#startNs = nowNs;
     return super.step(p, nowNs);
   }

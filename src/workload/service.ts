@@ -131,7 +131,10 @@ class ServiceRun implements Running {
     this.inflight++;
     const request = this.#idle.pop() ?? new Request(this, this.spec);
     request.arrivalNs = arrivalNs;
-    this.ctx.rt.sched.ready(request);
+    const { sched, heap } = this.ctx.rt;
+    // Whoever took the connection does so on a P of its own: taken to be the one that ran last.
+    request.go(heap.currentP);
+    sched.ready(request);
   }
 
   /** A request has ended; returns the arrival time of the next one to serve in its place, or -1. */
@@ -173,6 +176,7 @@ class Request extends Work {
     if (next < 0) {
       this.after = AFTER_EXIT;
     } else {
+      this.go(p);
       this.arrivalNs = next;
       this.after = AFTER_RUN;
     }

@@ -72,6 +72,8 @@ export abstract class Work extends G {
   protected readonly holder = new Holder();
   /** Its row in the table of goroutine stacks; -1 while it has none. */
   protected gid = -1;
+  /** It has not run since its `go`. */
+  #fresh = false;
   #stage = STAGE_BEGIN;
   #half = 0;
   #group = 0;
@@ -89,6 +91,15 @@ export abstract class Work extends G {
 
   override get label(): string {
     return this.spec.name;
+  }
+
+  /**
+   * `go`, by whoever runs on P `p`: the goroutine and its stack exist from now on, though it may wait long for a P of its own. What
+   * that costs is counted when it runs.
+   */
+  go(p: number): void {
+    this.gid = this.spec.ctx.rt.goroutines.newproc(p);
+    this.#fresh = true;
   }
 
   /** The unit of work is over, at `nowNs`; sets `after` for what comes next. */
@@ -140,8 +151,8 @@ export abstract class Work extends G {
     const rng = spec.rng;
     this.#cpuNs = spec.cpu.sample(rng);
     this.#ioNs = spec.hasIo ? spec.io.sample(rng) : 0;
-    if (this.gid < 0) {
-      this.gid = rt.goroutines.newproc(p);
+    if (this.#fresh) {
+      this.#fresh = false;
       rt.sliceNs += rt.costs.goroutineStartNs;
     }
     this.#depth = stackDepth(program, spec.stack.sample(rng));
