@@ -111,12 +111,15 @@ export class MemProfile {
     this.procresize(options.procs);
   }
 
-  /** GOMAXPROCS is `procs` from now on: a new mcache draws its first distance, that of a P that goes is forgotten (allocmcache, freemcache). */
+  /**
+   * GOMAXPROCS is `procs` from now on. A new mcache's first allocation is sampled whatever distance was drawn for it, as its
+   * memProfRate is not MemProfileRate yet (mallocgc); that of a P that goes is forgotten (freemcache).
+   */
   procresize(procs: number): void {
     const before = this.#nextSample.subarray(0, procs);
     this.#nextSample = new Float64Array(procs);
     this.#nextSample.set(before);
-    for (let p = before.length; p < procs; p++) this.#nextSample[p] = this.#drawNext();
+    this.#nextSample.fill(this.rate === 0 ? Infinity : 0, before.length);
   }
 
   /** nextSample. */
