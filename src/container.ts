@@ -205,22 +205,26 @@ export class ContainerRun {
     return this.#cpuLimit;
   }
 
-  /** The limits change in place; the scheduler gives the new quota to `setQuota`. Returns what became of it, in words. */
+  /**
+   * The limits change in place; the scheduler gives the new quota to `setQuota`. Between two lives there is nothing charged that could stand
+   * against them. Returns what became of it, in words.
+   */
   resize(limits: ContainerLimits, setQuota: (quotaNs: number) => void): string {
     const { cpu, cgroup: version } = this.settings;
+    const lives = !this.cgroup.killed;
     const done: string[] = [];
     if (limits.cpu_limit !== undefined && cpu !== undefined) {
       this.#cpuLimit = limits.cpu_limit;
-      setQuota(limits.cpu_limit * cpu.period);
+      if (lives) setQuota(limits.cpu_limit * cpu.period);
       done.push(`cpu_limit ${limits.cpu_limit}`);
     }
     if (limits.memory_high !== undefined) {
       this.#highBytes = limits.memory_high;
-      this.cgroup.resizeHigh(limits.memory_high);
+      if (lives) this.cgroup.resizeHigh(limits.memory_high);
       done.push(`memory_high ${limits.memory_high}`);
     }
     if (limits.memory_max !== undefined) {
-      const taken = this.cgroup.resizeMax(limits.memory_max, version === "v1" ? 1 : 2);
+      const taken = !lives || this.cgroup.resizeMax(limits.memory_max, version === "v1" ? 1 : 2);
       if (taken) this.#maxBytes = limits.memory_max;
       done.push(`memory_max ${limits.memory_max}${taken ? "" : " refused: EBUSY"}`);
     }
@@ -232,7 +236,7 @@ export class ContainerRun {
   }
 
   /** Appends this group's columns to a row, from `at` on. */
-  sample(row: Float64Array, at: number, stats: MemStats, nowNs: number): void {
+  fill(row: Float64Array, at: number): void {
     const { cgroup, bandwidth } = this;
     const stat = cgroup.stat();
     const current = cgroup.currentBytes;
@@ -259,6 +263,12 @@ export class ContainerRun {
       row[i++] = bandwidth.nrThrottled;
       row[i++] = bandwidth.throttledNs / 1e9;
     }
+  }
+
+  /** A sample is taken: what the run's figures and an incident need of it. */
+  sampled(stats: MemStats, nowNs: number): void {
+    const { cgroup } = this;
+    const current = cgroup.currentBytes;
     this.#lastStats = { stats: { ...stats }, atNs: nowNs };
     this.#samples++;
     this.#currentSum += current;

@@ -171,6 +171,20 @@ export const procsChange = ({ go, interventions }: SampledParts): boolean =>
 const limitsChange = ({ interventions }: SampledParts): boolean =>
   interventions.some((i) => i.do === "resize_container");
 
+/** Columns with several nodes, besides one for each. */
+const NUMA_COLUMNS = [
+  {
+    name: "numa_remote_mark_fraction",
+    unit: "fraction",
+    description: "Part of the bytes that the last collection marked from another node.",
+  },
+  {
+    name: "numa_remote_cpu_seconds",
+    unit: "seconds",
+    description: "CPU time lost to other nodes' memory since the start; marking up to the last cycle.",
+  },
+] as const satisfies readonly SampleColumn[];
+
 /** Columns with several nodes. */
 const numaColumns = ({ machine }: SampledParts): readonly SampleColumn[] =>
   machine.numa === undefined
@@ -181,16 +195,7 @@ const numaColumns = ({ machine }: SampledParts): readonly SampleColumn[] =>
           unit: "bytes" as const,
           description: `Part of the resident set that is on node ${node}.`,
         })),
-        {
-          name: "numa_remote_mark_fraction",
-          unit: "fraction",
-          description: "Part of the bytes that the last collection marked from another node.",
-        },
-        {
-          name: "numa_remote_cpu_seconds",
-          unit: "seconds",
-          description: "CPU time lost to other nodes' memory since the start; marking up to the last cycle.",
-        },
+        ...NUMA_COLUMNS,
       ];
 
 const hasPageColumns = ({ machine, go }: SampledParts): boolean =>
@@ -209,6 +214,12 @@ export function sampleColumns(scenario: SampledParts): readonly SampleColumn[] {
   const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
   return [...own, ...CONTAINER_COLUMNS, ...quota];
 }
+
+/** The columns that a scenario may have, but for those of a NUMA node. */
+export const columnsOfAnyScenario: readonly string[] = [
+  ...[SAMPLE_COLUMNS, PAGE_COLUMNS, [PROCS_COLUMN], LIMIT_COLUMNS, NUMA_COLUMNS].flat(),
+  ...[CONTAINER_COLUMNS, CPU_QUOTA_COLUMNS].flat(),
+].map(({ name }) => name);
 
 /** What a sample is taken of. */
 export interface SampledProcess {
@@ -321,5 +332,5 @@ export function fillRow(
     row[i++] = numa.remoteMarkShare;
     row[i++] = numa.remoteNs / 1e9;
   }
-  container?.sample(row, i, st, nowNs);
+  container?.fill(row, i);
 }

@@ -5,13 +5,9 @@
  * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one number per cycle.
  */
 import { ContainerRun, FILE_TICK_NS, type OomIncident } from "./container.ts";
-import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
-import {
-  type ControlEvent,
-  intervene,
-  planInterventions,
-  type RuntimeControls,
-} from "./control/interventions.ts";
+import { Agenda, type OutsideAction, type Performer } from "./control/agenda.ts";
+import { type Figures as ColumnFigures, type Gauges, POLL_NS, Watcher } from "./control/conditions.ts";
+import { type ControlEvent, callText, makeCall, type RuntimeControls } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
 import { Figures, LimitFigures } from "./figures.ts";
 import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
@@ -53,7 +49,7 @@ import type { Action } from "./scenario/actions.ts";
 import { defaultGOMAXPROCS } from "./scenario/container.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
-import type { ResolvedPhase, Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
+import type { Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
 import { hypotheticalSettings, numaNodes, pageSettings, runtimeCosts } from "./setup.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
 import { FirstRequests, LatencyHistogram } from "./workload/latency.ts";
@@ -218,6 +214,7 @@ export class SimulatedRun {
     const run = this.#run;
     while (this.#nowNs < until) {
       if (this.#restartNs !== undefined) {
+        run.passWhileDown(this.#restartNs, until);
         // What the samples show until the process is there again, or until the end.
         run.sampleDown(Math.min(this.#restartNs, until), this.#options.sink);
         if (this.#restartNs >= until) break;
@@ -229,20 +226,27 @@ export class SimulatedRun {
       }
       const killedNs = this.#process.run(until);
       if (killedNs === undefined) break;
-      run.trace?.processEnds(killedNs, true);
-      this.#options.sink?.killed?.(killedNs, () => this.#process.view());
-      const restartNs = this.#process.killed(killedNs);
-      if (restartNs === Infinity) {
-        this.#endNs = killedNs;
-        this.#nowNs = duration;
-        return;
-      }
-      this.#restartNs = restartNs;
+      this.#processKilled(killedNs);
+      if (this.#endNs !== undefined) return;
     }
     if (this.#nowNs < until) {
       this.#nowNs = until;
       if (this.ended && this.#restartNs === undefined) run.trace?.processEnds(duration, false);
     }
+  }
+
+  #processKilled(killedNs: number): void {
+    const run = this.#run;
+    run.trace?.processEnds(killedNs, true);
+    this.#options.sink?.killed?.(killedNs, () => this.#process.view());
+    const restartNs = this.#process.killed(killedNs);
+    if (restartNs === Infinity) {
+      this.#endNs = killedNs;
+      this.#nowNs = this.#scenario.duration;
+      return;
+    }
+    run.goesDown(killedNs);
+    this.#restartNs = restartNs;
   }
 
   /**
@@ -254,10 +258,10 @@ export class SimulatedRun {
   }
 
   /**
-   * Does something to the process or its workload at this moment. Returns false where nothing was done: what is asked of the runtime needs
-   * a process, a phase must be one of the scenario's, and after the end there is no time left. Traffic and phases hold for the
-   * processes to come, too; GOGC and the limit of a new one are the scenario's. The same actions at the same virtual times give
-   * the same run.
+   * Does something to the process, its workload or its container at this moment. Returns false where nothing was done: what is asked of
+   * the runtime needs a process, limits need a container, a phase must be one of the scenario's, and after the end there is no time left.
+   * Traffic, phases and a container's limits hold for the processes to come, too; GOGC and the limit of a new one are the scenario's. The same actions at the same
+   * virtual times give the same run.
    */
   act(action: Action): boolean {
     if (this.ended || this.#endNs !== undefined) return false;
@@ -266,19 +270,35 @@ export class SimulatedRun {
     switch (action.do) {
       case "set_traffic":
         run.traffic = action.to;
-        if (!down) this.#process.changeTraffic();
+        if (!down) this.#process.trafficChanged();
+        this.#reportByHand(`set_traffic ${action.to}`);
         return true;
       case "phase": {
         const phase = this.#scenario.phases.find(({ name }) => name === action.to);
         if (phase === undefined) return false;
-        run.begun.push({ atNs: this.#nowNs, phase });
-        if (!down) this.#process.beginByHand(phase);
+        this.#byHand(phase);
         return true;
       }
+      case "resize_container":
+        if (run.container === null) return false;
+        this.#byHand(action);
+        if (!down && run.container.cgroup.killed) this.#processKilled(this.#nowNs);
+        return true;
       default:
-        if (!down) this.#process.intervene(action);
+        if (!down) this.#process.callByHand(action);
         return !down;
     }
+  }
+
+  #byHand(action: OutsideAction): void {
+    const process = this.#restartNs === undefined ? this.#process : undefined;
+    this.#reportByHand(this.#run.actOutside(action, this.#nowNs, process));
+  }
+
+  #reportByHand(event: string): void {
+    const run = this.#run;
+    if (this.#restartNs !== undefined) run.trace?.noProcessAt(this.#nowNs);
+    run.reportAt(this.#nowNs, event, BY_HAND);
   }
 
   /** The part of the scenario's rates at which the workload comes (`set_traffic`). */
@@ -343,23 +363,90 @@ class RunState {
   readonly pastAllocated = new Map<string, number>();
   /** Latencies of their requests, by workload entry. */
   readonly pastLatency = new Map<string, LatencyHistogram>();
-  /** What was asked for by hand and outlives the process: how many times the scenario's rates, and phases begun. */
+  /** The workload as the phases so far have it, and how many times its rates the traffic is (`set_traffic`). */
+  readonly entries: WorkloadEntry[];
   traffic = 1;
-  readonly begun: { readonly atNs: number; readonly phase: ResolvedPhase }[] = [];
+  /** Phases and interventions to come. */
+  readonly agenda: Agenda;
   nextSampleNs: number;
   samples = 0;
   readonly #interval: number;
   readonly #startup: Startup | undefined;
   readonly #firstRequests = new Map<string, FirstRequests>();
   readonly #startupNs: number[] = [];
+  /** A row that is no sample: what conditions look at. */
+  readonly #looked: Float64Array;
+  readonly #columns: ReadonlyMap<string, number>;
+  /** While no process lives: when whoever waits outside looks next. */
+  #nextPollNs = Number.POSITIVE_INFINITY;
 
   constructor(scenario: Scenario, container: ContainerRun | null, trace: TraceOptions | undefined) {
     this.container = container;
+    this.entries = [...scenario.workload];
+    this.agenda = new Agenda(scenario.phases, scenario.interventions, scenario.duration);
     this.trace = trace === undefined ? undefined : new Trace(trace, scenario.go.GOMAXPROCS);
     this.#interval = scenario.sample_interval;
     this.#startup = scenario.startup;
     this.nextSampleNs = scenario.sample_interval;
-    this.row = new Float64Array(sampleColumns(scenario).length);
+    const columns = sampleColumns(scenario);
+    this.row = new Float64Array(columns.length);
+    this.#looked = new Float64Array(columns.length);
+    this.#columns = new Map(columns.map(({ name }, i) => [name, i]));
+  }
+
+  /** The columns as `fill` makes them now, for conditions. */
+  look(fill: (row: Float64Array) => void): ColumnFigures {
+    const row = this.#looked;
+    fill(row);
+    return (metric) => row[this.#columns.get(metric) ?? -1] ?? Number.NaN;
+  }
+
+  reportAt(nowNs: number, event: string, reason: string, again = false): void {
+    this.trace?.intervention(event, { reason });
+    // A call that repeats many times is no news.
+    if (!again && this.events.length < MAX_EVENTS)
+      this.events.push({ t_seconds: nowNs / 1e9, event, reason });
+  }
+
+  /** A phase begins or limits change; the process, if one lives, follows. Returns what was done, in words. */
+  actOutside(action: OutsideAction, nowNs: number, process: Simulation | undefined): string {
+    if (!("do" in action)) {
+      for (const { index, entry } of action.changes) {
+        this.entries[index] = entry;
+        process?.entryChanged(index, nowNs);
+      }
+      return `phase ${action.name}`;
+    }
+    const { container } = this;
+    if (container === null) throw new Error("there is no container to resize");
+    return `${action.do} ${container.resize(action, (quotaNs) => process?.setQuota(quotaNs))}`;
+  }
+
+  /** The process has been killed and will be started again. */
+  goesDown(nowNs: number): void {
+    this.#nextPollNs = nowNs + POLL_NS;
+  }
+
+  /** While no process lives: what happens from outside before it starts again, up to `untilNs`. */
+  passWhileDown(restartNs: number, untilNs: number): void {
+    const { agenda } = this;
+    for (;;) {
+      const pollNs = agenda.watches ? this.#nextPollNs : Number.POSITIVE_INFINITY;
+      const nowNs = Math.min(agenda.nextDueNs, pollNs);
+      // What is due when the process starts is for the process to see.
+      if (nowNs >= restartNs || nowNs > untilNs) return;
+      this.trace?.noProcessAt(nowNs);
+      const performer: Performer = {
+        outside: (action) => this.actOutside(action, nowNs, undefined),
+        call: callText,
+        report: (event, reason, again) => this.reportAt(nowNs, event, reason, again),
+      };
+      agenda.passWhileDown(nowNs, performer);
+      if (nowNs < pollNs) continue;
+      this.#nextPollNs = nowNs + POLL_NS;
+      const figures = this.look((row) => this.container!.sampleDown(row, nowNs));
+      agenda.pollWhileDown(figures, nowNs, performer);
+    }
   }
 
   sampled(): void {
@@ -448,8 +535,6 @@ class Simulation {
   readonly #memory: Memory;
   /** Empty until the process is ready. */
   readonly #running: Running[] = [];
-  /** The workload as the phases so far have it. */
-  readonly #entries: WorkloadEntry[];
   readonly #pools: SyncPool[] = [];
   readonly #sources: string[] = [];
   readonly #context: Context;
@@ -472,7 +557,6 @@ class Simulation {
 
   constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
-    this.#entries = [...scenario.workload];
     this.#run = run;
     this.#startNs = startNs;
     this.#nowNs = startNs;
@@ -705,15 +789,6 @@ class Simulation {
     const scenario = this.#scenario;
     const startNs = this.#startNs;
     this.#startProcess();
-    // A process that starts late finds the phases before it over: those of the scenario and those begun by hand, as they came.
-    const over = scenario.phases.flatMap((phase) =>
-      startNs > 0 && phase.at !== undefined && phase.at <= startNs ? [{ atNs: phase.at, phase }] : [],
-    );
-    over.push(...this.#run.begun);
-    over.sort((a, b) => a.atNs - b.atNs);
-    for (const { phase } of over) {
-      for (const { index, entry } of phase.changes) this.#entries[index] = entry;
-    }
     if (scenario.startup === undefined) this.#startWorkload(startNs);
     else this.#startUp(scenario.startup);
     this.#startControl();
@@ -749,41 +824,30 @@ class Simulation {
 
   /** The entries at the present traffic. */
   #workload(): WorkloadEntry[] {
-    return this.#entries.map((entry) => withTraffic(entry, this.#run.traffic));
+    return this.#run.entries.map((entry) => withTraffic(entry, this.#run.traffic));
   }
 
   /** The entry has changed: what runs of it follows. Before the process is ready nothing does. */
-  #changeEntry(index: number, nowNs: number): void {
-    const entry = withTraffic(this.#entries[index], this.#run.traffic);
+  entryChanged(index: number, nowNs: number): void {
+    const entry = withTraffic(this.#run.entries[index], this.#run.traffic);
     this.#running[index]?.change({ ...entry, start: Math.max(entry.start, this.#startNs) }, nowNs);
   }
 
-  #beginPhase({ changes }: ResolvedPhase, nowNs: number): void {
-    for (const { index, entry } of changes) {
-      this.#entries[index] = entry;
-      this.#changeEntry(index, nowNs);
-    }
+  setQuota(quotaNs: number): void {
+    this.#rt.sched.setQuota(quotaNs);
   }
 
-  /** What somebody does to the process while it runs, at the moment up to which it has run. */
-  intervene(action: Parameters<typeof intervene>[0]): void {
+  /** The program calls something that nobody planned, at the moment up to which it has run. */
+  callByHand(call: Parameters<typeof makeCall>[0]): void {
     if (!this.#started) this.#start();
-    this.#report(intervene(action, this.#rt.sched, this.#controls), BY_HAND);
+    makeCall(call, this.#rt.sched, this.#controls);
+    this.#report(callText(call), BY_HAND);
   }
 
-  beginByHand(phase: ResolvedPhase): void {
-    if (!this.#started) return;
-    this.#beginPhase(phase, this.#rt.sched.nowNs);
-    this.#report(`phase ${phase.name}`, BY_HAND);
-  }
-
-  changeTraffic(): void {
-    if (!this.#started) return;
-    const { traffic } = this.#run;
-    this.#entries.forEach((entry, index) => {
-      if (withTraffic(entry, 2) !== entry) this.#changeEntry(index, this.#rt.sched.nowNs);
+  trafficChanged(): void {
+    this.#run.entries.forEach((entry, index) => {
+      if (withTraffic(entry, 2) !== entry) this.entryChanged(index, this.#rt.sched.nowNs);
     });
-    this.#report(`set_traffic ${traffic}`, BY_HAND);
   }
 
   /** The process is ready; with `startup` that takes a while. */
@@ -809,11 +873,7 @@ class Simulation {
   }
 
   #report(event: string, reason: string, again = false): void {
-    const { events, trace } = this.#run;
-    trace?.intervention(event, { reason });
-    // A call that repeats many times is no news.
-    if (!again && events.length < MAX_EVENTS)
-      events.push({ t_seconds: this.#rt.sched.nowNs / 1e9, event, reason });
+    this.#run.reportAt(this.#rt.sched.nowNs, event, reason, again);
   }
 
   /** The container's page cache fills as files are read. */
@@ -871,20 +931,6 @@ class Simulation {
     const startNs = this.#startNs;
     const watcher = new Watcher(sched, this.#gauges());
     const report = (event: string, reason: string, again = false): void => this.#report(event, reason, again);
-    for (const phase of scenario.phases) {
-      const { at, when, name } = phase;
-      if (at !== undefined && startNs > 0 && at <= startNs) continue;
-      const begin = (nowNs: number): void => {
-        this.#beginPhase(phase, nowNs);
-        report(`phase ${name}`, when === undefined ? "at its time" : conditionText(when));
-      };
-      if (when === undefined) sched.call(at ?? 0, PRIORITY_WORLD, begin);
-      else
-        watcher.watch(when, (holds, nowNs) => {
-          if (holds) begin(nowNs);
-          return !holds;
-        });
-    }
     const controls: RuntimeControls = (this.#controls = {
       gc: () => new ExplicitGc(gc, heap),
       readMemStats: () => this.#readMemStats(),
@@ -898,11 +944,6 @@ class Simulation {
         gc.recommit();
       },
       setGOMAXPROCS: (procs) => this.#maxProcs.set(procs),
-      resizeContainer: (limits) => {
-        const { container } = this.#run;
-        if (container === null) throw new Error("there is no container to resize");
-        return container.resize(limits, (quotaNs) => sched.setQuota(quotaNs));
-      },
     });
     const { container } = this.#run;
     if (
@@ -911,7 +952,14 @@ class Simulation {
       scenario.go.GODEBUG.updatemaxprocs === 1
     )
       this.#maxProcs.follow(() => defaultGOMAXPROCS(scenario.machine.cpus, container.cpuLimit, true));
-    planInterventions(scenario.interventions, sched, watcher, controls, startNs, scenario.duration, report);
+    this.#run.agenda.begin(sched, watcher, {
+      outside: (action, nowNs) => this.#run.actOutside(action, nowNs, this),
+      call: (call) => {
+        makeCall(call, sched, controls);
+        return callText(call);
+      },
+      report,
+    });
     const context: PolicyContext = {
       controls,
       watcher,
@@ -935,27 +983,8 @@ class Simulation {
   /** What conditions look at, read when they look. */
   #gauges(): Gauges {
     const rt = this.#rt;
-    const memory = this.#memory;
-    const running = this.#running;
     return {
-      get rssBytes() {
-        return memory.residentBytes();
-      },
-      get heapLiveBytes() {
-        return rt.pacer.heapLive;
-      },
-      get heapInuseBytes() {
-        return rt.heap.stats.heapInUse;
-      },
-      get heapReleasedBytes() {
-        return rt.heap.stats.heapReleased;
-      },
-      get requestsInFlight() {
-        return running.reduce((sum, entry) => sum + (entry.inflight ?? 0), 0);
-      },
-      get goroutines() {
-        return rt.goroutines.live;
-      },
+      look: () => this.#run.look((row) => this.#fill(row, rt.sched.nowNs, newMemStats())),
       get gcNs() {
         return gcCpuNs(rt.gc);
       },
@@ -963,6 +992,28 @@ class Simulation {
         return gcCpuNs(rt.gc) + rt.sched.mutatorNs;
       },
     };
+  }
+
+  /** The columns as they are now. Returns the requests in flight. */
+  #fill(row: Float64Array, nowNs: number, st: MemStats): number {
+    const rt = this.#rt;
+    readMemStats(rt, st);
+    const requests = sampledRequests(this.#running);
+    fillRow(
+      row,
+      nowNs,
+      {
+        scenario: this.#scenario,
+        rt,
+        memory: this.#memory,
+        scavenger: this.#scavenger,
+        numa: this.#numa,
+        container: this.#run.container,
+      },
+      st,
+      requests,
+    );
+    return requests.inflight;
   }
 
   #readMemStats(): ReadMemStats {
@@ -1025,25 +1076,11 @@ class Simulation {
   #sample(nowNs: number): void {
     const rt = this.#rt;
     const st = this.#stats;
-    readMemStats(rt, st);
-    const requests = sampledRequests(this.#running);
     const { row, container } = this.#run;
-    fillRow(
-      row,
-      nowNs,
-      {
-        scenario: this.#scenario,
-        rt,
-        memory: this.#memory,
-        scavenger: this.#scavenger,
-        numa: this.#numa,
-        container,
-      },
-      st,
-      requests,
-    );
+    const inflight = this.#fill(row, nowNs, st);
+    container?.sampled(st, nowNs);
     const rss = this.#memory.residentBytes();
-    this.#run.figures.sample(nowNs, st, rss, requests.inflight);
+    this.#run.figures.sample(nowNs, st, rss, inflight);
     const { limiter } = rt.sched;
     if (rt.pacer.memoryLimit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));

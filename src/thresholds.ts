@@ -15,9 +15,9 @@
  * could have had a value and had none (no cycle, no request) is a breach that says so. Nothing passes silently.
  */
 import { LIMIT_COLUMNS } from "./container.ts";
+import { readInUnit } from "./scenario/bounds.ts";
 import { type Report, shown, suggest, tick } from "./scenario/faults.ts";
 import type { Scenario, WorkloadEntry } from "./scenario/schema.ts";
-import { readBytes, readDurationNs } from "./scenario/units.ts";
 import { Quantiles } from "./sim/quantiles.ts";
 import { type Unit, unitOf } from "./sim/units.ts";
 import { type CycleRecord, SAMPLE_COLUMNS, type SampledParts, sampleColumns } from "./simulate.ts";
@@ -302,28 +302,7 @@ const isOfPercentiles = (metric: string): boolean => /^latency_p\d+_ns$/.test(me
 
 function readBound(text: string, unit: Unit, report: Report): number | undefined {
   const number = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i.test(text) ? Number(text) : undefined;
-  switch (unit) {
-    case "bytes":
-      return readBytes(number ?? text, report);
-    case "ns":
-      return readDurationNs(number ?? text, report);
-    case "seconds": {
-      const ns = readDurationNs(number ?? text, report);
-      return ns === undefined ? undefined : ns / 1e9;
-    }
-    case "fraction":
-    case "percent": {
-      const percent = /^(\d+(?:\.\d+)?)\s*%$/.exec(text);
-      if (percent !== null) return unit === "percent" ? Number(percent[1]) : Number(percent[1]) / 100;
-      if (number !== undefined) return number;
-      report(`expected a share such as 0.1 or 10%, got ${shown(text)}`);
-      return undefined;
-    }
-    case "count":
-      if (number !== undefined) return number;
-      report(`expected a number, got ${shown(text)}`);
-      return undefined;
-  }
+  return readInUnit(number ?? text, unit, report);
 }
 
 /** Reads one expression over a metric that the scenario has. */

@@ -245,7 +245,7 @@ describe("the list of metrics", () => {
     `${HEAD}go: {GOMEMLIMIT: 64MiB, GODEBUG: {madvdontneed: 0}}
 startup: {stages: [{name: a, io: 10ms}]}
 interventions: [{at: 100ms, do: read_mem_stats, every: 100ms}]
-policies: [{kind: breaker, service: api, when: {metric: rss, above: 1B}, open_for: 1s}]
+policies: [{kind: breaker, service: api, when: {metric: rss_bytes, above: 1B}, open_for: 1s}]
 `,
     `${HEAD}container: {memory: {max: 20MiB}, cpu: {limit: 1.5}, page_cache: [{name: f, rate: 1MiB/s}], restart: {policy: always}}
 `.replace("lifetime: 5ms", "lifetime: forever"),

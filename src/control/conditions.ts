@@ -1,44 +1,63 @@
 /**
- * Conditions: figures of the process beyond a threshold for some time.
+ * Conditions: figures of the process and its container beyond thresholds for some time.
  *
  * They stand for a goroutine of the program, or a tool beside it, that reads a few metrics ten times a second. Reading costs
- * nothing here, and a condition is noticed up to 100 ms after it is met, as it would be there.
+ * nothing here, and a condition is noticed up to 100 ms after it is met, as it would be there. A figure without a value (of a process
+ * that is down, GOGC while it is off) is beyond no threshold.
  */
 import { PRIORITY_WORLD, type Scheduler } from "../runtime/proc.ts";
-import type { Condition } from "../scenario/schema.ts";
+import { type Condition, RECENT_GC_CPU, type When } from "../scenario/conditions.ts";
 
-const POLL_NS = 100e6;
-/** Polls that the GC share looks back over: one second. */
+export const POLL_NS = 100e6;
+/** Polls that the GC's share looks back over: one second. */
 const SHARE_POLLS = 10;
 
-/** What conditions look at; cumulative where the name ends in Ns. */
+/** A column of the time series at this moment; not-a-number for no value. */
+export type Figures = (metric: string) => number;
+
+/** What the conditions of a process look at. */
 export interface Gauges {
-  readonly rssBytes: number;
-  readonly heapLiveBytes: number;
-  readonly heapInuseBytes: number;
-  readonly heapReleasedBytes: number;
-  readonly requestsInFlight: number;
-  readonly goroutines: number;
-  /** CPU time of the collector, and of the process with it. */
+  /** The process as it is now. */
+  look(): Figures;
+  /** CPU time of the collector, and of the process with it, since its start. */
   readonly gcNs: number;
   readonly cpuNs: number;
 }
 
-/** Told at every poll whether the condition holds. Returns false to hear no more. */
+/** Told at every poll whether the conditions hold. Returns false to hear no more. */
 export type Told = (holds: boolean, nowNs: number) => boolean;
 
-interface Watch {
-  readonly condition: Condition;
-  readonly told: Told;
-  /** Since when the figure has been beyond the threshold; Infinity while it is not. */
-  sinceNs: number;
+/** Conditions that must hold together, and since when each has been true. */
+export class Watch {
+  readonly #when: When;
+  readonly #sinceNs: number[];
+
+  constructor(when: When) {
+    this.#when = when;
+    this.#sinceNs = when.map(() => Number.POSITIVE_INFINITY);
+  }
+
+  /** To be asked at every poll. */
+  holds(figures: Figures, nowNs: number): boolean {
+    let all = true;
+    this.#when.forEach((condition, i) => {
+      const figure = figures(condition.metric);
+      const beyond =
+        condition.above !== undefined ? figure > condition.above : figure < (condition.below ?? -Infinity);
+      if (!beyond) this.#sinceNs[i] = Number.POSITIVE_INFINITY;
+      else if (this.#sinceNs[i] === Number.POSITIVE_INFINITY) this.#sinceNs[i] = nowNs;
+      // Every one is asked, whatever the others say: each has a time of its own to count.
+      all = nowNs - this.#sinceNs[i] >= condition.for && all;
+    });
+    return all;
+  }
 }
 
-/** Polls every condition of a run; nothing is scheduled while there is none. */
+/** Polls the conditions of a process's life; nothing is scheduled while there is none. */
 export class Watcher {
   readonly #sched: Scheduler;
   readonly #gauges: Gauges;
-  #watches: Watch[] = [];
+  #watches: { readonly watch: Watch; readonly told: Told }[] = [];
   #polling = false;
   #polls = 0;
   readonly #gcNs = new Float64Array(SHARE_POLLS);
@@ -50,8 +69,8 @@ export class Watcher {
     this.#gauges = gauges;
   }
 
-  watch(condition: Condition, told: Told): void {
-    this.#watches.push({ condition, told, sinceNs: Number.POSITIVE_INFINITY });
+  watch(watch: Watch, told: Told): void {
+    this.#watches.push({ watch, told });
     if (this.#polling) return;
     this.#polling = true;
     this.#schedule();
@@ -63,15 +82,9 @@ export class Watcher {
 
   #poll(nowNs: number): void {
     this.#measureShare();
-    this.#watches = this.#watches.filter((watch) => {
-      const { condition } = watch;
-      const figure = this.#figure(condition.metric);
-      const beyond =
-        condition.above !== undefined ? figure > condition.above : figure < (condition.below ?? -Infinity);
-      if (!beyond) watch.sinceNs = Number.POSITIVE_INFINITY;
-      else if (watch.sinceNs === Number.POSITIVE_INFINITY) watch.sinceNs = nowNs;
-      return watch.told(nowNs - watch.sinceNs >= condition.for, nowNs);
-    });
+    const columns = this.#gauges.look();
+    const figures: Figures = (metric) => (metric === RECENT_GC_CPU ? this.#gcShare : columns(metric));
+    this.#watches = this.#watches.filter(({ watch, told }) => told(watch.holds(figures, nowNs), nowNs));
     this.#polling = this.#watches.length > 0;
     if (this.#polling) this.#schedule();
   }
@@ -85,31 +98,13 @@ export class Watcher {
     this.#gcNs[at] = gcNs;
     this.#cpuNs[at] = cpuNs;
   }
-
-  #figure(metric: Condition["metric"]): number {
-    const g = this.#gauges;
-    switch (metric) {
-      case "rss":
-        return g.rssBytes;
-      case "heap_live":
-        return g.heapLiveBytes;
-      case "heap_inuse":
-        return g.heapInuseBytes;
-      case "heap_released":
-        return g.heapReleasedBytes;
-      case "requests_in_flight":
-        return g.requestsInFlight;
-      case "goroutines":
-        return g.goroutines;
-      case "gc_cpu_share":
-        return this.#gcShare;
-    }
-  }
 }
 
-/** A condition as the file spells it, for reports. */
-export function conditionText(condition: Condition): string {
+function oneText(condition: Condition): string {
   const than = condition.above !== undefined ? `above ${condition.above}` : `below ${condition.below}`;
   const held = condition.for > 0 ? ` for ${condition.for / 1e9} s` : "";
   return `${condition.metric} ${than}${held}`;
 }
+
+/** Conditions as the file spells them, for reports. */
+export const conditionText = (when: When): string => when.map(oneText).join(" and ");

@@ -8,7 +8,7 @@
  */
 import type { CycleRecord } from "../runtime/mgc.ts";
 import type { Policy } from "../scenario/schema.ts";
-import { conditionText, type Watcher } from "./conditions.ts";
+import { conditionText, Watch, type Watcher } from "./conditions.ts";
 import type { Report, RuntimeControls } from "./interventions.ts";
 
 /** What policies act on, beside the runtime's own calls. */
@@ -126,7 +126,7 @@ function breaker(policy: Of<"breaker">, context: PolicyContext): RunningPolicy {
   const reason = `policy breaker: ${conditionText(policy.when)}`;
   let metNs = Number.NEGATIVE_INFINITY;
   let open = false;
-  context.watcher.watch(policy.when, (holds, nowNs) => {
+  context.watcher.watch(new Watch(policy.when), (holds, nowNs) => {
     if (holds) metNs = nowNs;
     const wanted = nowNs - metNs < policy.open_for || holds;
     if (wanted !== open) {

@@ -264,6 +264,11 @@ export class Trace {
     this.#stopAnnounced = false;
   }
 
+  /** It is now so late, and no process lives. */
+  noProcessAt(nowNs: number): void {
+    this.#clock = { nowNs };
+  }
+
   // ---------------------------------------------------------------- anybody's reports
 
   /** Something that takes no time of its own, or `costNs` of CPU, where the step under way has got to. */

@@ -3,7 +3,7 @@
  * units of a scenario's interventions.
  */
 import { z } from "zod";
-import { gogc, gomemlimit } from "./schema.ts";
+import { gogc, gomemlimit, resizeContainer } from "./schema.ts";
 
 export const action = z.discriminatedUnion("do", [
   z.strictObject({ do: z.enum(["gc", "free_os_memory"]) }),
@@ -12,6 +12,8 @@ export const action = z.discriminatedUnion("do", [
   z.strictObject({ do: z.literal("set_gomaxprocs"), to: z.int().min(1).max(1024) }),
   /** Rates of arrivals, look-ups and streams are this many times the scenario's; batches and goroutine populations have none. */
   z.strictObject({ do: z.literal("set_traffic"), to: z.number().min(0).max(1000) }),
+  /** The container's limits, as an operator changes them. */
+  resizeContainer,
   /** A phase of the scenario begins now, by its name. */
   z.strictObject({ do: z.literal("phase"), to: z.string() }),
 ]);

@@ -10,6 +10,7 @@
  * what has died and then allocates what has come due. Both sides do exactly that.
  */
 import { z } from "zod";
+import { type When, when } from "./conditions.ts";
 import { countDist, type Dist, durationDist, readDist, sizeDist } from "./dist.ts";
 import { isMapping, list, nearest, type Report, shown, spelled, tick } from "./faults.ts";
 import {
@@ -683,44 +684,30 @@ export const containerSettings = z
   })
   .meta({ description: "The container: memory limits, CPU quota, page cache, restarts." });
 
-const thresholds = {
-  above: (of: z.ZodType<number>) => describe(of.optional(), "True while the figure is above this."),
-  below: (of: z.ZodType<number>) => describe(of.optional(), "True while the figure is below this."),
-};
-const held = describe(durationNs.prefault("0s"), "How long it must have been true without a break.");
-
-/** Something a program that watches itself can tell: a figure beyond a threshold for some time. */
-const condition = z
-  .discriminatedUnion("metric", [
-    z.strictObject({
-      metric: describe(z.enum(["rss", "heap_live", "heap_inuse", "heap_released"]), "A figure in bytes."),
-      above: thresholds.above(bytes),
-      below: thresholds.below(bytes),
-      for: held,
-    }),
-    z.strictObject({
-      metric: describe(z.enum(["requests_in_flight", "goroutines"]), "A count."),
-      above: thresholds.above(z.number().min(0)),
-      below: thresholds.below(z.number().min(0)),
-      for: held,
-    }),
-    z.strictObject({
-      metric: describe(z.literal("gc_cpu_share"), "GC share of the CPU time used in the last second."),
-      above: thresholds.above(z.number().min(0).max(1)),
-      below: thresholds.below(z.number().min(0).max(1)),
-      for: held,
-    }),
-  ])
-  .refine((c) => hasExactlyOne(c.above, c.below), exactlyOne("above", "below"))
-  .meta({ description: "A figure beyond a threshold. It is looked at every 100 ms." });
-
-const timing = {
-  at: describe(durationNs.optional(), "When; give this or `when`."),
-  when: describe(condition.optional(), "On what condition, once; give this or `at`."),
+/** When the program calls something: the code that does is its own, so it takes a living process. */
+const callTiming = {
+  at: describe(
+    durationNs.optional(),
+    "When, on the run's clock; give this or `when`. A process that is down then misses it, and one that starts later does not make up for it.",
+  ),
+  when: describe(
+    when.optional(),
+    "On what condition (a list: all must hold); give this or `at`. The program looks itself: once in each of its lives.",
+  ),
   every: describe(
     durationNs.optional(),
     "Repeat with this period, from `at` or from when the condition was met.",
   ),
+};
+
+/** When an operator does something, who goes by the run's clock and needs no living process. */
+const operatorTiming = {
+  at: describe(durationNs.optional(), "When, whether or not a process lives then; give this or `when`."),
+  when: describe(
+    when.optional(),
+    "On what condition (a list: all must hold), once in the run; give this or `at`.",
+  ),
+  every: callTiming.every,
 };
 
 /** New limits of a running container: those that are given change. */
@@ -736,6 +723,29 @@ const containerLimits = {
   ),
 };
 
+const resize = {
+  do: describe(
+    z.literal("resize_container"),
+    "An operator changes the container's limits in place, as Kubernetes resizes a pod: once, also while the process is down, and for the lives that follow.",
+  ),
+  ...containerLimits,
+};
+
+const changesALimit = <T extends z.ZodType<{ [Limit in keyof typeof containerLimits]?: number | undefined }>>(
+  type: T,
+) =>
+  type.refine(
+    (i) =>
+      Object.keys(containerLimits).some((limit) => i[limit as keyof typeof containerLimits] !== undefined),
+    {
+      message: "changes no limit: give `memory_max`, `memory_high` or `cpu_limit`",
+      when: onMapping,
+    },
+  );
+
+/** The same by hand, now. */
+export const resizeContainer = changesALimit(z.strictObject(resize));
+
 /** Does something to the runtime, or to its container, at a time or on a condition. */
 export const intervention = z
   .discriminatedUnion("do", [
@@ -744,17 +754,17 @@ export const intervention = z
         z.enum(["gc", "read_mem_stats", "free_os_memory"]),
         "`gc`: runtime.GC(). `read_mem_stats`: runtime.ReadMemStats(), which stops the world and flushes the caches of all Ps. `free_os_memory`: debug.FreeOSMemory(), a collection after which everything free is given back.",
       ),
-      ...timing,
+      ...callTiming,
     }),
     z.strictObject({
       do: describe(z.literal("set_gc_percent"), "debug.SetGCPercent(to)."),
       to: gogc,
-      ...timing,
+      ...callTiming,
     }),
     z.strictObject({
       do: describe(z.literal("set_memory_limit"), "debug.SetMemoryLimit(to)."),
       to: gomemlimit,
-      ...timing,
+      ...callTiming,
     }),
     z.strictObject({
       do: describe(
@@ -762,21 +772,9 @@ export const intervention = z
         "runtime.GOMAXPROCS(to), which stops the world once no collection is under way; Go no longer follows the CPU limit then.",
       ),
       to: describe(z.int().min(1).max(1024), "Ps from then on."),
-      ...timing,
+      ...callTiming,
     }),
-    z
-      .strictObject({
-        do: describe(
-          z.literal("resize_container"),
-          "An operator changes the container's limits in place, as Kubernetes resizes a pod.",
-        ),
-        ...containerLimits,
-        ...timing,
-      })
-      .refine((i) => [i.memory_max, i.memory_high, i.cpu_limit].some((limit) => limit !== undefined), {
-        message: "changes no limit: give `memory_max`, `memory_high` or `cpu_limit`",
-        when: onMapping,
-      }),
+    changesALimit(z.strictObject({ ...resize, ...operatorTiming })),
   ])
   .refine((i) => hasExactlyOne(i.at, i.when), exactlyOne("at", "when"));
 
@@ -842,7 +840,7 @@ export const policy = z
       .strictObject({
         kind: z.literal("breaker"),
         service: describe(name, "The service that sheds load."),
-        when: describe(condition, "What trips it."),
+        when: describe(when, "What trips it: a condition, or a list of them that must all hold."),
         shed: describe(z.number().min(0).max(1).default(0.5), "Share of arrivals refused while it is open."),
         open_for: describe(
           durationNs.prefault("30s"),
@@ -866,11 +864,11 @@ const phase = z
   .strictObject({
     at: describe(
       durationNs.optional(),
-      "When the settings change; give this or `when`. Objects already alive keep their lifetimes.",
+      "When the settings change, whether or not a process lives then; give this or `when`. Objects already alive keep their lifetimes.",
     ),
     when: describe(
-      condition.optional(),
-      "On what condition, once; give this or `at`. The entries become what this phase and those above it make of them.",
+      when.optional(),
+      "On what condition (a list: all must hold), once in the run; give this or `at`. The entries become what this phase and those above it make of them.",
     ),
     name: describe(z.string().max(200).optional(), "Shown in the report."),
     set: settings,
@@ -941,7 +939,7 @@ export const scenarioFile = z
     workload: describe(z.array(workloadEntry).min(1).max(1000), "The sources of allocation, all at once."),
     phases: describe(
       z.array(phase).max(1000).default([]),
-      "Changes of the workload during the run, in order of time.",
+      "Changes of the workload during the run, in order of time. Each comes once, and holds for the lives of the process that follow.",
     ),
     interventions: describe(
       z.array(intervention).max(1000).default([]),
@@ -977,13 +975,13 @@ export type Goroutines = z.output<typeof goroutines>;
 export type Arrivals = z.output<typeof arrivals>;
 export type GoVersion = (typeof GO_VERSIONS)[number];
 export type ContainerSettings = z.output<typeof containerSettings>;
-export type Condition = z.output<typeof condition>;
 export type Intervention = z.output<typeof intervention>;
+/** What an operator does to the container. */
+export type OperatorAction = Extract<Intervention, { do: "resize_container" }>;
+/** What the program calls. */
+export type ProgramCall = Exclude<Intervention, OperatorAction>;
 /** What `resize_container` may change. */
-export type ContainerLimits = Pick<
-  Extract<Intervention, { do: "resize_container" }>,
-  "memory_max" | "memory_high" | "cpu_limit"
->;
+export type ContainerLimits = Pick<OperatorAction, "memory_max" | "memory_high" | "cpu_limit">;
 export type Godebug = z.output<typeof godebug>;
 export type Startup = z.output<typeof startup>;
 export type Machine = z.output<typeof machine>;
@@ -992,7 +990,7 @@ export type Policy = z.output<typeof policy>;
 /** A phase with its paths applied: from `at` or when `when` is met, entry number `index` of the workload is `entry`. */
 export interface ResolvedPhase {
   readonly at?: number | undefined;
-  readonly when?: Condition | undefined;
+  readonly when?: When | undefined;
   readonly name: string;
   readonly changes: readonly { readonly index: number; readonly entry: WorkloadEntry }[];
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { type Gauges, Watcher } from "../../src/control/conditions.ts";
+import { type Gauges, Watch, Watcher } from "../../src/control/conditions.ts";
 import { PRIORITY_WORLD } from "../../src/runtime/proc.ts";
-import type { Condition } from "../../src/scenario/schema.ts";
+import type { Condition, When } from "../../src/scenario/conditions.ts";
 import { type RunSummary, SAMPLE_COLUMNS, simulate } from "../../src/simulate.ts";
 import { faultsOf, scenarioOf } from "../scenarios.ts";
 
@@ -36,16 +36,11 @@ workload:
 `;
 
 describe("a condition", () => {
-  /** What is told at every poll of one second, while in-flight requests follow `figures`. */
-  function told(condition: Condition, figures: readonly number[]): boolean[] {
+  /** What is told at every poll, while figures follow `columns`. */
+  function told(when: When, columns: Readonly<Record<string, readonly number[]>>): boolean[] {
     let at = 0;
-    const gauges = {
-      get requestsInFlight() {
-        return figures[at];
-      },
-      gcNs: 0,
-      cpuNs: 0,
-    } as Gauges;
+    const polls = Object.values(columns)[0].length;
+    const gauges: Gauges = { look: () => (metric) => columns[metric][at], gcNs: 0, cpuNs: 0 };
     const queue: { atNs: number; fn: (nowNs: number) => void }[] = [];
     const sched = {
       nowNs: 0,
@@ -55,9 +50,9 @@ describe("a condition", () => {
       },
     };
     const heard: boolean[] = [];
-    new Watcher(sched as never, gauges).watch(condition, (holds) => {
+    new Watcher(sched as never, gauges).watch(new Watch(when), (holds) => {
       heard.push(holds);
-      return heard.length < figures.length;
+      return heard.length < polls;
     });
     for (let next = queue.shift(); next !== undefined; next = queue.shift(), at++) {
       sched.nowNs = next.atNs;
@@ -68,7 +63,7 @@ describe("a condition", () => {
 
   test("holds when it has been true for its time without a break, and polling ends with the last listener", () => {
     const condition: Condition = { metric: "requests_in_flight", above: 10, for: 200e6 };
-    expect(told(condition, [11, 12, 13, 14, 5, 11, 11, 11])).toEqual([
+    expect(told([condition], { requests_in_flight: [11, 12, 13, 14, 5, 11, 11, 11] })).toEqual([
       false,
       false,
       true,
@@ -81,8 +76,33 @@ describe("a condition", () => {
   });
 
   test("below is the other way round; a figure at the threshold is neither", () => {
-    expect(told({ metric: "requests_in_flight", below: 3, for: 0 }, [3, 2, 4])).toEqual([false, true, false]);
-    expect(told({ metric: "requests_in_flight", above: 3, for: 0 }, [3, 2, 4])).toEqual([false, false, true]);
+    const requests = { requests_in_flight: [3, 2, 4] };
+    expect(told([{ metric: "requests_in_flight", below: 3, for: 0 }], requests)).toEqual([
+      false,
+      true,
+      false,
+    ]);
+    expect(told([{ metric: "requests_in_flight", above: 3, for: 0 }], requests)).toEqual([
+      false,
+      false,
+      true,
+    ]);
+  });
+
+  test("several must hold together, each for its own time; a figure without a value is beyond nothing", () => {
+    const when: When = [
+      { metric: "memory_events_high", above: 0, for: 0 },
+      { metric: "heap_inuse_bytes", above: 100, for: 200e6 },
+    ];
+    const columns = {
+      memory_events_high: [0, 0, 0, 1, 1, 1, 1, 1],
+      heap_inuse_bytes: [101, 101, 101, 101, 50, 101, 101, 101],
+    };
+    expect(told(when, columns)).toEqual([false, false, false, true, false, false, false, true]);
+    for (const than of [{ above: 0 }, { below: 1e9 }])
+      expect(told([{ metric: "gc_percent", ...than, for: 0 }], { gc_percent: [Number.NaN] })).toEqual([
+        false,
+      ]);
   });
 });
 
@@ -91,7 +111,7 @@ describe("interventions", () => {
     const { summary } = run(`${STREAM}
 machine: {cpus: 4}
 interventions:
-  - {when: {metric: heap_inuse, above: 4MiB}, do: set_gomaxprocs, to: 1}
+  - {when: {metric: heap_inuse_bytes, above: 4MiB}, do: set_gomaxprocs, to: 1}
 `);
     expect(summary.events.map(({ event }) => event)).toEqual(["set_gomaxprocs 1"]);
     expect(summary.figures["gomaxprocs_mean"]).toBeLessThan(2);
@@ -149,7 +169,7 @@ duration: 6s
 workload:
   - {kind: stream, name: s, stop: 2s, rate: 100k/s, size: 1KiB, lifetime: 100ms}
 interventions:
-  - {when: {metric: heap_inuse, below: 1MiB, for: 1s}, do: free_os_memory}
+  - {when: {metric: heap_inuse_bytes, below: 1MiB, for: 1s}, do: free_os_memory}
   - {at: 3s, do: gc}
 `);
     const last = rows.at(-1)!;
@@ -169,7 +189,7 @@ duration: 6s
 workload:
   - {kind: leak, name: l, byte_rate: 10MiB/s, size: 1KiB}
 phases:
-  - {when: {metric: heap_live, above: 20MiB}, name: mended, set: {workload.l.byte_rate: 1KiB/s}}
+  - {when: {metric: heap_live_bytes, above: 20MiB}, name: mended, set: {workload.l.byte_rate: 1KiB/s}}
 `);
     expect(summary.events).toHaveLength(1);
     expect(summary.events[0].event).toBe("phase mended");
@@ -262,14 +282,14 @@ test("faults of control settings are told at their places", () => {
 interventions:
   - {do: gc}
   - {at: 1s, do: set_gc_percent}
-  - {at: 1s, when: {metric: rss, above: 1GiB}, do: gc}
+  - {at: 1s, when: {metric: rss_bytes, above: 1GiB}, do: gc}
   - {when: {metric: rsss, above: 12}, do: gc}
 phases:
   - {set: {workload.s.rate: 1/s}}
 policies:
   - {kind: threshold_tuner, target: 1GiB, min: 200, max: 100}
   - {kind: adaptive_gogc}
-  - {kind: breaker, service: nobody, when: {metric: rss, above: 1GiB}}
+  - {kind: breaker, service: nobody, when: {metric: rss_bytes, above: 1GiB}}
   - {kind: balast, size: 1MiB}
 `);
   const text = faults.map((f) => `${f.path}: ${f.message}`).join("\n");
