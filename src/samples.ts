@@ -153,7 +153,7 @@ export interface SampledParts {
     readonly GODEBUG: { readonly madvdontneed: number };
   };
   readonly interventions: readonly { readonly do: string }[];
-  readonly container?: Scenario["container"];
+  readonly container?: { readonly cpu?: object | undefined } | undefined;
 }
 
 /** The column where GOMAXPROCS changes. */

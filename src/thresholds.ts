@@ -155,8 +155,7 @@ const EVERYTHING: SampledParts = {
   machine: { thp: "always", numa: { nodes: 64 } },
   go: { GODEBUG: { madvdontneed: 0 }, GOMAXPROCS_default: true },
   interventions: [{ do: "resize_container" }],
-  // Only whether it is there matters.
-  container: { cpu: {} } as NonNullable<SampledParts["container"]>,
+  container: { cpu: {} },
 };
 
 /** Parts that no metric but a workload's lacks. */

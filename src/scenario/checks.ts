@@ -7,9 +7,11 @@ import { kernelBytesAtStart } from "../os/cgroup.ts";
 import { OS_PAGE_BYTES } from "../os/os.ts";
 import { rulesFor } from "../runtime/version.ts";
 import { type MetricParts, metricsOf, readThreshold } from "../thresholds.ts";
+import { RECENT_GC_CPU, type When } from "./conditions.ts";
 import defaultProfile from "./default-profile.json" with { type: "json" };
 import { type Dist, isZero, meanOf } from "./dist.ts";
 import { type Fault, isMapping, nearest, shown, tick } from "./faults.ts";
+import type { Partly } from "./partly.ts";
 import {
   type ContainerLimits,
   type ContainerSettings,
@@ -21,6 +23,7 @@ import {
   MIN_CFS_NS,
   type ObjectGroup,
   type Policy,
+  type Startup,
   type WorkloadEntry,
 } from "./schema.ts";
 
@@ -39,17 +42,20 @@ export interface Readable {
   readonly duration: number | undefined;
   readonly sampleInterval: number | undefined;
   readonly workload: readonly (WorkloadEntry | undefined)[];
-  readonly interventions: readonly ({
-    readonly do?: Intervention["do"];
+  readonly interventions: readonly (Partly<Intervention> | undefined)[];
+  readonly policies: readonly (Partly<Policy> | undefined)[];
+  readonly phases: readonly {
     readonly at?: number | undefined;
-    readonly every?: number | undefined;
-  } & ContainerLimits)[];
-  readonly policies: readonly (Policy | undefined)[];
-  readonly phases: readonly { readonly at?: number | undefined; readonly set?: unknown }[];
+    readonly when?: When | undefined;
+    readonly set?: unknown;
+  }[];
   readonly variants: readonly { readonly set?: unknown }[];
-  readonly container: ContainerSettings | undefined;
-  readonly machine: Machine | undefined;
-  readonly go: { readonly version: GoVersion; readonly GODEBUG: Godebug } | undefined;
+  readonly container: Partly<ContainerSettings> | undefined;
+  readonly startup: Partly<Startup> | undefined;
+  readonly machine: Partly<Machine> | undefined;
+  readonly go:
+    | { readonly version?: GoVersion | undefined; readonly GODEBUG?: Partly<Godebug> | undefined }
+    | undefined;
   readonly thresholds: Readonly<Record<string, readonly string[] | undefined>>;
   readonly raw: Readonly<Record<string, unknown>>;
 }
@@ -87,7 +93,9 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
     faults.push(...checkEntry(entry, ["workload", i], duration, 0, asWritten));
   });
   if (scenario.machine !== undefined) checkPages(scenario.machine, scenario.go, tell);
+  const highestMax = highestMaxOf(scenario);
   if (scenario.container !== undefined) checkContainer(scenario.container, raw, duration, asWritten, tell);
+  checkStartup(scenario, highestMax, tell);
   unique(raw["variants"], ["variants"], "variant", tell, ["base"]);
   scenario.variants.forEach((variant, i) => {
     if (isMapping(variant.set) && Object.keys(variant.set).length === 0)
@@ -110,23 +118,30 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
     latest = Math.max(latest, phase.at);
   });
   scenario.interventions.forEach((intervention, i) => {
+    if (intervention === undefined) return;
     if (asWritten && duration !== undefined && intervention.at !== undefined && intervention.at >= duration)
       tell(["interventions", i, "at"], `is not before the end of the run (${seconds(duration)})`);
     if (intervention.every === 0) tell(["interventions", i, "every"], "must be longer than 0");
-    if (intervention.do === "resize_container")
-      checkResize(intervention, i, scenario.container, isMapping(raw["container"]), tell);
+    if (intervention.do !== "resize_container") return;
+    if (scenario.container !== undefined)
+      for (const { path, ...fault } of resizeFaults(intervention, scenario.container, highestMax))
+        faults.push({ path: ["interventions", i, ...path], ...fault });
+    else if (raw["container"] === undefined)
+      tell(["interventions", i, "do"], "there is no container to resize", "give the scenario a `container`");
   });
   scenario.policies.forEach((policy, i) => {
     if (policy === undefined) return;
-    if ("min" in policy && policy.min > policy.max)
+    if ("min" in policy && policy.min !== undefined && policy.max !== undefined && policy.min > policy.max)
       tell(["policies", i, "min"], `is above \`max\` (${policy.max})`);
-    if (policy.kind === "ballast" && policy.size < MIN_BALLAST_BYTES)
+    if (policy.kind === "threshold_tuner" && policy.target === 0)
+      tell(["policies", i, "target"], "must be larger than 0");
+    if (policy.kind === "ballast" && policy.size !== undefined && policy.size < MIN_BALLAST_BYTES)
       tell(
         ["policies", i, "size"],
         `is too small for a ballast (${policy.size} bytes)`,
         "it raises the goal by its size: 1MiB at least",
       );
-    if (policy.kind !== "breaker") return;
+    if (policy.kind !== "breaker" || policy.service === undefined) return;
     const service = scenario.workload.find((entry) => entry?.name === policy.service);
     const services = scenario.workload.flatMap((entry) => (entry?.kind === "service" ? [entry.name] : []));
     if (service?.kind !== "service")
@@ -137,6 +152,7 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
       );
   });
   const tuners = scenario.policies.filter((policy) => policy !== undefined && "max" in policy);
+  checkConditions(scenario, tell);
   if (tuners.length > 1)
     tell(["policies"], `${tuners.map((p) => p?.kind).join(" and ")} would both set GOGC`, "keep one of them");
   checkThresholds(scenario, faults);
@@ -144,27 +160,30 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
 }
 
 /** What of the scenario decides on its metrics; of what could not be read, that it is there. */
-function metricParts({ raw, workload, machine, go, container, policies }: Readable): MetricParts {
+function metricParts({ raw, workload, machine, go, policies }: Readable): MetricParts {
   const at = (key: string): Record<string, unknown> => (isMapping(raw[key]) ? raw[key] : {});
   const interventions = Array.isArray(raw["interventions"]) ? raw["interventions"] : [];
   const does = (what: string): boolean =>
     interventions.some((item: unknown) => isMapping(item) && item["do"] === what);
   const hasContainer = raw["container"] !== undefined;
   const cpuQuota = at("container")["cpu"] !== undefined;
-  const read = machine !== undefined && go !== undefined && (container !== undefined || !hasContainer);
+  const thp = machine?.thp;
+  const nodes = machine?.numa?.nodes;
+  const madvdontneed = go?.GODEBUG?.madvdontneed;
   const isOn = (setting: string, byDefault: boolean): boolean => {
     const value = at("go")[setting];
     return value === undefined ? byDefault : value !== "off";
   };
   return {
-    sampled: read
-      ? {
-          machine,
-          go,
-          container,
-          interventions: ["set_gomaxprocs", "resize_container"].filter(does).map((what) => ({ do: what })),
-        }
-      : undefined,
+    sampled:
+      thp === undefined || madvdontneed === undefined
+        ? undefined
+        : {
+            machine: { thp, ...(nodes === undefined ? {} : { numa: { nodes } }) },
+            go: { GODEBUG: { madvdontneed } },
+            ...(hasContainer ? { container: cpuQuota ? { cpu: {} } : {} } : {}),
+            interventions: ["set_gomaxprocs", "resize_container"].filter(does).map((what) => ({ do: what })),
+          },
     workload,
     container: hasContainer,
     cpuQuota,
@@ -207,6 +226,35 @@ function checkThresholds(scenario: Readable, faults: Fault[]) {
   }
 }
 
+/** Conditions on columns that this scenario does not have, or that never have a value. */
+function checkConditions(scenario: Readable, tell: Tell) {
+  const metrics = metricsOf(metricParts(scenario));
+  const look = (key: "interventions" | "phases" | "policies", i: number, when: Partly<When> | undefined) => {
+    const items = scenario.raw[key];
+    const item: unknown = Array.isArray(items) ? items[i] : undefined;
+    const listed = isMapping(item) && Array.isArray(item["when"]);
+    when?.forEach((condition, j) => {
+      const metric = condition?.metric;
+      if (metric === undefined || metric === RECENT_GC_CPU) return;
+      const lacking = metrics.get(metric)?.samples ?? "`machine.numa` has no such node";
+      if (typeof lacking === "string")
+        tell(
+          [key, i, "when", ...(listed ? [j] : []), "metric"],
+          `${tick(metric)} has no value here: ${lacking}`,
+        );
+    });
+  };
+  scenario.interventions.forEach((of, i) => {
+    look("interventions", i, of?.when);
+  });
+  scenario.phases.forEach((of, i) => {
+    look("phases", i, of.when);
+  });
+  scenario.policies.forEach((of, i) => {
+    if (of?.kind === "breaker") look("policies", i, of.when);
+  });
+}
+
 /**
  * Anonymous memory a Go program holds in its runtime's own structures when main starts: RssAnon of one that does nothing (Go 1.26,
  * amd64), less the profile's `other_rss_bytes`.
@@ -214,128 +262,208 @@ function checkThresholds(scenario: Readable, faults: Fault[]) {
 export const GO_RUNTIME_AT_START_BYTES = 528 << 10;
 
 /** Page settings that the kernel or the release does not have. */
-function checkPages(machine: Machine, go: Readable["go"], tell: Tell) {
-  if (machine.page_size !== OS_PAGE_BYTES && machine.thp === "always")
+function checkPages(machine: Partly<Machine>, go: Readable["go"], tell: Tell) {
+  const { page_size } = machine;
+  if (page_size !== undefined && page_size !== OS_PAGE_BYTES && machine.thp === "always")
     tell(
       ["machine", "thp"],
-      `huge pages are those of 4KiB pages (2 MiB); with pages of ${kibibytes(machine.page_size)} they are not modelled`,
+      `huge pages are those of 4KiB pages (2 MiB); with pages of ${kibibytes(page_size)} they are not modelled`,
       "leave out one of the two",
     );
   if (machine.numa !== undefined) checkNuma(machine.numa, machine, go, tell);
-  if (machine.khugepaged.scan_sleep === 0)
+  if (machine.khugepaged?.scan_sleep === 0)
     tell(["machine", "khugepaged", "scan_sleep"], "must be longer than 0");
-  if (go?.GODEBUG.disablethp === 1 && GO_VERSIONS.indexOf(go.version) < GO_VERSIONS.indexOf("1.21"))
-    tell(["go", "GODEBUG", "disablethp"], `Go ${go.version} does not know it`, "it came with Go 1.21.6");
-  if (go?.GODEBUG.updatemaxprocs === 0 && GO_VERSIONS.indexOf(go.version) < GO_VERSIONS.indexOf("1.25"))
-    tell(["go", "GODEBUG", "updatemaxprocs"], `Go ${go.version} does not know it`, "it came with Go 1.25");
+  const version = go?.version;
+  if (version === undefined) return;
+  if (go?.GODEBUG?.disablethp === 1 && GO_VERSIONS.indexOf(version) < GO_VERSIONS.indexOf("1.21"))
+    tell(["go", "GODEBUG", "disablethp"], `Go ${version} does not know it`, "it came with Go 1.21.6");
+  if (go?.GODEBUG?.updatemaxprocs === 0 && GO_VERSIONS.indexOf(version) < GO_VERSIONS.indexOf("1.25"))
+    tell(["go", "GODEBUG", "updatemaxprocs"], `Go ${version} does not know it`, "it came with Go 1.25");
 }
 
-function checkNuma(numa: NonNullable<Machine["numa"]>, machine: Machine, go: Readable["go"], tell: Tell) {
+function checkNuma(
+  { nodes, cpu_nodes, bind_node = 0 }: Partly<NonNullable<Machine["numa"]>>,
+  { cpus, thp }: Partly<Machine>,
+  go: Readable["go"],
+  tell: Tell,
+) {
   const at = (key: string) => ["machine", "numa", key];
-  if (numa.cpu_nodes !== undefined && numa.cpu_nodes > numa.nodes)
-    tell(at("cpu_nodes"), `there are ${numa.nodes} nodes`);
-  if (Math.min(numa.cpu_nodes ?? numa.nodes, numa.nodes) > machine.cpus)
-    tell(at("cpu_nodes"), `${machine.cpus} CPUs cannot be on ${numa.cpu_nodes ?? numa.nodes} nodes`);
-  if (numa.bind_node >= numa.nodes)
-    tell(at("bind_node"), `there are ${numa.nodes} nodes, from 0 to ${numa.nodes - 1}`);
-  const huge = go !== undefined && rulesFor(go.version).hugePageAdvice === "per-release";
-  if (machine.thp === "always" || (huge && machine.thp === "madvise"))
+  if (nodes !== undefined) {
+    if (cpu_nodes !== undefined && cpu_nodes > nodes) tell(at("cpu_nodes"), `there are ${nodes} nodes`);
+    if (cpus !== undefined && Math.min(cpu_nodes ?? nodes, nodes) > cpus)
+      tell(at("cpu_nodes"), `${cpus} CPUs cannot be on ${cpu_nodes ?? nodes} nodes`);
+    if (bind_node >= nodes) tell(at("bind_node"), `there are ${nodes} nodes, from 0 to ${nodes - 1}`);
+  }
+  const huge = go?.version !== undefined && rulesFor(go.version).hugePageAdvice === "per-release";
+  if (thp === "always" || (huge && thp === "madvise"))
     tell(["machine", "numa"], "huge pages on several nodes are not modelled", "write `thp: never`");
-  if (go?.GODEBUG.madvdontneed === 0)
+  if (go?.GODEBUG?.madvdontneed === 0)
     tell(["machine", "numa"], "MADV_FREE on several nodes is not modelled", "leave out `madvdontneed`");
 }
 
 const kibibytes = (bytes: number) => `${Math.ceil(bytes / 1024)} KiB`;
 
-/** New limits of a container that cannot have them. */
-function checkResize(
-  limits: ContainerLimits,
-  i: number,
-  container: ContainerSettings | undefined,
-  written: boolean,
+/** What a Go process in this container has before its first allocation, in all and by part. */
+function atStart({ memory, off_heap }: Partly<ContainerSettings>): {
+  readonly bytes: number;
+  readonly sum: string;
+} {
+  const { file_rss_bytes, other_rss_bytes, threads } = defaultProfile.baseline;
+  const kernel = kernelBytesAtStart(threads);
+  const parts = (
+    [
+      ["binary", memory?.binary === "charged" ? file_rss_bytes : 0],
+      ["off-heap", off_heap ?? 0],
+      ["Go runtime", GO_RUNTIME_AT_START_BYTES],
+      ["thread stacks and loader", other_rss_bytes],
+      ["page tables", kernel.pageTables],
+      [`kernel stacks of ${threads} threads`, kernel.kernelStack],
+      ["slab", kernel.slab],
+    ] as const
+  ).filter(([, bytes]) => bytes > 0);
+  return {
+    bytes: parts.reduce((sum, [, bytes]) => sum + bytes, 0),
+    sum: parts.map(([what, bytes]) => `${what} ${kibibytes(bytes)}`).join(" + "),
+  };
+}
+
+/** A limit that the process is above from its start. */
+function checkHolds(
+  limit: number | undefined,
+  container: Partly<ContainerSettings>,
+  path: readonly (string | number)[],
   tell: Tell,
 ) {
-  const at = (key: string) => ["interventions", i, key];
-  if (container === undefined) {
-    if (!written) tell(at("do"), "there is no container to resize", "give the scenario a `container`");
-    return;
-  }
-  if (limits.memory_high !== undefined && container.cgroup === "v1")
-    tell(at("memory_high"), "cgroup v1 has no memory.high", "leave it out, or write `cgroup: v2`");
-  if (limits.cpu_limit === undefined) return;
-  if (container.cpu === undefined)
-    tell(at("cpu_limit"), "the container starts without a CPU limit", "give it one: `container.cpu.limit`");
-  else if (limits.cpu_limit * container.cpu.period < MIN_CFS_NS)
+  const { bytes, sum } = atStart(container);
+  if (limit !== undefined && limit < bytes)
     tell(
-      at("cpu_limit"),
-      `is a quota of ${seconds(limits.cpu_limit * container.cpu.period)} per ${seconds(container.cpu.period)}; the kernel takes 1ms at least`,
+      path,
+      `${kibibytes(limit)} cannot hold a Go process: before its first allocation it has ${kibibytes(bytes)} (${sum})`,
+    );
+}
+
+const ABOVE_MAX = "where the process is killed: it would never slow anything down";
+
+/** The highest memory.max that is ever in force; Infinity where there is none at some time, or none could be read. */
+function highestMaxOf({ container, interventions }: Readable): number {
+  return interventions.reduce(
+    (highest, i) => (i?.do === "resize_container" ? Math.max(highest, i.memory_max ?? 0) : highest),
+    container?.memory?.max ?? Number.POSITIVE_INFINITY,
+  );
+}
+
+/** What is wrong with new limits of a container, by limit. `highestMax`: the highest memory.max they may meet. */
+export function resizeFaults(
+  limits: Partly<ContainerLimits>,
+  container: Partly<ContainerSettings>,
+  highestMax: number,
+): Fault[] {
+  const faults: Fault[] = [];
+  const tell: Tell = (path, message, hint) => {
+    faults.push(hint === undefined ? { path, message } : { path, message, hint });
+  };
+  const { memory_max, memory_high, cpu_limit } = limits;
+  checkHolds(memory_max, container, ["memory_max"], tell);
+  if (memory_high !== undefined) {
+    if (container.cgroup === "v1")
+      tell(["memory_high"], "cgroup v1 has no memory.high", "leave it out, or write `cgroup: v2`");
+    if (memory_high > (memory_max ?? highestMax))
+      tell(
+        ["memory_high"],
+        `is above ${memory_max === undefined ? "every `max`" : "`memory_max`"}, ${ABOVE_MAX}`,
+      );
+    checkHolds(memory_high, container, ["memory_high"], tell);
+  }
+  if (cpu_limit === undefined) return faults;
+  const { cpu } = container;
+  if (cpu === undefined)
+    tell(["cpu_limit"], "the container starts without a CPU limit", "give it one: `container.cpu.limit`");
+  else if (cpu.period !== undefined && cpu_limit * cpu.period < MIN_CFS_NS)
+    tell(
+      ["cpu_limit"],
+      `is a quota of ${seconds(cpu_limit * cpu.period)} per ${seconds(cpu.period)}; the kernel takes 1ms at least`,
+    );
+  return faults;
+}
+
+/** A start-up that no process survives, or whose stages cannot be told apart. */
+function checkStartup({ startup, container, raw }: Readable, highestMax: number, tell: Tell) {
+  const written = isMapping(raw["startup"]) ? raw["startup"]["stages"] : undefined;
+  unique(written, ["startup", "stages"], "start-up stage", tell);
+  startup?.stages?.forEach((stage, i) => {
+    if (stage?.object_size === undefined) return;
+    const size = { kind: "constant", value: stage.object_size } as const;
+    checkSize(size, stage.pointers, ["startup", "stages", i], tell, "object_size");
+  });
+  const prefault = startup?.prefault;
+  if (prefault === undefined || container === undefined) return;
+  const { bytes, sum } = atStart(container);
+  if (prefault + bytes > highestMax)
+    tell(
+      ["startup", "prefault"],
+      `${kibibytes(highestMax)} (\`container.memory.max\`) cannot hold it: with what a Go process has before its first allocation it is ${kibibytes(prefault + bytes)} (prefault ${kibibytes(prefault)} + ${sum})`,
     );
 }
 
 /** A container that no process fits in, or whose settings do nothing. */
 function checkContainer(
-  container: ContainerSettings,
+  container: Partly<ContainerSettings>,
   raw: Readonly<Record<string, unknown>>,
   duration: number | undefined,
   asWritten: boolean,
   tell: Tell,
 ) {
   const at = (...path: (string | number)[]) => ["container", ...path];
-  const { memory, cpu, restart } = container;
-  const { file_rss_bytes, other_rss_bytes, threads } = defaultProfile.baseline;
-  const kernel = kernelBytesAtStart(threads);
-  const parts = [
-    ["binary", memory.binary === "charged" ? file_rss_bytes : 0],
-    ["off-heap", container.off_heap ?? 0],
-    ["Go runtime", GO_RUNTIME_AT_START_BYTES],
-    ["thread stacks and loader", other_rss_bytes],
-    ["page tables", kernel.pageTables],
-    [`kernel stacks of ${threads} threads`, kernel.kernelStack],
-    ["slab", kernel.slab],
-  ] as const;
-  const need = parts.reduce((sum, [, bytes]) => sum + bytes, 0);
-  if (memory.max !== undefined && memory.max < need) {
-    const sum = parts.filter(([, bytes]) => bytes > 0).map(([what, bytes]) => `${what} ${kibibytes(bytes)}`);
-    tell(
-      at("memory", "max"),
-      `${kibibytes(memory.max)} cannot hold a Go process: before its first allocation it has ${kibibytes(need)} (${sum.join(" + ")})`,
-    );
-  }
-  if (memory.high !== undefined) {
+  const { memory, cpu, restart, page_cache } = container;
+  checkHolds(memory?.max, container, at("memory", "max"), tell);
+  if (memory?.high !== undefined) {
     if (container.cgroup === "v1")
       tell(at("memory", "high"), "cgroup v1 has no memory.high", "leave `high` out, or write `cgroup: v2`");
     if (memory.max !== undefined && memory.high > memory.max)
-      tell(
-        at("memory", "high"),
-        "is above `max`, where the process is killed: it would never slow anything down",
-      );
+      tell(at("memory", "high"), `is above \`max\`, ${ABOVE_MAX}`);
+    checkHolds(memory.high, container, at("memory", "high"), tell);
   }
-  if (cpu !== undefined) {
+  if (cpu?.period !== undefined) {
     if (cpu.period < MIN_CFS_NS || cpu.period > 1e9)
       tell(at("cpu", "period"), "the kernel takes periods from 1ms to 1s");
-    const quota = cpu.quota ?? (cpu.limit ?? 0) * cpu.period;
-    if (quota < MIN_CFS_NS)
+    const quota = cpu.quota ?? (cpu.limit === undefined ? undefined : cpu.limit * cpu.period);
+    if (quota !== undefined && quota < MIN_CFS_NS)
       tell(
         at("cpu", cpu.quota === undefined ? "limit" : "quota"),
         `is a quota of ${seconds(quota)} per ${seconds(cpu.period)}; the kernel takes 1ms at least`,
       );
   }
-  if (restart.policy === "always" && memory.max === undefined)
+  if (restart?.policy === "always" && !mayEnd(raw))
     tell(at("restart", "policy"), "nothing ends the process: there is no `memory.max`");
   // Else a process that dies at its start would be started for ever at one moment.
   for (const key of ["backoff", "reset_after"] as const)
-    if (restart[key] === 0) tell(at("restart", key), "must be longer than 0");
-  if (restart.max_backoff < restart.backoff)
-    tell(at("restart", "max_backoff"), `is shorter than the first back-off (${seconds(restart.backoff)})`);
+    if (restart?.[key] === 0) tell(at("restart", key), "must be longer than 0");
+  const { backoff, max_backoff } = restart ?? {};
+  if (backoff !== undefined && max_backoff !== undefined && max_backoff < backoff)
+    tell(at("restart", "max_backoff"), `is shorter than the first back-off (${seconds(backoff)})`);
   const written = isMapping(raw["container"]) ? raw["container"]["page_cache"] : undefined;
   unique(written, ["container", "page_cache"], "page-cache load", tell);
-  container.page_cache.forEach((load, i) => {
-    if (load.stop !== undefined && load.stop <= load.start)
-      tell(at("page_cache", i, "stop"), `is not after its start (${seconds(load.start)})`);
-    if (asWritten && duration !== undefined && duration > 0 && load.start >= duration)
+  page_cache?.forEach((load, i) => {
+    if (load === undefined) return;
+    const { start, stop, file } = load;
+    if (start !== undefined && stop !== undefined && stop <= start)
+      tell(at("page_cache", i, "stop"), `is not after its start (${seconds(start)})`);
+    if (asWritten && duration !== undefined && duration > 0 && start !== undefined && start >= duration)
       tell(at("page_cache", i, "start"), `is not before the end of the run (${seconds(duration)})`);
-    if (load.file === 0) tell(at("page_cache", i, "file"), "must be larger than 0");
+    if (file === 0) tell(at("page_cache", i, "file"), "must be larger than 0");
   });
+}
+
+/** Whether a memory.max is written somewhere, or something that cannot be read as having none. */
+function mayEnd(raw: Readonly<Record<string, unknown>>): boolean {
+  const container = isMapping(raw["container"]) ? raw["container"] : {};
+  const memory = container["memory"] ?? {};
+  const interventions = Array.isArray(raw["interventions"]) ? raw["interventions"] : [];
+  return (
+    !isMapping(memory) ||
+    memory["max"] !== undefined ||
+    interventions.some((item: unknown) => isMapping(item) && item["memory_max"] !== undefined)
+  );
 }
 
 /** Names that would be confused, also by file systems that ignore case. */
@@ -455,12 +583,18 @@ function checkTick(tickNs: number, duration: number | undefined, asWritten: bool
 
 function checkSize(
   size: Dist,
-  pointers: ObjectGroup["pointers"],
+  pointers: Partly<ObjectGroup["pointers"]> | undefined,
   at: readonly (string | number)[],
   tell: Tell,
+  key = "size",
 ) {
-  if (isZero(size)) tell([...at, "size"], "an object of 0 bytes is not an allocation in Go");
-  else if (pointers.kind === "bytes" && size.kind === "constant" && pointers.bytes > size.value)
+  if (isZero(size)) tell([...at, key], "an object of 0 bytes is not an allocation in Go");
+  else if (
+    pointers?.kind === "bytes" &&
+    pointers.bytes !== undefined &&
+    size.kind === "constant" &&
+    pointers.bytes > size.value
+  )
     tell(
       [...at, "pointers"],
       `the pointer part (${pointers.bytes}B) is larger than the object (${size.value}B)`,

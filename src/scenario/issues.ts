@@ -6,6 +6,7 @@
 import { z } from "zod";
 import type { Path } from "./document.ts";
 import { type Fault, isMapping, list, nearest, shown, suggest, tick } from "./faults.ts";
+import { core, optionOf } from "./partly.ts";
 import { scenarioFile } from "./schema.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -19,17 +20,6 @@ const HINTS: Readonly<Record<string, string>> = {
   workload: "a scenario needs at least one source of allocation",
 };
 
-/** Below optional, default, prefault, transforms and laziness. */
-function core(type: z.core.$ZodType): z.core.$ZodType {
-  let inner = type;
-  for (;;) {
-    if (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault)
-      inner = inner._zod.def.innerType;
-    else if (inner instanceof z.ZodPipe) inner = inner._zod.def.in;
-    else return inner;
-  }
-}
-
 /** The object type that reads the mapping at `path` of `raw`; undefined where the file's shape does not say. */
 function objectAt(path: Path, raw: unknown): z.ZodObject | undefined {
   let type: z.core.$ZodType = scenarioFile;
@@ -37,12 +27,7 @@ function objectAt(path: Path, raw: unknown): z.ZodObject | undefined {
   for (let i = 0; ; i++) {
     type = core(type);
     if (type instanceof z.ZodDiscriminatedUnion) {
-      const { discriminator } = type.def;
-      const value = isMapping(node) ? node[discriminator] : undefined;
-      const option: z.core.$ZodType | undefined = type.options.find(
-        (o) =>
-          o instanceof z.ZodObject && z.safeParse(o.shape[discriminator] as z.core.$ZodType, value).success,
-      );
+      const option = optionOf(type, node);
       if (option === undefined) return undefined;
       type = option;
     }

@@ -5,8 +5,10 @@
  * a fault that a phase, a variant or `--set` brings in points at that setting.
  */
 import { parseDocument } from "yaml";
+import type { z } from "zod";
 import { rulesFor } from "../runtime/version.ts";
 import { check, checkEntry, type Readable } from "./checks.ts";
+import { when } from "./conditions.ts";
 import { cpuLimit, defaultGOMAXPROCS } from "./container.ts";
 import {
   type Path,
@@ -17,6 +19,7 @@ import {
 } from "./document.ts";
 import { type Fault, isMapping, shown } from "./faults.ts";
 import { faultsOf } from "./issues.ts";
+import { type Partly, partly } from "./partly.ts";
 import {
   BASE_VARIANT,
   containerSettings,
@@ -28,6 +31,7 @@ import {
   type Scenario,
   type ScenarioFile,
   scenarioFile,
+  startup,
   thresholdExpressions,
   workloadEntry,
 } from "./schema.ts";
@@ -310,6 +314,7 @@ const whole = (file: ScenarioFile, root: unknown): Readable => ({
   phases: file.phases,
   variants: file.variants,
   container: file.container,
+  startup: file.startup,
   machine: file.machine,
   go: file.go,
   thresholds: file.thresholds ?? {},
@@ -326,21 +331,24 @@ function pieces(root: unknown): Readable {
       ? value.slice(0, 1000).map((item: unknown) => (isMapping(item) ? item : {}))
       : [];
   };
+  const listOf = <T extends z.ZodType>(type: T, key: string): readonly (Partly<z.output<T>> | undefined)[] =>
+    items(key).map((item) => partly(type, item));
   return {
     duration: duration(raw["duration"]),
     sampleInterval: duration(raw["sample_interval"] ?? "100ms"),
     workload: items("workload").map((entry) => workloadEntry.safeParse(entry).data),
-    interventions: items("interventions").map((i) => ({
-      ...intervention.safeParse(i).data,
-      at: duration(i["at"]),
-      every: duration(i["every"]),
+    interventions: listOf(intervention, "interventions"),
+    policies: listOf(policy, "policies"),
+    phases: items("phases").map((p) => ({
+      at: duration(p["at"]),
+      when: when.safeParse(p["when"]).data,
+      set: p["set"],
     })),
-    policies: items("policies").map((p) => policy.safeParse(p).data),
-    phases: items("phases").map((p) => ({ at: duration(p["at"]), set: p["set"] })),
     variants: items("variants"),
-    container: containerSettings.safeParse(raw["container"]).data,
-    machine: machine.safeParse(raw["machine"] ?? {}).data,
-    go: goSettings.safeParse(raw["go"] ?? {}).data,
+    container: partly(containerSettings, raw["container"]),
+    startup: partly(startup, raw["startup"]),
+    machine: partly(machine, raw["machine"] ?? {}),
+    go: partly(goSettings, raw["go"] ?? {}),
     thresholds: Object.fromEntries(
       Object.entries(isMapping(raw["thresholds"]) ? raw["thresholds"] : {}).map(([metric, of]) => [
         metric,

@@ -576,7 +576,7 @@ const startupStage = z
   .meta({ description: "A part of the start-up: it waits, allocates, computes." });
 
 /** What a process does before it serves. */
-const startup = z
+export const startup = z
   .strictObject({
     stages: describe(z.array(startupStage).max(100).default([]), "One after another, on the main goroutine."),
     prefault: describe(

@@ -305,3 +305,32 @@ policies:
   ])
     expect(text).toContain(expected);
 });
+
+test("a condition is on columns that the scenario has, in their units, and all of its faults are told", () => {
+  const faults = faultsOf(`${STREAM}
+interventions:
+  - {when: {metric: rss, above: 1GiB}, do: gc}
+  - {when: {metric: memory_events_high, above: 0}, do: gc}
+  - {when: [{metric: rss_bytes, below: 1s, for: 3}, {metric: heap_inuse_bytes, above: -1, since: 2s}, 7], do: gc}
+  - {when: {metric: gc_cpu_last_second_fraction, above: 30}, do: gc}
+  - {when: {metric: frag_ratio, above: 30%}, do: gc}
+  - {when: {metric: latency_p99_ns, above: 1s}, do: gc}
+  - {when: [], do: gc}
+  - {when: {metric: pause_total_ns, above: 1ms, below: 2ms}, do: gc}
+`);
+  expect(faults.map(({ path, message, hint = "" }) => `${path}: ${message} (${hint})`)).toMatchInlineSnapshot(`
+    [
+      "interventions.0.when.metric: there is no metric \`rss\` (did you mean \`rss_bytes\`?)",
+      "interventions.1.when.metric: \`memory_events_high\` has no value here: the scenario has no \`container\` ()",
+      "interventions.2.when.0.below: expected a size such as "64KiB" or 4096, got "1s", which is a duration ()",
+      "interventions.2.when.0.for: 3 what? a duration needs a unit (did you mean "3s" or "3ms"?)",
+      "interventions.2.when.1.above: -1 is negative (expected a size such as "64KiB" or 4096)",
+      "interventions.2.when.1.since: unknown key \`since\` (the keys here are \`metric\`, \`above\`, \`below\` and \`for\`)",
+      "interventions.2.when.2: expected a condition such as {metric: rss_bytes, above: 400MiB}, got 7 ()",
+      "interventions.3.when.above: is a share: at most 1, got 30 ()",
+      "interventions.5.when.metric: \`latency_p99_ns\` is of the time between two samples, and a condition does not depend on those (a queue shows in \`requests_in_flight\`)",
+      "interventions.6.when: expected 1 to 10 conditions, got 0 ()",
+      "interventions.7.when.above: give exactly one of \`above\` and \`below\` ()",
+    ]
+  `);
+});

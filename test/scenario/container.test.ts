@@ -122,3 +122,100 @@ interventions: [{at: 1s, do: resize_container, memory_max: 1GiB}]
     ]
   `);
 });
+
+/** The faults of a whole file, without their places. */
+function faultsOfFile(text: string): string[] {
+  const result = loadScenario(
+    `name: t
+duration: 10s
+workload: [{name: a, kind: stream, rate: 5k/s, size: 64, lifetime: 1s}]
+${text}
+`,
+    "t.yaml",
+  );
+  return result.ok ? [] : result.errors.map(({ path, message }) => `${path}: ${message}`);
+}
+
+const AT_START =
+  "(Go runtime 528 KiB + thread stacks and loader 116 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)";
+
+test("new limits are held to what the first ones are", () => {
+  expect(
+    faultsOfFile(`container: {memory: {max: 64MiB, high: 512KiB}}
+interventions:
+  - {at: 1s, do: resize_container, memory_max: 1KiB}
+  - {at: 1s, do: resize_container, memory_max: 32MiB, memory_high: 64MiB}
+  - {at: 2s, do: resize_container, memory_high: 65MiB}
+  - {at: 2s, do: resize_container, memory_high: 0}
+  - {at: 2s, do: resize_container, memory_high: 48MiB}`),
+  ).toEqual([
+    `container.memory.high: 512 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
+    `interventions.0.memory_max: 1 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
+    "interventions.1.memory_high: is above `memory_max`, where the process is killed: it would never slow anything down",
+    "interventions.2.memory_high: is above every `max`, where the process is killed: it would never slow anything down",
+    `interventions.3.memory_high: 0 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
+  ]);
+  // A limit that is raised later may have its memory.high before.
+  expect(
+    faultsOfFile(`container: {memory: {max: 64MiB}, restart: {policy: always}}
+startup: {prefault: 100MiB}
+interventions:
+  - {at: 2s, do: resize_container, memory_max: 128MiB}
+  - {at: 1s, do: resize_container, memory_high: 65MiB}`),
+  ).toEqual([]);
+  expect(
+    faultsOfFile(`container: {restart: {policy: always}}
+interventions: [{at: 2s, do: resize_container, memory_max: 128MiB}]`),
+  ).toEqual([]);
+});
+
+test("a prefault above every limit shows the sum", () => {
+  expect(faultsOfFile("startup: {prefault: 64MiB}\ncontainer: {memory: {max: 64MiB}}")).toEqual([
+    `startup.prefault: 65536 KiB (\`container.memory.max\`) cannot hold it: with what a Go process has before its first allocation it is 66368 KiB (prefault 65536 KiB + ${AT_START.slice(1)}`,
+  ]);
+  expect(faultsOfFile("startup: {prefault: 63MiB}\ncontainer: {memory: {max: 64MiB}}")).toEqual([]);
+});
+
+test("one unreadable setting hides no fault of the others", () => {
+  expect(
+    faultsOfFile(`startup: {stages: [{name: a, io: -1s}, {name: a, cpu: 1s}, {name: b, memory: 1GiB, object_size: 0}]}
+machine: {cpus: many, khugepaged: {scan_sleep: 0s}, page_size: 64KiB, thp: always}
+go: {GOGC: -5, version: "1.19", GODEBUG: {disablethp: 1}}
+container:
+  memory: {max: 1KiB, high: 2KiB, low: 3KiB}
+  cpu: {period: 2s, limit: none}
+  restart: {backoff: 0s, policy: sometimes}
+  page_cache: [{name: a, rate: 10MiB/s, file: 0}, {name: a, rate: -1, stop: 0s}]
+interventions:
+  - {at: 20s, do: resize_container, memory_max: 1KiB, cpu_limit: much}
+policies:
+  - {kind: threshold_tuner, target: 0, min: 100, max: 50, window: 3}`),
+  ).toEqual([
+    'startup.stages.0.io: "-1s" is negative',
+    "startup.stages.1.name: a second start-up stage called `a`",
+    "startup.stages.b.object_size: an object of 0 bytes is not an allocation in Go",
+    'machine.cpus: expected a number, got "many"',
+    "machine.khugepaged.scan_sleep: must be longer than 0",
+    "machine.thp: huge pages are those of 4KiB pages (2 MiB); with pages of 64 KiB they are not modelled",
+    "go.GOGC: expected a whole number from 0 to 1000000 or `off`, got -5",
+    "go.GODEBUG.disablethp: Go 1.19 does not know it",
+    `container.memory.max: 1 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
+    "container.memory.high: is above `max`, where the process is killed: it would never slow anything down",
+    `container.memory.high: 2 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
+    "container.memory.low: unknown key `low`",
+    "container.cpu.period: the kernel takes periods from 1ms to 1s",
+    'container.cpu.limit: expected a number, got "none"',
+    "container.restart.backoff: must be longer than 0",
+    'container.restart.policy: expected `never` or `always`, got "sometimes"',
+    "container.page_cache.0.file: must be larger than 0",
+    "container.page_cache.1.name: a second page-cache load called `a`",
+    "container.page_cache.1.rate: -1 is negative",
+    "container.page_cache.1.stop: is not after its start (0s)",
+    "interventions.0.at: is not before the end of the run (10s)",
+    `interventions.0.memory_max: 1 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
+    'interventions.0.cpu_limit: expected a number, got "much"',
+    "policies.0.target: must be larger than 0",
+    "policies.0.min: is above `max` (50)",
+    "policies.0.window: unknown key `window`",
+  ]);
+});
