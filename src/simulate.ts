@@ -301,6 +301,11 @@ export class SimulatedRun {
     run.reportAt(this.#nowNs, event, BY_HAND);
   }
 
+  /** The container, with the limits in force; null without one. */
+  get container(): ContainerRun | null {
+    return this.#run.container;
+  }
+
   /** The part of the scenario's rates at which the workload comes (`set_traffic`). */
   get traffic(): number {
     return this.#run.traffic;

@@ -7,6 +7,7 @@
  *
  * The process's clock is virtual, too: it began when the player did and goes as fast as the run.
  */
+import type { ContainerRun } from "../container.ts";
 import { gctraceLine } from "../report/gctrace.ts";
 import type { Action } from "../scenario/actions.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
@@ -142,9 +143,15 @@ export class Player {
     return this.#run.act(action);
   }
 
+  /** The limits in force, and what they are held to; undefined without a container. */
+  get container(): ContainerRun | undefined {
+    return this.#run.container ?? undefined;
+  }
+
   state(): Record<string, unknown> {
     const view = this.view;
-    const { scenario } = this;
+    const { scenario, container } = this;
+    const limit = (value: number) => (value === Number.POSITIVE_INFINITY ? "max" : value);
     const pacer = view?.rt.pacer;
     return {
       scenario: scenario.name,
@@ -163,6 +170,13 @@ export class Player {
         : {
             gc_percent: pacer.gcPercent < 0 ? "off" : pacer.gcPercent,
             memory_limit_bytes: pacer.memoryLimit >= 2 ** 63 ? "off" : pacer.memoryLimit,
+          }),
+      ...(container === undefined
+        ? {}
+        : {
+            memory_max_bytes: limit(container.maxBytes),
+            memory_high_bytes: limit(container.highBytes),
+            cpu_limit_cpus: limit(container.cpuLimit),
           }),
       traffic: this.#run.traffic,
       phases: scenario.phases.map(({ name }) => name),

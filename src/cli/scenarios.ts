@@ -26,15 +26,17 @@ export function readScenarios(
   return readScenarioFile(path, set, seed).scenarios;
 }
 
-/** readScenarios, for whoever needs the text too. */
+/** readScenarios, for whoever needs the text too, or lets others steer the run (`steered`). */
 export function readScenarioFile(
   path: string,
   set: readonly string[],
   seed: string | undefined,
+  steered = false,
 ): ScenariosRead {
   const input = readInput(path);
   const { label, text } = input;
-  const loaded = loadScenario(text, label, { set: seed === undefined ? set : [...set, seedSetting(seed)] });
+  const all = seed === undefined ? set : [...set, seedSetting(seed)];
+  const loaded = loadScenario(text, label, { set: all, steered });
   if (loaded.ok) return { scenarios: loaded.scenarios, input };
   throw new CliError(EXIT.scenario, formatErrors(loaded.errors, { color: colorsOn(process.stderr) }));
 }

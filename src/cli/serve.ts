@@ -77,7 +77,7 @@ async function listening(server: ProcessServer, wanted: string): Promise<ListenA
 }
 
 async function serve(args: ServeArguments): Promise<void> {
-  const { input, scenarios } = readScenarioFile(args.file, args.set, args.seed);
+  const { input, scenarios } = readScenarioFile(args.file, args.set, args.seed, true);
   const scenario = pickVariant(scenarios, args.variant);
   const speed = speedOf(args.speed);
   const listen = listenOf(args.listen);

@@ -22,7 +22,9 @@ import {
 } from "../report/prometheus.ts";
 import { xmlText } from "../report/svgplot.ts";
 import { action } from "../scenario/actions.ts";
+import { resizeFaults } from "../scenario/checks.ts";
 import type { ScenarioPlaces } from "../scenario/places.ts";
+import type { ContainerLimits } from "../scenario/schema.ts";
 import type { ProcessView } from "../simulate.ts";
 import type { Player } from "./player.ts";
 
@@ -48,7 +50,7 @@ const control = z.discriminatedUnion("do", [
   ...action.options,
 ]);
 
-const CONTROL_HELP = `{"do": "pause"} or "resume"; {"do": "set_speed", "to": 10}; {"do": "set_gc_percent", "to": 50} or "off"; {"do": "set_memory_limit", "to": "512MiB"} or "off"; {"do": "set_gomaxprocs", "to": 4}; {"do": "set_traffic", "to": 2}; {"do": "phase", "to": NAME}; {"do": "gc"} or "free_os_memory"`;
+const CONTROL_HELP = `{"do": "pause"} or "resume"; {"do": "set_speed", "to": 10}; {"do": "set_gc_percent", "to": 50} or "off"; {"do": "set_memory_limit", "to": "512MiB"} or "off"; {"do": "set_gomaxprocs", "to": 4}; {"do": "set_traffic", "to": 2}; {"do": "phase", "to": NAME}; {"do": "resize_container", "memory_max": "512MiB"}, "memory_high" or "cpu_limit"; {"do": "gc"} or "free_os_memory"`;
 
 /** An answer that is no success. */
 class HttpError extends Error {
@@ -330,9 +332,23 @@ export class ProcessServer {
         player.speed = wanted.to;
         break;
       default:
+        if (wanted.do === "resize_container") this.#checkResize(wanted);
         if (!player.act(wanted)) throw new HttpError(409, this.#whyNot(wanted));
     }
     sendJson(response, player.state());
+  }
+
+  /** Limits that a scenario could not have are none to be given by hand. */
+  #checkResize(limits: ContainerLimits): void {
+    const { container } = this.#player;
+    if (container === undefined)
+      throw new HttpError(409, "there is no container to resize: give the scenario a `container`");
+    const faults = resizeFaults(limits, container.settings, container.maxBytes);
+    if (faults.length === 0) return;
+    const told = faults.map(({ path, message, hint }) =>
+      hint === undefined ? `${path.join(".")}: ${message}` : `${path.join(".")}: ${message} (${hint})`,
+    );
+    throw new HttpError(409, told.join("; "));
   }
 
   #whyNot(wanted: z.output<typeof action>): string {

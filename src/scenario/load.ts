@@ -48,6 +48,8 @@ export type LoadResult =
 export interface LoadOptions {
   /** `path=value` overrides, as `--set` takes them: over the file and over each variant; phases come after. */
   readonly set?: readonly string[];
+  /** Somebody may change the container's limits while it runs, which no file says. */
+  readonly steered?: boolean;
 }
 
 /** A file with more faults than this is of another kind, and its faults are all alike. */
@@ -81,7 +83,9 @@ export function loadScenario(text: string, fileName: string, options: LoadOption
   };
   for (const fault of read.faults) tell(fault.offset, "", fault);
   if (read.document === undefined) return { ok: false, errors };
-  const scenarios = new Resolver(read.document, errors, tell).resolve(options.set ?? []);
+  const scenarios = new Resolver(read.document, errors, tell, options.steered ?? false).resolve(
+    options.set ?? [],
+  );
   if (errors.length > 0) return { ok: false, errors: shortened(inOrder(errors, fileName)) };
   return { ok: true, scenarios };
 }
@@ -89,6 +93,7 @@ export function loadScenario(text: string, fileName: string, options: LoadOption
 class Resolver {
   readonly #document: ScenarioDocument;
   readonly #errors: ScenarioError[];
+  readonly #steered: boolean;
   readonly #tell: (offset: number, path: string, fault: Pick<Fault, "message" | "hint">) => void;
   /** Faults the file has by itself: not to be told again for each variant. */
   readonly #known = new Set<string>();
@@ -97,7 +102,9 @@ class Resolver {
     document: ScenarioDocument,
     errors: ScenarioError[],
     tell: (offset: number, path: string, fault: Pick<Fault, "message" | "hint">) => void,
+    steered: boolean,
   ) {
+    this.#steered = steered;
     this.#document = document;
     this.#errors = errors;
     this.#tell = tell;
@@ -142,7 +149,7 @@ class Resolver {
     return {
       ...rest,
       variant,
-      go: { ...go, ...gomaxprocs(file) },
+      go: { ...go, ...gomaxprocs(file, this.#steered) },
       // What a shortened run does not reach is left out.
       interventions: file.interventions.filter(({ at }) => at === undefined || at < file.duration),
       phases: phases.filter(({ at }) => at === undefined || at < file.duration),
@@ -254,16 +261,16 @@ class Resolver {
 }
 
 /** GOMAXPROCS as the process starts with it, and whether Go will set it again: where the CPU limit changes. */
-function gomaxprocs({
-  go,
-  machine,
-  container,
-  interventions,
-}: ScenarioFile): Pick<Scenario["go"], "GOMAXPROCS" | "GOMAXPROCS_default"> {
+function gomaxprocs(
+  { go, machine, container, interventions }: ScenarioFile,
+  steered: boolean,
+): Pick<Scenario["go"], "GOMAXPROCS" | "GOMAXPROCS_default"> {
   if (go.GOMAXPROCS !== undefined) return { GOMAXPROCS: go.GOMAXPROCS };
   const { gomaxprocsFromCgroup } = rulesFor(go.version);
   const procs = defaultGOMAXPROCS(machine.cpus, cpuLimit(container), gomaxprocsFromCgroup);
-  const changes = interventions.some((i) => i.do === "resize_container" && i.cpu_limit !== undefined);
+  const changes =
+    (steered && container?.cpu !== undefined) ||
+    interventions.some((i) => i.do === "resize_container" && i.cpu_limit !== undefined);
   return changes && gomaxprocsFromCgroup
     ? { GOMAXPROCS: procs, GOMAXPROCS_default: true }
     : { GOMAXPROCS: procs };

@@ -406,6 +406,56 @@ describe("the command line", () => {
   });
 });
 
+describe("a container's limits by hand", () => {
+  it("are asked for in a scenario's words, and held to what a scenario's are", async () => {
+    const served = await serve(`${SERVED}container: { memory: { max: 64MiB }, cpu: { limit: 1 } }
+machine: { cpus: 8 }
+`);
+    try {
+      const before = await stateOf(served.url);
+      expect(before["memory_max_bytes"]).toBe(64 * 2 ** 20);
+      expect(before["memory_high_bytes"]).toBe("max");
+      const done = await post(served.url, {
+        do: "resize_container",
+        memory_max: "128MiB",
+        memory_high: "96MiB",
+        cpu_limit: 4,
+      });
+      expect(done.status).toBe(200);
+      expect(await done.json()).toMatchObject({
+        memory_max_bytes: 128 * 2 ** 20,
+        memory_high_bytes: 96 * 2 ** 20,
+        cpu_limit_cpus: 4,
+      });
+      const low = await post(served.url, { do: "resize_container", memory_max: "1KiB", memory_high: "2KiB" });
+      expect(low.status).toBe(409);
+      expect(await low.text()).toMatch(
+        /^memory_max: 1 KiB cannot hold a Go process: .* 832 KiB .*; memory_high: is above `memory_max`/,
+      );
+      const none = await post(served.url, { do: "resize_container" });
+      expect([none.status, await none.text()]).toEqual([
+        400,
+        expect.stringContaining("changes no limit: give `memory_max`, `memory_high` or `cpu_limit`"),
+      ]);
+    } finally {
+      await stop(served);
+    }
+  });
+
+  it("need a container", async () => {
+    const served = await serve(SERVED);
+    try {
+      const refused = await post(served.url, { do: "resize_container", memory_max: "128MiB" });
+      expect([refused.status, await refused.text()]).toEqual([
+        409,
+        "there is no container to resize: give the scenario a `container`\n",
+      ]);
+    } finally {
+      await stop(served);
+    }
+  });
+});
+
 describeWith(["prometheus"], "a real Prometheus", () => {
   it("scrapes the process as a healthy target and knows its counters", async () => {
     const served = await serve(SERVED, ["--speed", "10x"]);

@@ -318,7 +318,9 @@ interventions:
   - {when: [], do: gc}
   - {when: {metric: pause_total_ns, above: 1ms, below: 2ms}, do: gc}
 `);
-  expect(faults.map(({ path, message, hint = "" }) => `${path}: ${message} (${hint})`)).toMatchInlineSnapshot(`
+  expect(
+    faults.map(({ path, message, hint = "" }) => `${path}: ${message} (${hint})`),
+  ).toMatchInlineSnapshot(`
     [
       "interventions.0.when.metric: there is no metric \`rss\` (did you mean \`rss_bytes\`?)",
       "interventions.1.when.metric: \`memory_events_high\` has no value here: the scenario has no \`container\` ()",

@@ -1,6 +1,7 @@
 /** What is done to a run by hand: it takes effect, and the same actions at the same times give the same run. */
 import { describe, expect, it } from "vitest";
 import type { Action } from "../../src/scenario/actions.ts";
+import { loadScenario } from "../../src/scenario/load.ts";
 import { SimulatedRun } from "../../src/simulate.ts";
 import { scenarioOf } from "../report/exported.ts";
 
@@ -174,5 +175,53 @@ container:
     // Without traffic the new process leaks nothing.
     expect(run.lastView().memStats.heapAlloc).toBeLessThan(4 << 20);
     expect(run.lastView().memStats.totalAlloc).toBeLessThan(4 << 20);
+  });
+
+  it("resize a container, whether or not a process lives", () => {
+    const leak = `name: leaky
+duration: 30s
+workload:
+  - { kind: leak, name: l, byte_rate: 20MiB/s, size: 4096 }
+container:
+  memory: { max: 64MiB }
+  restart: { policy: always }
+`;
+    const run = new SimulatedRun(scenarioOf(leak));
+    run.advance(1e9);
+    // More is in use: the kernel kills at once, and the next process starts at once.
+    expect(run.act({ do: "resize_container", memory_max: 8 << 20 })).toBe(true);
+    expect(run.restartNs).toBe(1e9);
+    run.advance(2e9);
+    expect(run.restartNs).toBeGreaterThan(10e9);
+    expect(run.act({ do: "resize_container", memory_max: 2 ** 30 })).toBe(true);
+    run.advance(30e9);
+    const { events, figures } = run.summary();
+    expect(events.map(({ t_seconds, event }) => `${t_seconds} ${event}`)).toEqual([
+      "1 resize_container memory_max 8388608",
+      "2 resize_container memory_max 1073741824",
+    ]);
+    expect(figures["oom_kills"]).toBe(2);
+    const bare = new SimulatedRun(scenarioOf(SCENARIO));
+    expect(bare.act({ do: "resize_container", memory_max: 2 ** 30 })).toBe(false);
+  });
+
+  it("change GOMAXPROCS with the CPU limit, as Go does by itself", () => {
+    const loaded = loadScenario(
+      `name: steered
+duration: 10s
+machine: { cpus: 8 }
+container: { cpu: { limit: 2 } }
+workload: [{ kind: stream, name: s, rate: 1k/s, size: 64, lifetime: 10ms }]
+`,
+      "t.yaml",
+      { steered: true },
+    );
+    if (!loaded.ok) throw new Error("it loads");
+    const run = new SimulatedRun(loaded.scenarios[0]);
+    run.advance(1e9);
+    expect(run.lastView().rt.sched.nprocs).toBe(2);
+    run.act({ do: "resize_container", cpu_limit: 6 });
+    run.advance(4e9);
+    expect(run.lastView().rt.sched.nprocs).toBe(6);
   });
 });
