@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { type Gauges, Watch, Watcher } from "../../src/control/conditions.ts";
 import { PRIORITY_WORLD } from "../../src/runtime/proc.ts";
 import type { Condition, When } from "../../src/scenario/conditions.ts";
-import { type RunSummary, SAMPLE_COLUMNS, simulate } from "../../src/simulate.ts";
+import { type RunSummary, SAMPLE_COLUMNS, sampleColumns, simulate } from "../../src/simulate.ts";
 import { faultsOf, scenarioOf } from "../scenarios.ts";
 
 const MiB = 2 ** 20;
@@ -274,6 +274,40 @@ policies:
     expect(events[0].event).toBe("breaker open: api");
     expect(events.at(-1)!.event).toBe("breaker closed: api");
     expect(without.summary.figures["api_refused"]).toBeUndefined();
+  });
+
+  test("a breaker on memory.high and a large heap together opens with the later of the two, and recovers", () => {
+    const text = `
+name: squeezed
+duration: 12s
+container:
+  memory: {max: 256MiB, high: 128MiB}
+  page_cache: [{name: log, rate: 40MiB/s}]
+workload:
+  - kind: service
+    name: api
+    arrivals: {rate: 200/s, steps: [{at: 1s, rate: 2k/s}, {at: 6s, rate: 200/s}]}
+    io: 500ms
+    objects: [{size: 32KiB}]
+policies:
+  - kind: breaker
+    service: api
+    when: [{metric: memory_events_high, above: 0}, {metric: heap_inuse_bytes, above: 20MiB, for: 500ms}]
+    shed: 0.9
+    open_for: 1s
+`;
+    const { rows, summary } = run(text);
+    const { events, figures } = summary;
+    expect(events.map(({ event }) => event)).toEqual(
+      events.map((_, i) => (i % 2 === 0 ? "breaker open: api" : "breaker closed: api")),
+    );
+    const of = sampleColumns(scenarioOf(text)).map(({ name }) => name);
+    const at = (name: string): number => of.indexOf(name);
+    const hit = rows.find((row) => row[at("memory_events_high")] > 0)![0];
+    const large = rows.find((row) => row[at("heap_inuse_bytes")] > 20 * MiB)![0];
+    expect(events[0].t_seconds).toBeGreaterThanOrEqual(Math.max(hit - 0.1, large + 0.4));
+    expect(events.at(-1)!.event).toBe("breaker closed: api");
+    expect(figures["api_refused"]).toBeGreaterThan(100);
   });
 });
 
