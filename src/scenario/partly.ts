@@ -37,6 +37,22 @@ export function optionOf(union: z.ZodDiscriminatedUnion, value: unknown): z.ZodO
   return undefined;
 }
 
+type Shape = Readonly<Record<string, z.core.$ZodType>>;
+
+/** The keys of a mapping; of a union none of whose options it is, those that all of them have. */
+function shapeOf(type: z.core.$ZodType, value: unknown): Shape | undefined {
+  if (type instanceof z.ZodObject) return type.shape;
+  if (!(type instanceof z.ZodDiscriminatedUnion)) return undefined;
+  const option = optionOf(type, value);
+  if (option !== undefined) return option.shape;
+  const [first, ...others] = type.options.map((each) =>
+    each instanceof z.ZodObject ? (each.shape as Shape) : {},
+  );
+  return Object.fromEntries(
+    Object.entries(first).filter(([key]) => others.every((shape) => Object.hasOwn(shape, key))),
+  );
+}
+
 /** Items of a list that are looked at. */
 const MAX_ITEMS = 1000;
 
@@ -48,9 +64,8 @@ function read(type: z.core.$ZodType, value: unknown): unknown {
     const { element } = inner._zod.def;
     return value.slice(0, MAX_ITEMS).map((item: unknown) => read(element, item));
   }
-  const object = inner instanceof z.ZodDiscriminatedUnion ? optionOf(inner, value) : inner;
-  if (!(object instanceof z.ZodObject) || !isMapping(value)) return undefined;
-  const shape: Readonly<Record<string, z.core.$ZodType>> = object.shape;
+  const shape = shapeOf(inner, value);
+  if (shape === undefined || !isMapping(value)) return undefined;
   return Object.fromEntries(Object.entries(shape).map(([key, of]) => [key, read(of, value[key])]));
 }
 
