@@ -443,6 +443,7 @@ class Simulation {
   readonly #scenario: Scenario;
   readonly #options: SimulateOptions;
   readonly #profile: MachineProfile;
+  readonly #threadsAtStart: number;
   readonly #seed: number | string;
   readonly #rt: GoRuntime;
   readonly #memory: Memory;
@@ -489,7 +490,10 @@ class Simulation {
     const procs = this.#procsAtStart();
     const tickNs = chooseTickNs(scenario.duration);
     const costs = runtimeCosts(profile);
-    container?.start(startNs, profile.baseline.threads);
+    // The profile's process had a thread for each of its Ps, and some beside; further ones are made as they are needed.
+    const threadsForPs = Math.min(procs, profile.provenance.cpus);
+    this.#threadsAtStart = profile.baseline.threads - profile.provenance.cpus + threadsForPs;
+    container?.start(startNs, this.#threadsAtStart);
     const numa = (this.#numa = numaNodes(scenario, costs));
     const memory = new Memory(
       {
@@ -563,6 +567,7 @@ class Simulation {
       startNs,
       delays: container?.cgroup ?? null,
       bandwidth: container?.bandwidth ?? null,
+      threads: threadsForPs,
       newThread: (p) => this.#newThread(p),
     });
     trace?.procresize(procs);
@@ -987,16 +992,18 @@ class Simulation {
     rt.beginStep(this.#system, 0, 0);
     if (this.#scenario.go.GODEBUG.memprofilerate > 0)
       mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
-    for (let i = 0; i < baseline.threads; i++) rt.goroutines.newM(0, i === 0);
+    // Objects first: the first thing that a process asks of its heap is a g, in a span of one page, for which there is room behind
+    // any random padding of the heap's base. A stack's span of four would find none in three of 512 processes.
+    for (const [bytes, pointerful, count] of baseline.objects) {
+      const kind = rt.kinds.add(source, bytes, pointerful ? bytes : 0);
+      for (let i = 0; i < count; i++) rt.alloc(this.#system, 0, kind, FOREVER);
+    }
+    for (let i = 0; i < this.#threadsAtStart; i++) rt.goroutines.newM(0, i === 0);
     for (let i = 0; i < baseline.goroutines; i++) {
       const g = rt.goroutines.newproc(0);
       const [grown, parked] = START_STACKS_BYTES[Math.min(i, START_STACKS_BYTES.length - 1)];
       rt.goroutines.growTo(0, g, grown);
       rt.goroutines.setUsed(g, parked);
-    }
-    for (const [bytes, pointerful, count] of baseline.objects) {
-      const kind = rt.kinds.add(source, bytes, pointerful ? bytes : 0);
-      for (let i = 0; i < count; i++) rt.alloc(this.#system, 0, kind, FOREVER);
     }
     rt.takeWorkNs();
   }

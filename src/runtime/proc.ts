@@ -83,6 +83,9 @@ export const PRIORITY_WORLD = 0;
 const PRIORITY_P = 1;
 export const PRIORITY_TIMER = 2;
 
+/** Why a cycle starts. */
+export type GcReason = "heap" | "periodic" | "explicit";
+
 /** A goroutine as the scheduler sees it; the workload's tasks and the runtime's own goroutines extend it. */
 export abstract class G {
   /** Index in the scheduler's table; -1 before the first `ready`. */
@@ -103,8 +106,8 @@ export abstract class G {
   sleepNs = -1;
   /** The sleep ends by I/O, which wakes a thread at its own moment, rather than by a timer. */
   ioWait = false;
-  /** It is in gcStart and sweeps what the last cycle left, before it can start the next. */
-  startsGC = false;
+  /** It is in gcStart and sweeps what the last cycle left, before it can start the next, for this reason. */
+  gcStartReason: GcReason | undefined;
   /** Time its thread must sleep in the kernel before it goes on. */
   stallNs = 0;
   /** Set by a step that stops the world for so long right after it; -1 for none. `worldStopped` is then called at the end. */
@@ -168,7 +171,7 @@ export interface MarkScheduling {
   /** Its assist time is over. */
   assistDone(g: G, p: number, nowNs: number): void;
   /**
-   * A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. While it sets `startsGC`
+   * A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. While it sets `gcStartReason`
    * instead, it is to be asked again once the goroutine's pending CPU time is spent.
    */
   triggered(g: G, p: number, nowNs: number): boolean;
@@ -189,6 +192,8 @@ export interface SchedulerOptions {
   readonly coldNs: number;
   /** When the process starts; 0 unless given. */
   readonly startNs?: number;
+  /** Ps whose threads the process starts with; all of them unless given. */
+  readonly threads?: number;
   /** More Ps are at work than ever before, and than the process started with: a thread is made, on P `p`. */
   readonly newThread?: (p: number) => void;
   /** The container's hold on threads, and its CPU quota, where there is one. */
@@ -287,7 +292,7 @@ export class Scheduler {
     this.#busy = new Float64Array(this.#bandwidth?.untilNs.length ?? 0);
     this.#held = new Uint8Array(nprocs);
     this.nprocs = nprocs;
-    this.#threads = nprocs;
+    this.#threads = options.threads ?? nprocs;
     this.#newThread = options.newThread ?? (() => {});
     this.#resizedNs = startNs;
     this.cpus = options.cpus;
@@ -977,7 +982,7 @@ export class Scheduler {
       this.trace?.onP(p, "run", g);
       this.#gc!.assistDone(g, p, this.nowNs);
     } else if (g.pendingNs <= 0) {
-      if (g.startsGC) {
+      if (g.gcStartReason !== undefined) {
         if (this.#gc!.triggered(g, p, this.nowNs)) return;
         if (g.pendingNs > 0) {
           this.#slice(p);
