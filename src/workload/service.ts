@@ -134,7 +134,7 @@ class ServiceRun implements Running {
     const { sched, heap } = this.ctx.rt;
     // Whoever took the connection does so on a P of its own: taken to be the one that ran last.
     request.go(heap.currentP);
-    sched.ready(request);
+    sched.readyNext(request, heap.currentP);
   }
 
   /** A request has ended; returns the arrival time of the next one to serve in its place, or -1. */
