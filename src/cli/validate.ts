@@ -20,7 +20,7 @@ import {
   recordingName,
   scenarioHash,
 } from "../oracle/recording.ts";
-import { SERIES, seriesOf } from "../oracle/result.ts";
+import { seriesColumns, seriesOf } from "../oracle/result.ts";
 import { type RealRun, runOracle, unplayable } from "../oracle/run.ts";
 import { benchmarkLine } from "../report/benchfmt.ts";
 import { csvLine } from "../report/cycles.ts";
@@ -163,9 +163,10 @@ function runSimulated(scenario: Scenario, seeds: number, profile: MachineProfile
 }
 
 function realCsv(run: RealRun): string {
-  const formatter = new SampleFormatter(SERIES);
+  const columns = seriesColumns(run.result);
+  const formatter = new SampleFormatter(columns);
   return (
-    csvLine(SERIES.map((column) => column.name)) +
+    csvLine(columns.map((column) => column.name)) +
     seriesOf(run.result)
       .map((row) => formatter.line(row))
       .join("")
