@@ -186,7 +186,12 @@ export class SimulatedRun {
     const container =
       settings === undefined
         ? null
-        : new ContainerRun(scenario, settings, (options.profile ?? defaultProfile).baseline.file_rss_bytes);
+        : new ContainerRun(
+            scenario,
+            settings,
+            (options.profile ?? defaultProfile).baseline.file_rss_bytes,
+            options.seed ?? scenario.seed,
+          );
     this.#run = new RunState(scenario, container, options.trace);
     this.#process = new Simulation(scenario, options, this.#run, 0);
   }

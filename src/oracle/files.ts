@@ -5,7 +5,8 @@
  * one that came from the disk, and no disk space or transfer is needed. They must lie on a disk file system all the same: what is
  * read on a tmpfs is not page cache. Their caches begin empty, since nobody has read them.
  *
- * Where it is not what a program does: nothing is written, so no page is dirty; and no read waits for a disk.
+ * Where it is not what a program does: nothing is written, so no page is dirty; no read waits for a disk; and the kernel is asked not to read ahead,
+ * because how far it does is the machine's setting.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, statfsSync, truncateSync, writeFileSync } from "node:fs";
@@ -22,13 +23,12 @@ const IN_MEMORY = new Set([0x01021994, 0x858458f6]);
 /** Of a load that reads each byte once, what is read in whole pages at the last tick may go beyond. */
 const SLACK_BYTES = 1 << 20;
 
-const report = z.object({ loads: z.array(z.object({ bytes: z.number(), hits: z.number() })) });
+const report = z.object({ bytes: z.number(), hits: z.number().nullable() });
 
 export interface FilesRead {
-  /** By load. */
-  readonly bytes: readonly number[];
-  /** Random pages that were cached when they were asked for. */
-  readonly hits: readonly number[];
+  readonly bytes: number;
+  /** Random pages that were cached when they were asked for; undefined before Linux 6.5, which does not say. */
+  readonly hits?: number;
 }
 
 /** A folder for temporary files on a disk: what is in memory counts otherwise. */
@@ -138,8 +138,8 @@ export class FileReader {
     const lines = this.#out.split("\n");
     const parsed = lines.length > 2 ? report.safeParse(JSON.parse(lines[1])) : undefined;
     if (parsed?.success !== true) throw this.#failed();
-    const { loads } = parsed.data;
-    return { bytes: loads.map(({ bytes }) => bytes), hits: loads.map(({ hits }) => hits) };
+    const { bytes, hits } = parsed.data;
+    return hits === null ? { bytes } : { bytes, hits };
   }
 
   /** Ends the reader if it still runs, and removes the files. */

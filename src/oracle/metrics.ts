@@ -135,13 +135,7 @@ export const RECLAIM_METRICS: readonly Metric[] = [
   bytes("lazy_free_peak_bytes", "LazyFree, peak", 256 * KiB),
   decayTime("lazy_free_tenth_gone_seconds", "LazyFree: a tenth gone at"),
   decayTime("lazy_free_half_gone_seconds", "LazyFree: half gone at"),
-  {
-    name: "page_cache_hits_fraction",
-    label: "page cache hits, of random reads",
-    unit: "fraction",
-    tolerance: 0.02,
-    floor: 0.01,
-  },
+  count("page_cache_hit_pages", "page cache hits", 256),
 ];
 
 export interface Cell {

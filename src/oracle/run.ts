@@ -6,10 +6,10 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { rulesFor } from "../runtime/version.ts";
-import type { ContainerSettings, Scenario } from "../scenario/schema.ts";
+import type { Scenario } from "../scenario/schema.ts";
 import { GoError } from "./build.ts";
 import { ControlGroup } from "./cgroup.ts";
-import { FileReader, type FilesRead } from "./files.ts";
+import { FileReader } from "./files.ts";
 import { parseGctrace, type TracedCycle } from "./gctrace.ts";
 import {
   figuresOf,
@@ -285,7 +285,8 @@ async function runInContainer(
       ...figuresOf(result),
       ...(output.killed ? { first_oom_kill_seconds: (endMs - startMs) / 1e3, gc_count: trace.length } : {}),
       memory_current_peak_bytes: group.peakBytes - ownBytes,
-      ...(read === undefined ? {} : filesFigures(settings, read)),
+      // Where nothing is read again, or an old kernel does not say, there are none.
+      ...(read?.hits === undefined ? {} : { page_cache_hit_pages: read.hits }),
       ...(cpu === undefined
         ? {}
         : {
@@ -316,15 +317,4 @@ function lazyFreeBytes(pid: number): number | null {
   } catch {
     return null;
   }
-}
-
-const OS_PAGE_BYTES = 4096;
-
-/** What the reader saw, where a load reads pages again. */
-function filesFigures({ page_cache }: ContainerSettings, { bytes, hits }: FilesRead): Record<string, number> {
-  const again = page_cache.map(({ file }) => file !== undefined);
-  const sum = (list: readonly number[]): number => list.reduce((total, x, i) => total + (again[i] ? x : 0), 0);
-  return again.includes(true)
-    ? { page_cache_hits_fraction: (sum(hits) * OS_PAGE_BYTES) / sum(bytes) }
-    : {};
 }

@@ -143,8 +143,9 @@ export class Memory implements Os, ReclaimableAnon {
   /** Resident pages given back by MADV_FREE and not written since; each is one bit here. */
   #lazy = new Uint32Array(0);
   #lazyPages = 0;
-  /** Where reclaim of lazily freed pages goes on: downwards, as the scavenger went. */
-  #lazyCursor = 0;
+  /** By page: the entry of the control group's inactive file list that holds it, 0 for none (filelists.ts). Lazily freed pages, written again or not. */
+  #listedBy = new Int32Array(0);
+  #listedPages = 0;
   readonly #huge: HugePages | null;
   readonly #numa: NumaNodes | null;
 
@@ -157,6 +158,7 @@ export class Memory implements Os, ReclaimableAnon {
     this.#pagesPerTable = this.pageBytes / 8;
     this.#madvFree = settings.madvFree ?? false;
     if (this.#madvFree) this.#lazy = new Uint32Array(512);
+    if (this.#madvFree && cgroup !== null) this.#listedBy = new Int32Array(512 * 32);
     this.#huge = settings.hugePages === undefined ? null : new HugePages(settings.hugePages);
     this.#numa = settings.numa ?? null;
     this.#countTables = cgroup !== null || settings.countTables === true;
@@ -417,6 +419,8 @@ export class Memory implements Os, ReclaimableAnon {
     }
     if (pages !== this.#residentPages)
       throw new Error(`os: ${this.#residentPages} resident arena pages kept, ${pages} counted`);
+    const listed = this.#listedBy.reduce((n, entry) => n + Number(entry !== 0), 0);
+    if (listed !== this.#listedPages) throw new Error(`os: ${this.#listedPages} listed pages kept, ${listed} counted`);
     if (lazy !== this.#lazyPages)
       throw new Error(`os: ${this.#lazyPages} lazily freed pages kept, ${lazy} counted`);
     this.#huge?.checkInvariants(this.#resident);
@@ -431,40 +435,61 @@ export class Memory implements Os, ReclaimableAnon {
       throw new Error(`os: ${this.faults} faults cannot have made ${pages + metaPages} pages resident`);
   }
 
-  /** Resident anonymous pages that reclaim may take, in units of 4 KiB: freed lazily, or left over of huge pages taken apart. */
-  get reclaimableUnits(): number {
-    return this.#lazyPages * this.#units + (this.#huge?.heldPages ?? 0);
+  /** Frames of huge pages taken apart that reclaim may take. */
+  get heldUnits(): number {
+    return this.#huge?.heldPages ?? 0;
   }
 
-  get lazyFreeUnits(): number {
-    return this.#lazyPages * this.#units;
+  splitDeferred(units: number): number {
+    return this.#huge?.splitDeferred(units) ?? 0;
   }
 
-  /** The kernel's reclaim wants `units`: what it gets. The caller uncharges them. */
-  reclaim(units: number): number {
-    const held = this.#huge?.splitDeferred(units) ?? 0;
-    let left = Math.min(this.#lazyPages, Math.ceil((units - held) / this.#units));
-    if (left <= 0) return held;
+  get listedUnits(): number {
+    return this.#listedPages * this.#units;
+  }
+
+  get unitsPerPage(): number {
+    return this.#units;
+  }
+
+  isListed(page: number, entry: number): boolean {
+    return this.#listedBy[page] === entry;
+  }
+
+  /** The kernel's reclaim has come to a listed page. The caller uncharges what it takes. */
+  take(page: number): boolean {
+    const w = page >>> 5;
+    const bit = 1 << (page & 31);
+    if ((this.#lazy[w] & bit) === 0) return false;
     this.#peakBytes = this.residentPeakBytes();
-    const freed = left;
-    const lazy = this.#lazy;
-    if (this.#lazyCursor <= 0 || this.#lazyCursor > lazy.length) this.#lazyCursor = lazy.length;
-    while (left > 0) {
-      if (this.#lazyCursor === 0) this.#lazyCursor = lazy.length;
-      const w = this.#lazyCursor - 1;
-      const bits = lazy[w];
-      if (bits === 0) {
-        this.#lazyCursor--;
-        continue;
-      }
-      const bit = 1 << (31 - Math.clz32(bits));
-      lazy[w] &= ~bit;
-      this.#resident[w] &= ~bit;
-      left--;
+    this.#lazy[w] &= ~bit;
+    this.#resident[w] &= ~bit;
+    this.#numa?.dropped(w, bit);
+    this.#lazyPages--;
+    this.#residentPages--;
+    this.#unlist(page);
+    return true;
+  }
+
+  relist(page: number, entry: number | null): void {
+    if (entry === null) this.#unlist(page);
+    else this.#listedBy[page] = entry;
+  }
+
+  #unlist(page: number): void {
+    this.#listedBy[page] = 0;
+    this.#listedPages--;
+  }
+
+  /** Those of [first, end) that were freed just now join the inactive file list, but for the ones that are on it from before. */
+  #list(cgroup: MemoryCgroup, first: number, end: number): void {
+    let entry = 0;
+    for (let page = first; page < end; page++) {
+      if (((this.#lazy[page >>> 5] >>> (page & 31)) & 1) === 0 || this.#listedBy[page] !== 0) continue;
+      if (entry === 0) entry = cgroup.pageCache.addLazy(page, end - page);
+      this.#listedBy[page] = entry;
+      this.#listedPages++;
     }
-    this.#lazyPages -= freed;
-    this.#residentPages -= freed;
-    return held + freed * this.#units;
   }
 
   /** khugepaged's turn: `pages` of address space are looked at and made huge where enough of them is there. */
@@ -530,6 +555,7 @@ export class Memory implements Os, ReclaimableAnon {
       this.#ready[w] &= ~mask;
       page = wordEnd;
     }
+    if (this.#cgroup !== null) this.#list(this.#cgroup, first, Math.min(end, this.#pageLimit));
     return 0;
   }
 
@@ -615,6 +641,8 @@ export class Memory implements Os, ReclaimableAnon {
   #drop(first: number, end: number, unmap: boolean): number {
     this.#peakBytes = this.residentPeakBytes();
     if (this.#lazyPages !== 0) this.#written(first, end - 1);
+    for (let page = first; this.#listedPages > 0 && page < end; page++)
+      if (this.#listedBy[page] > 0) this.#unlist(page);
     // Frames of a huge page taken apart stay charged until all of it is gone.
     const held = this.#huge?.dropped(this.#resident, first, end) ?? 0;
     let dropped = 0;
@@ -641,6 +669,11 @@ export class Memory implements Os, ReclaimableAnon {
     this.#ready = copyTo(this.#ready, words);
     this.#resident = copyTo(this.#resident, words);
     if (this.#madvFree) this.#lazy = copyTo(this.#lazy, words);
+    if (this.#listedBy.length > 0) {
+      const listedBy = new Int32Array(words * 32);
+      listedBy.set(this.#listedBy);
+      this.#listedBy = listedBy;
+    }
     this.#pageLimit = words * 32;
   }
 }

@@ -3,8 +3,8 @@
 // itself is charged elsewhere, and the pages of the files, which are charged to whoever reads them in, in the group.
 //
 // Input, on stdin: {"mode": "files", "seed": 1, "loads": [{"path": "...", "file": 8192, "rate": 4096, "start": 0, "stop": 1e9}]}. Without
-// "file", each byte is read once, from the beginning on, as the kernel reads ahead; with it, pages at random places, as of a program that
-// has told the kernel so (POSIX_FADV_RANDOM: no reading ahead where pages of a neighbourhood happen to be cached). Prints
+// "file", each byte is read once, from the beginning on; with it, pages at random places. Both without reading ahead (POSIX_FADV_RANDOM): how far
+// a kernel does is its machine's setting (read_ahead_kb), and at random places it does where neighbours happen to be cached. Prints
 // "ready", begins when a byte comes on descriptor 3, and ends when that is closed; then it prints what it has read, and how many
 // of the random pages were there.
 
@@ -69,15 +69,19 @@ func readFiles(in value) {
 		}
 	}
 	var w writer
-	w.raw(`{"loads":[`)
+	bytes, hits := int64(0), int64(0)
 	for i := range fileLoads[:fileLoadsLen] {
-		l := &fileLoads[i]
-		w.open("{")
-		w.field("bytes", float64(atomic.LoadInt64(&l.bytes)))
-		w.field("hits", float64(atomic.LoadInt64(&l.hits)))
-		w.close("}")
+		bytes += atomic.LoadInt64(&fileLoads[i].bytes)
+		hits += atomic.LoadInt64(&fileLoads[i].hits)
 	}
-	w.raw("]}\n")
+	w.raw("{")
+	w.field("bytes", float64(bytes))
+	if _, known := isCached(fileLoads[0].fd, 0); known {
+		w.field("hits", float64(hits))
+	} else {
+		w.field("hits", math.NaN())
+	}
+	w.raw("}\n")
 	w.flush()
 	syscall.Exit(0)
 }
@@ -102,10 +106,8 @@ func (l *fileLoad) open(v value) {
 	l.pages = uint64(math.Ceil(v.get("file").number(0) / osPage))
 	l.rate = v.get("rate").number(0)
 	l.start, l.stop = int64(v.get("start").number(0)), int64(v.get("stop").number(math.MaxInt64))
-	if l.pages > 0 {
-		if _, _, e := syscall.Syscall6(syscall.SYS_FADVISE64, uintptr(fd), 0, 0, posixFadvRandom, 0, 0); e != 0 {
-			fail("the kernel takes no advice on " + l.path)
-		}
+	if _, _, e := syscall.Syscall6(syscall.SYS_FADVISE64, uintptr(fd), 0, 0, posixFadvRandom, 0, 0); e != 0 {
+		fail("the kernel takes no advice on " + l.path)
 	}
 	l.buffer = make([]byte, fileChunk)
 	for i := 0; i < len(l.buffer); i += osPage {
@@ -136,7 +138,7 @@ func (l *fileLoad) run() {
 
 func (l *fileLoad) readRandom() {
 	at := int64(l.rng.u64()%l.pages) * osPage
-	if isCached(l.fd, at) {
+	if cached, _ := isCached(l.fd, at); cached {
 		atomic.AddInt64(&l.hits, 1)
 	}
 	l.read(osPage, at)
@@ -155,10 +157,10 @@ func (l *fileLoad) read(n, at int64) {
 	atomic.AddInt64(&l.bytes, n)
 }
 
-// isCached asks whether the page at `at` is in the page cache: cachestat, since Linux 6.5; false where there is none.
-func isCached(fd int, at int64) bool {
+// isCached asks whether the page at `at` is in the page cache: by cachestat, which there is since Linux 6.5.
+func isCached(fd int, at int64) (cached, known bool) {
 	page := [2]uint64{uint64(at), osPage}
 	var found [5]uint64 // nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted
 	_, _, e := syscall.RawSyscall6(sysCachestat, uintptr(fd), uintptr(unsafe.Pointer(&page)), uintptr(unsafe.Pointer(&found)), 0, 0, 0)
-	return e == 0 && found[0] > 0
+	return e == 0 && found[0] > 0, e == 0
 }

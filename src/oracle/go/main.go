@@ -109,6 +109,10 @@ func main() {
 		takeSample()
 	}
 	sleepUntil(durationNs)
+	if streaming {
+		// Who looks at the process from outside at each sample is to find it.
+		time.Sleep(50 * time.Millisecond)
+	}
 	report()
 	syscall.Exit(0)
 }
