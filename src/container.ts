@@ -16,9 +16,9 @@ import { OS_PAGE_BYTES } from "./os/os.ts";
 import { PageCache } from "./os/pagecache.ts";
 import type { CycleRecord } from "./runtime/mgc.ts";
 import type { MemStats } from "./runtime/mstats.ts";
-import { type Rng, RandomStreams } from "./sim/rng.ts";
 import { cpuLimit } from "./scenario/container.ts";
 import type { ContainerLimits, ContainerSettings, Scenario } from "./scenario/schema.ts";
+import { RandomStreams, type Rng } from "./sim/rng.ts";
 
 interface Column {
   readonly name: string;

@@ -91,9 +91,10 @@ export class ReclaimFigures {
       this.#lazyFreeHalfGone = seconds;
   }
 
+  /** Times of what has not happened are left out. */
   finish(): Record<string, number> {
     const n = Math.max(1, this.#samples);
-    return {
+    const figures = {
       memory_anon_mean_bytes: this.#anon / n,
       memory_file_mean_bytes: this.#file / n,
       memory_inactive_file_mean_bytes: this.#inactiveFile / n,
@@ -109,6 +110,7 @@ export class ReclaimFigures {
             lazy_free_half_gone_seconds: this.#lazyFreeHalfGone,
           }),
     };
+    return Object.fromEntries(Object.entries(figures).filter(([, value]) => !Number.isNaN(value)));
   }
 }
 

@@ -1053,6 +1053,8 @@ class Simulation {
       st,
       requests,
     );
+    // Whoever samples the real program reads its group's statistics.
+    if (this.#options.declareOracle === true) container?.pageCache.flushStats();
     const rss = this.#memory.residentBytes();
     this.#run.figures.sample(nowNs, st, rss, requests.inflight);
     const { limiter } = rt.sched;

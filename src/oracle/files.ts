@@ -27,7 +27,7 @@ const report = z.object({ bytes: z.number(), hits: z.number().nullable() });
 
 export interface FilesRead {
   readonly bytes: number;
-  /** Random pages that were cached when they were asked for; undefined before Linux 6.5, which does not say. */
+  /** Random pages that were cached when they were asked for; undefined without such, and before Linux 6.5, which does not say. */
   readonly hits?: number;
 }
 
@@ -155,7 +155,9 @@ export class FileReader {
   }
 
   #failed(): GoError {
-    return new GoError(`the files of \`page_cache\` could not be read: ${this.#err.trim() || "the reader ended"}`);
+    return new GoError(
+      `the files of \`page_cache\` could not be read: ${this.#err.trim() || "the reader ended"}`,
+    );
   }
 }
 
@@ -163,7 +165,10 @@ const PAGE_BYTES = 4096;
 
 function cannotMake(folder: string, error: unknown): GoError {
   const reason = error instanceof Error ? error.message : String(error);
-  return new GoError(`the files that the scenario's \`page_cache\` reads cannot be made in ${folder}: ${reason}`, {
-    cause: error,
-  });
+  return new GoError(
+    `the files that the scenario's \`page_cache\` reads cannot be made in ${folder}: ${reason}`,
+    {
+      cause: error,
+    },
+  );
 }

@@ -285,7 +285,6 @@ async function runInContainer(
       ...figuresOf(result),
       ...(output.killed ? { first_oom_kill_seconds: (endMs - startMs) / 1e3, gc_count: trace.length } : {}),
       memory_current_peak_bytes: group.peakBytes - ownBytes,
-      // Where nothing is read again, or an old kernel does not say, there are none.
       ...(read?.hits === undefined ? {} : { page_cache_hit_pages: read.hits }),
       ...(cpu === undefined
         ? {}

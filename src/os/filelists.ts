@@ -8,11 +8,15 @@
  * - what is evicted leaves its age behind, by a clock that counts evictions and activations. A page that comes back before as many
  *   ticks have passed as there are active pages goes to the active list at once (workingset_refault): it was used more than those;
  * - the active list's tail moves to the inactive one where that is short (inactive_is_low: inactive * sqrt(10 * GiB of both) < active),
- *   and, page for page as reclaim goes, where pages came back like that since the last reclaim (prepare_scan_control);
+ *   and where pages came back like that since the last reclaim (prepare_scan_control), the same share of it that is looked at of the
+ *   inactive one;
  * - MADV_FREE puts a process's pages at the head of the inactive *file* list, at the time of the call (folio_mark_lazyfree). There they stay when they are
  *   written again, and count as file pages until reclaim comes to them: clean, they are dropped; written, they are put back once
  *   because they were used, and at the second look are anonymous pages again (folio_check_references, shrink_folio_list). A page
  *   freed, written and freed again has not moved;
+ * - what reclaim and returning pages go by, sizes of the lists and pages that came back, are statistics of the group, which lag: they are added
+ *   up every two seconds, or when somebody reads memory.stat (flush_memcg_stats_dwork, mem_cgroup_flush_stats). So of all the
+ *   reclaims after a flush only the first sees that pages came back;
  * - reclaim looks at 1/4096 of both lists, then at 1/2048, and so on until it has its pages (do_try_to_free_pages); so it takes up to
  *   twice what it was asked for.
  *
@@ -78,12 +82,19 @@ export class FileLists {
 
   /** nonresident_age, modulo 2^32. */
   #age = 0;
-  /** WORKINGSET_ACTIVATE, now and at the last reclaim's end. */
+  /** WORKINGSET_ACTIVATE: as it is, and what reclaim saw of it when it ended the last time. */
   #refaults = 0;
   #refaultsSeen = 0;
+  /** The group's statistics at their last flush: what reclaim decides by. */
+  #flushed = { refaults: 0, inactive: 0, active: 0 };
 
   constructor(evicted: EvictionNote) {
     this.#evicted = evicted;
+  }
+
+  /** The counts of all CPUs are added up (css_rstat_flush). */
+  flushStats(): void {
+    this.#flushed = { refaults: this.#refaults, inactive: this.inactivePages, active: this.activePages };
   }
 
   /** All of the inactive list. */
@@ -103,7 +114,7 @@ export class FileLists {
    * A page of a file is read in; `evictedAge` is what its eviction noted, if it was there before. Returns its entry.
    */
   addPage(owner: number, page: number, evictedAge: number | null): number {
-    const back = evictedAge !== null && (this.#age - evictedAge) >>> 0 <= this.activePages;
+    const back = evictedAge !== null && (this.#age - evictedAge) >>> 0 <= this.#flushed.active;
     const entry = this.#insert(back ? ACTIVE : INACTIVE, owner, page, 1);
     if (back) {
       this.activePages++;
@@ -137,16 +148,16 @@ export class FileLists {
   reclaim(pages: number): number {
     const wanted = Math.max(pages, SWAP_CLUSTER_MAX);
     let freed = this.#shrink(wanted, false);
-    // Nothing but active pages: they are taken after all.
-    if (freed === 0 && this.activePages > 0) freed = this.#shrink(wanted, true);
-    this.#refaultsSeen = this.#refaults;
+    // Only pages in use: the active list is drawn on after all, and who charges tries again until there is nothing on the lists.
+    while (freed === 0 && this.inactivePages + this.activePages > 0) freed = this.#shrink(wanted, true);
+    this.#refaultsSeen = this.#flushed.refaults;
     return freed;
   }
 
   #shrink(wanted: number, force: boolean): number {
     let freed = 0;
     for (let priority = DEF_PRIORITY; priority >= 0 && freed < wanted; priority--) {
-      const deactivate = force || this.#refaults !== this.#refaultsSeen || this.#inactiveIsLow();
+      const deactivate = force || this.#flushed.refaults !== this.#refaultsSeen || this.#inactiveIsLow();
       let inactive = Math.floor(this.inactivePages / 2 ** priority);
       let active = Math.floor(this.activePages / 2 ** priority);
       while (inactive + active > 0 && freed < wanted) {
@@ -162,10 +173,10 @@ export class FileLists {
   }
 
   #inactiveIsLow(): boolean {
-    const inactive = this.inactivePages;
-    const gib = Math.floor((inactive + this.activePages) / 2 ** 18);
+    const { inactive, active } = this.#flushed;
+    const gib = Math.floor((inactive + active) / 2 ** 18);
     const ratio = gib > 0 ? Math.floor(Math.sqrt(10 * gib)) : 1;
-    return inactive * ratio < this.activePages;
+    return inactive * ratio < active;
   }
 
   /** Looks at up to `budget` pages from the inactive list's tail. Returns how many were freed. */

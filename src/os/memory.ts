@@ -420,7 +420,8 @@ export class Memory implements Os, ReclaimableAnon {
     if (pages !== this.#residentPages)
       throw new Error(`os: ${this.#residentPages} resident arena pages kept, ${pages} counted`);
     const listed = this.#listedBy.reduce((n, entry) => n + Number(entry !== 0), 0);
-    if (listed !== this.#listedPages) throw new Error(`os: ${this.#listedPages} listed pages kept, ${listed} counted`);
+    if (listed !== this.#listedPages)
+      throw new Error(`os: ${this.#listedPages} listed pages kept, ${listed} counted`);
     if (lazy !== this.#lazyPages)
       throw new Error(`os: ${this.#lazyPages} lazily freed pages kept, ${lazy} counted`);
     this.#huge?.checkInvariants(this.#resident);

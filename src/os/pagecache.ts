@@ -29,6 +29,8 @@ export interface FileLoad {
  */
 export const RECLAIM_NS_PER_PAGE = 100;
 
+/** How often the kernel adds up a group's statistics (FLUSH_TIME). */
+const FLUSH_NS = 2e9;
 /** The longest sleep on one return to user mode (MEMCG_MAX_HIGH_DELAY_JIFFIES). */
 const MAX_SLEEP_NS = 2e9;
 
@@ -60,6 +62,7 @@ export class PageCache {
   readonly #loads: LoadState[];
   readonly #lists: FileLists;
   #nowNs: number;
+  #flushNs: number;
 
   constructor(loads: readonly FileLoad[], nowNs: number) {
     this.#loads = loads.map((load) => new LoadState(load));
@@ -69,6 +72,7 @@ export class PageCache {
       state.evictedAge[page] = age;
     });
     this.#nowNs = nowNs;
+    this.#flushNs = nowNs + FLUSH_NS;
   }
 
   get inactivePages(): number {
@@ -98,8 +102,17 @@ export class PageCache {
     return this.#lists.addLazy(first, count);
   }
 
+  /** Somebody reads memory.stat: reclaim sees what is in it. */
+  flushStats(): void {
+    this.#lists.flushStats();
+  }
+
   /** Plays the loads up to `nowNs`; `charge` makes room for pages before they are read in. */
   advance(nowNs: number, charge: (pages: number) => number): void {
+    if (nowNs >= this.#flushNs) {
+      this.flushStats();
+      this.#flushNs += FLUSH_NS;
+    }
     for (const state of this.#loads) {
       const { load } = state;
       // Its thread sleeps: above memory.high who reads is slowed down like who allocates.
@@ -109,7 +122,8 @@ export class PageCache {
       state.due += (ns * load.bytesPerSecond) / (1e9 * OS_PAGE_BYTES);
       const pages = Math.floor(state.due);
       state.due -= pages;
-      const sleepNs = load.again === null ? this.#readOnce(pages, charge) : this.#readAgain(state, pages, charge);
+      const sleepNs =
+        load.again === null ? this.#readOnce(pages, charge) : this.#readAgain(state, pages, charge);
       if (sleepNs > 0) state.asleepUntilNs = nowNs + Math.min(sleepNs, MAX_SLEEP_NS);
     }
     this.#nowNs = nowNs;

@@ -69,14 +69,15 @@ func readFiles(in value) {
 		}
 	}
 	var w writer
-	bytes, hits := int64(0), int64(0)
+	bytes, hits, again := int64(0), int64(0), false
 	for i := range fileLoads[:fileLoadsLen] {
 		bytes += atomic.LoadInt64(&fileLoads[i].bytes)
 		hits += atomic.LoadInt64(&fileLoads[i].hits)
+		again = again || fileLoads[i].pages > 0
 	}
 	w.raw("{")
 	w.field("bytes", float64(bytes))
-	if _, known := isCached(fileLoads[0].fd, 0); known {
+	if _, known := isCached(fileLoads[0].fd, 0); again && known {
 		w.field("hits", float64(hits))
 	} else {
 		w.field("hits", math.NaN())
