@@ -39,7 +39,7 @@ export interface MemorySample {
   readonly inactiveFile: number;
   readonly activeFile: number;
   readonly rss: number;
-  /** Given back by MADV_FREE and still resident; undefined where memory is given back otherwise. */
+  /** Given back by MADV_FREE and still resident; undefined where memory is given back otherwise, NaN where nobody could tell. */
   readonly lazyFree: number | undefined;
 }
 
@@ -56,6 +56,7 @@ export class ReclaimFigures {
   #activeFile = 0;
   #rssHalfway = Number.NaN;
   #rssEnd = Number.NaN;
+  #lazySamples = 0;
   #lazyFree = 0;
   #lazyFreePeak = 0;
   /** First sample since the peak with a tenth, and with half of it gone. */
@@ -75,10 +76,8 @@ export class ReclaimFigures {
     this.#rssEnd = memory.rss;
     if (seconds >= this.#halfwaySeconds && Number.isNaN(this.#rssHalfway)) this.#rssHalfway = memory.rss;
     const { lazyFree } = memory;
-    if (lazyFree === undefined) {
-      this.#lazyFree = Number.NaN;
-      return;
-    }
+    if (lazyFree === undefined || Number.isNaN(lazyFree)) return;
+    this.#lazySamples++;
     this.#lazyFree += lazyFree;
     if (lazyFree >= this.#lazyFreePeak) {
       this.#lazyFreePeak = lazyFree;
@@ -101,10 +100,10 @@ export class ReclaimFigures {
       memory_active_file_mean_bytes: this.#activeFile / n,
       rss_halfway_bytes: this.#rssHalfway,
       rss_end_bytes: this.#rssEnd,
-      ...(Number.isNaN(this.#lazyFree)
+      ...(this.#lazySamples === 0
         ? {}
         : {
-            lazy_free_mean_bytes: this.#lazyFree / n,
+            lazy_free_mean_bytes: this.#lazyFree / this.#lazySamples,
             lazy_free_peak_bytes: this.#lazyFreePeak,
             lazy_free_tenth_gone_seconds: this.#lazyFreeTenthGone,
             lazy_free_half_gone_seconds: this.#lazyFreeHalfGone,
