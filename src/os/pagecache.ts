@@ -29,6 +29,9 @@ export interface FileLoad {
  */
 export const RECLAIM_NS_PER_PAGE = 100;
 
+/** The largest file of random reads: what is known of each of its pages takes 8 bytes. */
+export const MAX_FILE_BYTES = 64 * 2 ** 30;
+
 /** How often the kernel adds up a group's statistics (FLUSH_TIME). */
 const FLUSH_NS = 2e9;
 /** The longest sleep on one return to user mode (MEMCG_MAX_HIGH_DELAY_JIFFIES). */

@@ -1,6 +1,7 @@
 /** What a real control group is refused for, in one line each; making one needs the machine (validate). */
 import { expect, test } from "vitest";
 import { ControlGroup } from "../../src/oracle/cgroup.ts";
+import { diskFolder } from "../../src/oracle/files.ts";
 import {
   figuresOf,
   GROUP_COLUMNS,
@@ -18,6 +19,12 @@ container: {memory: {max: 64MiB}, off_heap: 8MiB}
 workload: [{name: a, kind: stream, rate: 5k/s, size: 64, lifetime: 1s}]
 `);
   expect(() => new ControlGroup(scenario.container!, "gomemsim-test")).toThrow("runs in the simulator only");
+});
+
+test("files in memory are no page cache: the folder for them is on a disk, or refused", () => {
+  expect(diskFolder(["/no/such/folder", import.meta.dirname])).toBe(import.meta.dirname);
+  expect(() => diskFolder(["/no/such/folder"])).toThrow("set TMPDIR to a folder that is");
+  if (process.platform === "linux") expect(() => diskFolder(["/dev/shm"])).toThrow("not on a disk");
 });
 
 test("what the group said at each sample becomes series and figures", () => {
