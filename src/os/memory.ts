@@ -6,8 +6,8 @@
  * bits in bitmaps indexed by OS page from the heap's first arena; the bitmaps grow with the highest mapped page. A page is 4 KiB, or
  * 16 or 64 KiB as on arm64; a fault then clears as much more.
  *
- * After MADV_FREE (madvise_free_pte_range, shrink_folio_list) pages stay resident, and their contents with them, until the control
- * group reclaims or they are written again, which costs no fault. Huge pages are hugepages.ts's.
+ * After MADV_FREE (madvise_free_pte_range) pages stay resident, and their contents with them, until the control
+ * group reclaims (filelists.ts) or they are written again, which costs no fault. Huge pages are hugepages.ts's.
  *
  * Simplified: reads of untouched memory (the shared zero page) do not exist, every touch is a write; page-table pages and
  * the kernel's own memory are not counted, as in VmRSS; metadata regions are touched front to back, so their resident
@@ -482,6 +482,12 @@ export class Memory implements Os, ReclaimableAnon {
     this.#listedPages--;
   }
 
+  /** The frames of [first, end) are gone. */
+  #unlistAll(first: number, end: number): void {
+    for (let page = first; this.#listedPages > 0 && page < end; page++)
+      if (this.#listedBy[page] > 0) this.#unlist(page);
+  }
+
   /** Those of [first, end) that were freed just now join the inactive file list, but for the ones that are on it from before. */
   #list(cgroup: MemoryCgroup, first: number, end: number): void {
     let entry = 0;
@@ -517,9 +523,10 @@ export class Memory implements Os, ReclaimableAnon {
     return this.#cgroup === null || this.#cgroup.roomPages >= pages;
   }
 
-  /** All of a block is resident. What of it was freed lazily is not any more: its contents were copied or cleared. */
+  /** All of a block is resident, in a new frame. What of it was freed lazily is not any more: its contents were copied or cleared. */
   #fillBlock(block: number): void {
     const from = (block * BLOCK_PAGES) / 32;
+    this.#unlistAll(block * BLOCK_PAGES, (block + 1) * BLOCK_PAGES);
     if (this.#lazyPages > 0) this.#written(block * BLOCK_PAGES, (block + 1) * BLOCK_PAGES - 1);
     this.#resident.fill(0xffffffff, from, from + BLOCK_PAGES / 32);
   }
@@ -642,8 +649,7 @@ export class Memory implements Os, ReclaimableAnon {
   #drop(first: number, end: number, unmap: boolean): number {
     this.#peakBytes = this.residentPeakBytes();
     if (this.#lazyPages !== 0) this.#written(first, end - 1);
-    for (let page = first; this.#listedPages > 0 && page < end; page++)
-      if (this.#listedBy[page] > 0) this.#unlist(page);
+    this.#unlistAll(first, end);
     // Frames of a huge page taken apart stay charged until all of it is gone.
     const held = this.#huge?.dropped(this.#resident, first, end) ?? 0;
     let dropped = 0;

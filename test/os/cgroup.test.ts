@@ -263,11 +263,15 @@ describe("page cache", () => {
     const active = g.pageCache.activePages;
     expect(g.pageCache.inactivePages).toBeGreaterThan(active);
     while (g.pageCache.inactivePages > active + 64) {
+      g.pageCache.flushStats();
       expect(g.pageCache.reclaim(32)).toBeGreaterThanOrEqual(32);
       expect(g.pageCache.activePages).toBe(active);
     }
     // From here on the inactive list is the shorter one.
-    for (let i = 0; i < 8; i++) g.pageCache.reclaim(32);
+    for (let i = 0; i < 8; i++) {
+      g.pageCache.reclaim(32);
+      g.pageCache.flushStats();
+    }
     expect(g.pageCache.activePages).toBeLessThan(active);
     while (g.pageCache.reclaim(1000) > 0);
     expect(g.pageCache.activePages + g.pageCache.inactivePages).toBe(0);
