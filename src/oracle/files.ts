@@ -5,8 +5,10 @@
  * one that came from the disk, and no disk space or transfer is needed. They must lie on a disk file system all the same: what is
  * read on a tmpfs is not page cache. Their caches begin empty, since nobody has read them.
  *
- * Where it is not what a program does: nothing is written, so no page is dirty; no read waits for a disk; and the kernel is asked not to read ahead,
- * because how far it does is the machine's setting.
+ * Where it is not what a program does: nothing is written, so no page is dirty; no read waits for a disk; and the kernel is asked not to
+ * read ahead, because how far it does is the machine's setting. What that leaves out, measured on Linux 6.18 with page-cache-pod in 256 MiB: with data
+ * on the disk (ext4) working set and hits are 140 MiB and 337 k, with a log that is written, not read, 141 MiB and 335 k; with holes 140 MiB
+ * and 338 to 339 k. Read ahead with a window of 8 MiB, madv-free reached its limit 0.4 s earlier.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, statfsSync, truncateSync, writeFileSync } from "node:fs";
