@@ -367,7 +367,7 @@ name: high
 duration: 20s
 container: {memory: {high: 64MiB}, page_cache: [{name: log, rate: 20MiB/s}]}
 workload:
-  - {kind: leak, name: l, byte_rate: 40MiB/s, stop: 2s, size: 4KiB}
+  - {kind: leak, name: l, byte_rate: 40MiB/s, stop: 1700ms, size: 4KiB}
   - {kind: stream, name: s, start: 4s, rate: 100/s, size: 64, lifetime: 10ms}
 `),
   );

@@ -10,7 +10,7 @@
  * - anon: resident anonymous pages (memory.ts counts them);
  * - file: the container's page cache (pagecache.ts);
  * - page tables: one 4 KiB table per 2 MiB of address space with a page in it, and what a process has before its heap;
- * - kernel stacks: 16 KiB per thread; slab: task_struct and the like, per thread and per process;
+ * - kernel stacks: 16 KiB per thread; slab: task_struct and the like, per thread and per process, and the nodes of cached files;
  * - stock: pages are taken from the counter in batches of 64, and a CPU keeps the rest for its next faults.
  *
  * At memory.max a charge reclaims page cache and what the process has given back by MADV_FREE (filelists.ts), 32 pages or up to twice as many at a
@@ -31,7 +31,7 @@
  */
 import { type LazyPages, SWAP_CLUSTER_MAX } from "./filelists.ts";
 import { OS_PAGE_BYTES } from "./os.ts";
-import { type PageCache, RECLAIM_NS_PER_PAGE } from "./pagecache.ts";
+import { NODE_BYTES, type PageCache, RECLAIM_NS_PER_PAGE } from "./pagecache.ts";
 
 /** Pages taken from the counter at once (MEMCG_CHARGE_BATCH). */
 export const MEMCG_CHARGE_BATCH = 64;
@@ -154,6 +154,8 @@ export class MemoryCgroup {
   #tablePages = 0;
   #stackBytes = 0;
   #slabBytes = 0;
+  /** The process's part of it; the rest are the nodes of cached files. */
+  #processSlabBytes = 0;
   /** The page counter, stock included. */
   #usage = 0;
   #stock = 0;
@@ -178,6 +180,7 @@ export class MemoryCgroup {
   processStarted(threads: number): void {
     const kernel = kernelBytesAtStart(threads);
     this.#stackBytes = kernel.kernelStack;
+    this.#processSlabBytes = kernel.slab;
     this.#slabBytes = kernel.slab;
     this.chargeTables(kernel.pageTables / OS_PAGE_BYTES);
     this.#charge(Math.ceil((kernel.kernelStack + kernel.slab) / OS_PAGE_BYTES) + this.#binaryPages);
@@ -185,10 +188,26 @@ export class MemoryCgroup {
 
   /** The process has a thread more. */
   threadStarted(): void {
-    const before = Math.ceil((this.#stackBytes + this.#slabBytes) / OS_PAGE_BYTES);
+    const before = this.#smallKernelPages;
     this.#stackBytes += KERNEL_STACK_BYTES;
+    this.#processSlabBytes += SLAB_BYTES_PER_THREAD;
     this.#slabBytes += SLAB_BYTES_PER_THREAD;
-    this.#charge(Math.ceil((this.#stackBytes + this.#slabBytes) / OS_PAGE_BYTES) - before);
+    this.#charge(this.#smallKernelPages - before);
+  }
+
+  /** Kernel stacks and slab, as the counter has them. */
+  get #smallKernelPages(): number {
+    return Math.ceil((this.#stackBytes + this.#slabBytes) / OS_PAGE_BYTES);
+  }
+
+  /** Files have more nodes than before, or fewer: returns how many pages are to be charged for that. */
+  #nodesChanged(): number {
+    const before = this.#smallKernelPages;
+    this.#slabBytes = this.#processSlabBytes + this.pageCache.nodes * NODE_BYTES;
+    const more = this.#smallKernelPages - before;
+    if (more >= 0) return more;
+    if (this.oom === null) this.#usage += more;
+    return 0;
   }
 
   /** `pages` of anonymous memory become resident. */
@@ -216,7 +235,8 @@ export class MemoryCgroup {
   /** File pages are read in. Returns how long the thread that reads must sleep for memory.high; it is none of the process's. */
   chargeFile(pages: number): number {
     const before = this.#stallNs;
-    this.#charge(pages);
+    // In one go, as they are for one read.
+    this.#charge(pages + this.#nodesChanged());
     const ns = this.#stallNs - before;
     this.#stallNs = before;
     return ns;
@@ -324,7 +344,7 @@ export class MemoryCgroup {
     const parts =
       this.#anonPages +
       this.#tablePages +
-      Math.ceil((this.#stackBytes + this.#slabBytes) / OS_PAGE_BYTES) +
+      this.#smallKernelPages +
       this.#binaryPages +
       this.pageCache.inactivePages +
       this.pageCache.activePages +
@@ -406,7 +426,7 @@ export class MemoryCgroup {
     }
     if (freed < pages) {
       const lazy = this.pageCache.lazyFreedUnits;
-      freed += this.pageCache.reclaim(pages - freed);
+      freed += this.pageCache.reclaim(pages - freed, this.#anonPages);
       this.#anonPages -= this.pageCache.lazyFreedUnits - lazy;
     }
     this.#usage -= freed;

@@ -63,6 +63,8 @@ export class FileLists {
   /** File pages; lazily freed ones are not among them. */
   inactiveFilePages = 0;
   activePages = 0;
+  /** Of the file pages those that nobody will ask for again. */
+  oncePages = 0;
   /** Since the lists were made. */
   evictedPages = 0;
   lazyFreedUnits = 0;
@@ -108,6 +110,7 @@ export class FileLists {
     if (head >= HEADS && this.#owner[head] === ONCE) this.#count[head] += pages;
     else this.#insert(INACTIVE, ONCE, 0, pages);
     this.inactiveFilePages += pages;
+    this.oncePages += pages;
   }
 
   /**
@@ -193,7 +196,8 @@ export class FileLists {
         continue;
       }
       const n = Math.min(left, this.#count[entry]);
-      if (owner !== ONCE) this.#evicted(owner, this.#page[entry], this.#age);
+      if (owner === ONCE) this.oncePages -= n;
+      else this.#evicted(owner, this.#page[entry], this.#age);
       this.#tick(n);
       this.inactiveFilePages -= n;
       this.evictedPages += n;

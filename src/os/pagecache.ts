@@ -6,9 +6,8 @@
  * not is read in. What is kept and what goes is decided by the group's lists (filelists.ts).
  *
  * Simplified: reads take no time, and written pages are clean at once; the kernel reads ahead of who reads each byte once, by up to the
- * window of the machine (read_ahead_kb), so that its cache is that much larger before the limit is reached; cached pages cost the
- * kernel nothing beside themselves (really 9 bytes each, in the nodes of the file's tree, and where files are written on ext4
- * another 104). Where it stops being true: mapped files; dirty pages faster than the disk.
+ * window of the machine (read_ahead_kb), so that its cache is that much larger before the limit is reached; what the kernel keeps of a file
+ * beside its pages are the nodes of its tree (where files are written on ext4, another 104 bytes per page). Where it stops being true: mapped files; dirty pages faster than the disk.
  */
 import type { Rng } from "../sim/rng.ts";
 import { FileLists, type LazyPages, SWAP_CLUSTER_MAX } from "./filelists.ts";
@@ -34,6 +33,12 @@ export const MAX_FILE_BYTES = 64 * 2 ** 30;
 
 /** How often the kernel adds up a group's statistics (FLUSH_TIME). */
 const FLUSH_NS = 2e9;
+/** Pages that a node of a file's tree (an xarray's) points to, and its size in the slab cache radix_tree_node. */
+const NODE_PAGES = 64;
+export const NODE_BYTES = 576;
+/** Nodes with nothing but the ages of evicted pages are kept up to one per so many pages on the group's lists (count_shadow_nodes). */
+const PAGES_PER_SHADOW_NODE = 8;
+
 /** The longest sleep on one return to user mode (MEMCG_MAX_HIGH_DELAY_JIFFIES). */
 const MAX_SLEEP_NS = 2e9;
 
@@ -49,12 +54,15 @@ class LoadState {
   /** By page of the file: its entry on the lists, NEVER or EVICTED; and the age its last eviction noted. */
   readonly entryOf: Int32Array;
   readonly evictedAge: Uint32Array;
+  /** By 64 pages of the file: 1 once they have a node. It stays, since some of them are always cached. */
+  readonly nodeMade: Uint8Array;
 
   constructor(load: FileLoad) {
     this.load = load;
     const pages = load.again === null ? 0 : Math.ceil(load.again.fileBytes / OS_PAGE_BYTES);
     this.entryOf = new Int32Array(pages).fill(NEVER);
     this.evictedAge = new Uint32Array(pages);
+    this.nodeMade = new Uint8Array(Math.ceil(pages / NODE_PAGES));
   }
 }
 
@@ -62,6 +70,10 @@ export class PageCache {
   /** Since the cache was made: pages read in, and pages read that were there. */
   missedPages = 0;
   hitPages = 0;
+  /** Nodes of files of random reads. */
+  #againNodes = 0;
+  /** Pages read once that still have nodes, cached or not. */
+  #oncePages = 0;
   readonly #loads: LoadState[];
   readonly #lists: FileLists;
   #nowNs: number;
@@ -93,6 +105,11 @@ export class PageCache {
   /** Lazily freed memory that reclaim has taken, in 4 KiB. */
   get lazyFreedUnits(): number {
     return this.#lists.lazyFreedUnits;
+  }
+
+  /** Nodes of all files' trees: what the kernel keeps for cached pages, and for the ages of evicted ones. */
+  get nodes(): number {
+    return this.#againNodes + Math.ceil(this.#oncePages / NODE_PAGES);
   }
 
   /** The group's process has these of its pages on the list. */
@@ -132,9 +149,16 @@ export class PageCache {
     this.#nowNs = nowNs;
   }
 
-  /** Frees `pages` or more and says how many, lazily freed memory among them; 0 if there is nothing. */
-  reclaim(pages: number): number {
-    return this.#lists.reclaim(pages);
+  /**
+   * Frees `pages` or more and says how many, lazily freed memory among them; 0 if there is nothing. `anonPages` of the group are on lists of
+   * their own, and count where nodes are concerned.
+   */
+  reclaim(pages: number, anonPages: number): number {
+    const freed = this.#lists.reclaim(pages);
+    const file = this.#lists.inactiveFilePages + this.#lists.activePages;
+    const shadows = ((file + anonPages) / PAGES_PER_SHADOW_NODE) * NODE_PAGES;
+    this.#oncePages = Math.min(this.#oncePages, this.#lists.oncePages + shadows);
+    return freed;
   }
 
   /** Batch by batch, so that what is read last can push out what was read first. Returns how long the reader must sleep. */
@@ -144,13 +168,14 @@ export class PageCache {
       const sleepNs = charge(n);
       this.#lists.addOnce(n);
       this.missedPages += n;
+      this.#oncePages += n;
       if (sleepNs > 0) return sleepNs;
     }
     return 0;
   }
 
   #readAgain(state: LoadState, pages: number, charge: (pages: number) => number): number {
-    const { entryOf, evictedAge } = state;
+    const { entryOf, evictedAge, nodeMade } = state;
     const { random } = state.load.again!;
     const owner = this.#loads.indexOf(state);
     for (let i = 0; i < pages; i++) {
@@ -164,6 +189,9 @@ export class PageCache {
       const sleepNs = charge(1);
       entryOf[page] = this.#lists.addPage(owner, page, entry === EVICTED ? evictedAge[page] : null);
       this.missedPages++;
+      const node = Math.floor(page / NODE_PAGES);
+      this.#againNodes += 1 - nodeMade[node];
+      nodeMade[node] = 1;
       if (sleepNs > 0) return sleepNs;
     }
     return 0;
