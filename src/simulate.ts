@@ -13,7 +13,7 @@ import {
   type RuntimeControls,
 } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
-import { Figures, LimitFigures } from "./figures.ts";
+import { Figures, LimitFigures, ReclaimFigures } from "./figures.ts";
 import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
 import { Memory } from "./os/memory.ts";
@@ -186,7 +186,12 @@ export class SimulatedRun {
     const container =
       settings === undefined
         ? null
-        : new ContainerRun(scenario, settings, (options.profile ?? defaultProfile).baseline.file_rss_bytes);
+        : new ContainerRun(
+            scenario,
+            settings,
+            (options.profile ?? defaultProfile).baseline.file_rss_bytes,
+            options.seed ?? scenario.seed,
+          );
     this.#run = new RunState(scenario, container, options.trace);
     this.#process = new Simulation(scenario, options, this.#run, 0);
   }
@@ -333,6 +338,8 @@ class RunState {
   readonly trace: Trace | undefined;
   readonly figures = new Figures();
   readonly limitFigures = new LimitFigures();
+  /** Where the container has something to reclaim. */
+  readonly reclaimFigures: ReclaimFigures | null;
   readonly events: ControlEvent[] = [];
   readonly row: Float64Array;
   /** Counters of the processes before this one, by figure. */
@@ -360,6 +367,10 @@ class RunState {
     this.#startup = scenario.startup;
     this.nextSampleNs = scenario.sample_interval;
     this.row = new Float64Array(sampleColumns(scenario).length);
+    const reclaimable =
+      container !== null &&
+      (container.settings.page_cache.length > 0 || scenario.go.GODEBUG.madvdontneed === 0);
+    this.reclaimFigures = reclaimable ? new ReclaimFigures(scenario.duration / 1e9) : null;
   }
 
   sampled(): void {
@@ -1049,11 +1060,20 @@ class Simulation {
       st,
       requests,
     );
+    // Whoever samples the real program reads its group's statistics.
+    if (this.#options.declareOracle === true) container?.pageCache.flushStats();
     const rss = this.#memory.residentBytes();
     this.#run.figures.sample(nowNs, st, rss, requests.inflight);
     const { limiter } = rt.sched;
     if (rt.pacer.memoryLimit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
+    if (container !== null && this.#run.reclaimFigures !== null) {
+      const { anon, file, inactive_file, active_file } = container.cgroup.stat();
+      this.#run.reclaimFigures.sample(nowNs / 1e9, {
+        ...{ anon, file, rss, inactiveFile: inactive_file, activeFile: active_file },
+        lazyFree: this.#scenario.go.GODEBUG.madvdontneed === 0 ? this.#memory.lazyFreeBytes() : undefined,
+      });
+    }
     this.#nowNs = nowNs;
     this.#options.sink?.sample?.(row, this.#view);
     if (this.#scenario.layers === true) this.#layers(nowNs, rss);
@@ -1181,7 +1201,7 @@ class Simulation {
       figures["gc_limiter_last_enabled_gc_cycle"] = rt.sched.limiter.lastEnabledCycle;
       figures["scavenge_cpu_seconds"] = counters["scavenge_cpu_seconds"];
     }
-    Object.assign(figures, container?.figures(endNs));
+    Object.assign(figures, container?.figures(endNs), this.#run.reclaimFigures?.finish());
     const reads = this.#run.readLatency;
     if (reads.count > 0) {
       figures["read_mem_stats_count"] = reads.count;

@@ -5,6 +5,7 @@
  */
 import { kernelBytesAtStart } from "../os/cgroup.ts";
 import { OS_PAGE_BYTES } from "../os/os.ts";
+import { MAX_FILE_BYTES } from "../os/pagecache.ts";
 import { rulesFor } from "../runtime/version.ts";
 import { type MetricParts, metricsOf, readThreshold } from "../thresholds.ts";
 import defaultProfile from "./default-profile.json" with { type: "json" };
@@ -335,6 +336,8 @@ function checkContainer(
     if (asWritten && duration !== undefined && duration > 0 && load.start >= duration)
       tell(at("page_cache", i, "start"), `is not before the end of the run (${seconds(duration)})`);
     if (load.file === 0) tell(at("page_cache", i, "file"), "must be larger than 0");
+    if (load.file !== undefined && load.file > MAX_FILE_BYTES)
+      tell(at("page_cache", i, "file"), "must be at most 64GiB: each of its pages is played");
   });
 }
 
