@@ -26,7 +26,7 @@ import { complain, print } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { once } from "./options.ts";
 import { writeFileWhole } from "./outputs.ts";
-import { type RunFolder, readRun } from "./runfolder.ts";
+import { plotName, type RunFolder, readRun } from "./runfolder.ts";
 
 interface PlotArguments {
   readonly run: readonly string[];
@@ -145,7 +145,7 @@ async function run(args: PlotArguments): Promise<void> {
     ...(height === undefined ? {} : { height }),
   });
   const svg = svgPlot(plot);
-  const name = `plot.${format}`;
+  const name = plotName(format);
   // Several runs have no folder in common.
   const out = args.out ?? (args.run.length === 1 ? join(args.run[0], name) : name);
   const content = format === "svg" ? svg : await pngOf(svg);

@@ -319,6 +319,12 @@ export function readRun(path: string, options: ReadRunOptions = {}): RunFolder {
   };
 }
 
+/** The page with several runs, and pictures of one, as other commands name them in a run's folder unless told otherwise. */
+export const OVERLAY = "overlay.html";
+export const plotName = (format: "svg" | "png"): string => `plot.${format}`;
+export const isDerivedName = (name: string): boolean =>
+  [OVERLAY, plotName("svg"), plotName("png")].includes(name);
+
 /** Folder of one seed's run. An equals sign, which no variant's name has; DuckDB and its like read it as a column. */
 export const seedFolder = (seed: number): string => `seed=${seed}`;
 const SEED_FOLDER = /^seed=-?\d+$/;
