@@ -50,7 +50,7 @@ function readReport(folder: string, part: "whole" | "overlay"): ReportRun {
   scanSamples(folder, (columns) => {
     const made = new ReportCollector(summary.scenario, columns);
     collector = made;
-    return (row) => made.sample(row, undefined);
+    return { row: (row) => made.sample(row, undefined) };
   });
   // A heading is told of every file that is not refused.
   const gathered = collector!;
