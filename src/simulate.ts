@@ -562,7 +562,9 @@ class Simulation {
           this.#rt.alloc(this.#system, p, kinds.add(sourceOfRuntime, cap * 8, cap * 8), ~allgsOwner);
           return cap;
         },
-        addMaxStackScan: (bytes) => pacer.addScannableStack(-1, bytes),
+        addMaxStackScan: (bytes) => {
+          pacer.maxStackScan += bytes;
+        },
       },
       procs,
     );
