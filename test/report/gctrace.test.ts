@@ -120,6 +120,7 @@ const PROGRAM = `package main
 import (
 	"runtime"
 	"runtime/debug"
+	"time"
 )
 
 type node struct {
@@ -151,6 +152,8 @@ func main() {
 	debug.FreeOSMemory()
 	debug.SetGCPercent(-1)
 	runtime.GC()
+	// The thread that ended the last cycle may still be printing its line.
+	time.Sleep(100 * time.Millisecond)
 }
 `;
 
