@@ -18,6 +18,7 @@ import type { CycleRecord } from "./runtime/mgc.ts";
 import type { MemStats } from "./runtime/mstats.ts";
 import { cpuLimit } from "./scenario/container.ts";
 import type { ContainerLimits, ContainerSettings, Scenario } from "./scenario/schema.ts";
+import { RandomStreams, type Rng } from "./sim/rng.ts";
 
 interface Column {
   readonly name: string;
@@ -135,6 +136,8 @@ export class ContainerRun {
 
   readonly #scenario: Scenario;
   readonly #binaryBytes: number;
+  /** Which pages of its file a load reads, by load; the same stream for all lives. */
+  readonly #fileRandom: readonly Rng[];
   /** The limits in force. */
   #maxBytes: number;
   #highBytes: number;
@@ -152,8 +155,10 @@ export class ContainerRun {
   #currentPeak = 0;
   #workingSetPeak = 0;
 
-  constructor(scenario: Scenario, settings: ContainerSettings, fileRssBytes: number) {
+  constructor(scenario: Scenario, settings: ContainerSettings, fileRssBytes: number, seed: string | number) {
     this.#scenario = scenario;
+    const streams = new RandomStreams(seed);
+    this.#fileRandom = settings.page_cache.map(({ name }) => streams.stream(`page-cache ${name}`));
     this.settings = settings;
     this.#maxBytes = settings.memory.max ?? Number.POSITIVE_INFINITY;
     this.#highBytes = settings.memory.high ?? Number.POSITIVE_INFINITY;
@@ -168,9 +173,9 @@ export class ContainerRun {
     this.#lastCycle = null;
     this.#lastStats = null;
     this.pageCache = new PageCache(
-      settings.page_cache.map((load) => ({
+      settings.page_cache.map((load, i) => ({
         bytesPerSecond: load.rate,
-        fileBytes: load.file ?? Number.POSITIVE_INFINITY,
+        again: load.file === undefined ? null : { fileBytes: load.file, random: this.#fileRandom[i] },
         startNs: load.start,
         stopNs: load.stop ?? Number.POSITIVE_INFINITY,
       })),

@@ -32,6 +32,87 @@ export class LimitFigures {
   }
 }
 
+/** A container's memory at a sample, in bytes: memory.stat's parts, and what the process has resident of them. */
+export interface MemorySample {
+  readonly anon: number;
+  readonly file: number;
+  readonly inactiveFile: number;
+  readonly activeFile: number;
+  readonly rss: number;
+  /** Given back by MADV_FREE and still resident; undefined where memory is given back otherwise, NaN where nobody could tell. */
+  readonly lazyFree: number | undefined;
+}
+
+/**
+ * Of what a container's memory is, and when the kernel takes lazily freed memory: what a run whose memory can be reclaimed is compared by.
+ * The samples of a real run go through here, too.
+ */
+export class ReclaimFigures {
+  readonly #halfwaySeconds: number;
+  #samples = 0;
+  #anon = 0;
+  #file = 0;
+  #inactiveFile = 0;
+  #activeFile = 0;
+  #rssHalfway = Number.NaN;
+  #rssEnd = Number.NaN;
+  #lazySamples = 0;
+  #lazyFree = 0;
+  #lazyFreePeak = 0;
+  /** First sample since the peak with a tenth, and with half of it gone. */
+  #lazyFreeTenthGone = Number.NaN;
+  #lazyFreeHalfGone = Number.NaN;
+
+  constructor(durationSeconds: number) {
+    this.#halfwaySeconds = durationSeconds / 2;
+  }
+
+  sample(seconds: number, memory: MemorySample): void {
+    this.#samples++;
+    this.#anon += memory.anon;
+    this.#file += memory.file;
+    this.#inactiveFile += memory.inactiveFile;
+    this.#activeFile += memory.activeFile;
+    this.#rssEnd = memory.rss;
+    if (seconds >= this.#halfwaySeconds && Number.isNaN(this.#rssHalfway)) this.#rssHalfway = memory.rss;
+    const { lazyFree } = memory;
+    if (lazyFree === undefined || Number.isNaN(lazyFree)) return;
+    this.#lazySamples++;
+    this.#lazyFree += lazyFree;
+    if (lazyFree >= this.#lazyFreePeak) {
+      this.#lazyFreePeak = lazyFree;
+      this.#lazyFreeTenthGone = Number.NaN;
+      this.#lazyFreeHalfGone = Number.NaN;
+    }
+    if (lazyFree <= 0.9 * this.#lazyFreePeak && Number.isNaN(this.#lazyFreeTenthGone))
+      this.#lazyFreeTenthGone = seconds;
+    if (lazyFree <= 0.5 * this.#lazyFreePeak && Number.isNaN(this.#lazyFreeHalfGone))
+      this.#lazyFreeHalfGone = seconds;
+  }
+
+  /** Times of what has not happened are left out. */
+  finish(): Record<string, number> {
+    const n = Math.max(1, this.#samples);
+    const figures = {
+      memory_anon_mean_bytes: this.#anon / n,
+      memory_file_mean_bytes: this.#file / n,
+      memory_inactive_file_mean_bytes: this.#inactiveFile / n,
+      memory_active_file_mean_bytes: this.#activeFile / n,
+      rss_halfway_bytes: this.#rssHalfway,
+      rss_end_bytes: this.#rssEnd,
+      ...(this.#lazySamples === 0
+        ? {}
+        : {
+            lazy_free_mean_bytes: this.#lazyFree / this.#lazySamples,
+            lazy_free_peak_bytes: this.#lazyFreePeak,
+            lazy_free_tenth_gone_seconds: this.#lazyFreeTenthGone,
+            lazy_free_half_gone_seconds: this.#lazyFreeHalfGone,
+          }),
+    };
+    return Object.fromEntries(Object.entries(figures).filter(([, value]) => !Number.isNaN(value)));
+  }
+}
+
 /** Means, peaks and cycle statistics of a run: the figures a real run is compared by. */
 export class Figures {
   #samples = 0;

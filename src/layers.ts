@@ -18,6 +18,7 @@
 import type { MemoryCgroup } from "./os/cgroup.ts";
 import type { Memory } from "./os/memory.ts";
 import type { NumaNodes } from "./os/numa.ts";
+import { slotIsLive } from "./runtime/heapreport.ts";
 import type { Heap } from "./runtime/mheap.ts";
 import { kindMixed, kindNone, spanInUse, spanManual } from "./runtime/mspan.ts";
 import { pageSize } from "./runtime/sizeclasses.ts";
@@ -109,8 +110,7 @@ function objectsOf({ heap, memory, sources }: LayersOf, tick: number): LayerPart
     ofSpan.fill(0);
     let live = 0;
     for (let i = off; i < off + spans.nelems[s]; i++) {
-      const v = death[i];
-      if (!(v < 0 ? owners.death[~v] > tick : v > tick && v > spans.sweptTick[s])) continue;
+      if (!slotIsLive(death[i], owners.death, spans.sweptTick[s], tick)) continue;
       live++;
       ofSpan[kinds.source[kind === kindMixed && kindOf !== undefined ? kindOf[i] : kind]]++;
     }

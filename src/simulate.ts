@@ -9,7 +9,7 @@ import { Agenda, type OutsideAction, type Performer } from "./control/agenda.ts"
 import { type Figures as ColumnFigures, type Gauges, POLL_NS, Watcher } from "./control/conditions.ts";
 import { type ControlEvent, callText, makeCall, type RuntimeControls } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
-import { Figures, LimitFigures } from "./figures.ts";
+import { Figures, LimitFigures, ReclaimFigures } from "./figures.ts";
 import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
 import { Memory } from "./os/memory.ts";
@@ -71,7 +71,7 @@ export {
 } from "./samples.ts";
 
 /** The release of this tool and of the model behind its numbers; a change of results changes the latter. */
-export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-4" } as const;
+export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-5" } as const;
 
 export interface RunSink {
   /**
@@ -182,7 +182,12 @@ export class SimulatedRun {
     const container =
       settings === undefined
         ? null
-        : new ContainerRun(scenario, settings, (options.profile ?? defaultProfile).baseline.file_rss_bytes);
+        : new ContainerRun(
+            scenario,
+            settings,
+            (options.profile ?? defaultProfile).baseline.file_rss_bytes,
+            options.seed ?? scenario.seed,
+          );
     this.#run = new RunState(scenario, container, options.trace);
     this.#process = new Simulation(scenario, options, this.#run, 0);
   }
@@ -358,6 +363,8 @@ class RunState {
   readonly trace: Trace | undefined;
   readonly figures = new Figures();
   readonly limitFigures = new LimitFigures();
+  /** Where the container has something to reclaim. */
+  readonly reclaimFigures: ReclaimFigures | null;
   readonly events: ControlEvent[] = [];
   readonly row: Float64Array;
   /** Counters of the processes before this one, by figure. */
@@ -397,6 +404,10 @@ class RunState {
     this.row = new Float64Array(columns.length);
     this.#looked = new Float64Array(columns.length);
     this.#columns = new Map(columns.map(({ name }, i) => [name, i]));
+    const reclaimable =
+      container !== null &&
+      (container.settings.page_cache.length > 0 || scenario.go.GODEBUG.madvdontneed === 0);
+    this.reclaimFigures = reclaimable ? new ReclaimFigures(scenario.duration / 1e9) : null;
   }
 
   /** The columns as `fill` makes them now, for conditions. */
@@ -535,6 +546,7 @@ class Simulation {
   readonly #scenario: Scenario;
   readonly #options: SimulateOptions;
   readonly #profile: MachineProfile;
+  readonly #threadsAtStart: number;
   readonly #seed: number | string;
   readonly #rt: GoRuntime;
   readonly #memory: Memory;
@@ -578,7 +590,10 @@ class Simulation {
     const procs = this.#procsAtStart();
     const tickNs = chooseTickNs(scenario.duration);
     const costs = runtimeCosts(profile);
-    container?.start(startNs, profile.baseline.threads);
+    // The profile's process had a thread for each of its Ps, and some beside; further ones are made as they are needed.
+    const threadsForPs = Math.min(procs, profile.provenance.cpus);
+    this.#threadsAtStart = profile.baseline.threads - profile.provenance.cpus + threadsForPs;
+    container?.start(startNs, this.#threadsAtStart);
     const numa = (this.#numa = numaNodes(scenario, costs));
     const memory = new Memory(
       {
@@ -636,7 +651,9 @@ class Simulation {
           this.#rt.alloc(this.#system, p, kinds.add(sourceOfRuntime, cap * 8, cap * 8), ~allgsOwner);
           return cap;
         },
-        addMaxStackScan: (bytes) => pacer.addScannableStack(-1, bytes),
+        addMaxStackScan: (bytes) => {
+          pacer.maxStackScan += bytes;
+        },
       },
       procs,
     );
@@ -652,6 +669,7 @@ class Simulation {
       startNs,
       delays: container?.cgroup ?? null,
       bandwidth: container?.bandwidth ?? null,
+      threads: threadsForPs,
       newThread: (p) => this.#newThread(p),
     });
     trace?.procresize(procs);
@@ -1043,16 +1061,18 @@ class Simulation {
     rt.beginStep(this.#system, 0, 0);
     if (this.#scenario.go.GODEBUG.memprofilerate > 0)
       mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
-    for (let i = 0; i < baseline.threads; i++) rt.goroutines.newM(0, i === 0);
+    // Objects first: the first thing that a process asks of its heap is a g, in a span of one page, for which there is room behind
+    // any random padding of the heap's base. A stack's span of four would find none in three of 512 processes.
+    for (const [bytes, pointerful, count] of baseline.objects) {
+      const kind = rt.kinds.add(source, bytes, pointerful ? bytes : 0);
+      for (let i = 0; i < count; i++) rt.alloc(this.#system, 0, kind, FOREVER);
+    }
+    for (let i = 0; i < this.#threadsAtStart; i++) rt.goroutines.newM(0, i === 0);
     for (let i = 0; i < baseline.goroutines; i++) {
       const g = rt.goroutines.newproc(0);
       const [grown, parked] = START_STACKS_BYTES[Math.min(i, START_STACKS_BYTES.length - 1)];
       rt.goroutines.growTo(0, g, grown);
       rt.goroutines.setUsed(g, parked);
-    }
-    for (const [bytes, pointerful, count] of baseline.objects) {
-      const kind = rt.kinds.add(source, bytes, pointerful ? bytes : 0);
-      for (let i = 0; i < count; i++) rt.alloc(this.#system, 0, kind, FOREVER);
     }
     rt.takeWorkNs();
   }
@@ -1084,11 +1104,20 @@ class Simulation {
     const { row, container } = this.#run;
     const inflight = this.#fill(row, nowNs, st);
     container?.sampled(st, nowNs);
+    // Whoever samples the real program reads its group's statistics.
+    if (this.#options.declareOracle === true) container?.pageCache.flushStats();
     const rss = this.#memory.residentBytes();
     this.#run.figures.sample(nowNs, st, rss, inflight);
     const { limiter } = rt.sched;
     if (rt.pacer.memoryLimit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
+    if (container !== null && this.#run.reclaimFigures !== null) {
+      const { anon, file, inactive_file, active_file } = container.cgroup.stat();
+      this.#run.reclaimFigures.sample(nowNs / 1e9, {
+        ...{ anon, file, rss, inactiveFile: inactive_file, activeFile: active_file },
+        lazyFree: this.#scenario.go.GODEBUG.madvdontneed === 0 ? this.#memory.lazyFreeBytes() : undefined,
+      });
+    }
     this.#nowNs = nowNs;
     this.#options.sink?.sample?.(row, this.#view);
     if (this.#scenario.layers === true) this.#layers(nowNs, rss);
@@ -1216,7 +1245,7 @@ class Simulation {
       figures["gc_limiter_last_enabled_gc_cycle"] = rt.sched.limiter.lastEnabledCycle;
       figures["scavenge_cpu_seconds"] = counters["scavenge_cpu_seconds"];
     }
-    Object.assign(figures, container?.figures(endNs));
+    Object.assign(figures, container?.figures(endNs), this.#run.reclaimFigures?.finish());
     const reads = this.#run.readLatency;
     if (reads.count > 0) {
       figures["read_mem_stats_count"] = reads.count;

@@ -63,6 +63,8 @@ const needs =
 const NO_CONTAINER = "the scenario has no `container`";
 const container = needs((p) => p.container, NO_CONTAINER);
 const cpuQuota = needs((p) => p.cpuQuota, "the scenario has no `container.cpu`");
+const lazily = ({ sampled }: MetricParts): boolean =>
+  sampled === undefined || sampled.go.GODEBUG.madvdontneed === 0;
 const memoryLimit = needs((p) => p.memoryLimit, "no memory limit is ever in force: GOMEMLIMIT is off");
 const readsMemStats = needs((p) => p.readsMemStats, "no intervention does `read_mem_stats`");
 const requests = needs(
@@ -110,6 +112,23 @@ const FIGURES: readonly { readonly need: Need; readonly names: readonly string[]
       ...["memory_working_set_mean_bytes", "memory_working_set_peak_bytes", "memory_events_high"],
       ...["memory_events_max", "memory_high_throttled_seconds", "memory_reclaim_cpu_seconds"],
       ...["oom_kills", "restarts", "first_oom_kill_seconds"],
+    ],
+  },
+  {
+    need: needs(
+      (p) => p.container && (p.pageCache || lazily(p)),
+      "nothing of a container's memory can be reclaimed: it takes `container.page_cache`, or `go.GODEBUG.madvdontneed: 0` in a container",
+    ),
+    names: [
+      ...["memory_anon_mean_bytes", "memory_file_mean_bytes", "memory_inactive_file_mean_bytes"],
+      ...["memory_active_file_mean_bytes", "rss_halfway_bytes", "rss_end_bytes"],
+    ],
+  },
+  {
+    need: needs((p) => p.container && lazily(p), "it takes a `container` and `go.GODEBUG.madvdontneed: 0`"),
+    names: [
+      ...["lazy_free_mean_bytes", "lazy_free_peak_bytes"],
+      ...["lazy_free_tenth_gone_seconds", "lazy_free_half_gone_seconds"],
     ],
   },
   {

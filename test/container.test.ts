@@ -274,6 +274,38 @@ ${SERVICE}`);
   });
 });
 
+test("at the limit, lazily freed memory goes before the files read after it, and what is used again counts as file until then", () => {
+  const text = (madvdontneed: number) => `
+name: lazy
+duration: 8s
+go: {GODEBUG: {madvdontneed: ${madvdontneed}}}
+container: {memory: {max: 64MiB}, page_cache: [{name: log, rate: 16MiB/s, start: 3s}]}
+workload:
+  - {kind: stream, name: spike, stop: 1s, rate: 2k/s, size: 16KiB, lifetime: 800ms}
+  - {kind: stream, name: s, rate: 10k/s, size: 256, lifetime: 50ms}
+interventions: [{at: 1900ms, do: free_os_memory}]
+`;
+  const { figures, rows } = collect(text(0));
+  const at = (seconds: number) => rows[Math.round(seconds * 10) - 1];
+  const afterSpike = at(2.5);
+  expect(afterSpike["lazy_free_bytes"]).toBeGreaterThan(20 * MiB);
+  expect(afterSpike["rss_bytes"]).toBeGreaterThan(afterSpike["lazy_free_bytes"]);
+  // The small stream has written some of it again.
+  expect(afterSpike["memory_inactive_file_bytes"]).toBeGreaterThan(afterSpike["lazy_free_bytes"] + 64 * 1024);
+  expect(figures["oom_kills"]).toBe(0);
+  expect(figures["lazy_free_half_gone_seconds"]).toBeGreaterThan(4.8);
+  // From the limit on it goes as fast as the log comes, and none of the log does.
+  const fall = at(5.2)["lazy_free_bytes"] - at(6.2)["lazy_free_bytes"];
+  expect(fall).toBeGreaterThan(15 * MiB);
+  expect(fall).toBeLessThan(17 * MiB);
+  expect(at(6.2)["memory_file_bytes"] - at(5.2)["memory_file_bytes"]).toBeGreaterThan(15 * MiB);
+  expect(at(8)["lazy_free_bytes"]).toBeLessThan(MiB);
+  const dontneed = collect(text(1));
+  expect(dontneed.figures["rss_end_bytes"]).toBeGreaterThan(0.5 * figures["rss_end_bytes"]);
+  expect(dontneed.figures["rss_halfway_bytes"]).toBeLessThan(0.4 * figures["rss_halfway_bytes"]);
+  expect(dontneed.figures).not.toHaveProperty("lazy_free_peak_bytes");
+});
+
 test("a container without limits changes no figure of the process", () => {
   const base = `name: c\nduration: 5s\n${SERVICE}`;
   const without = collect(base).figures;
@@ -335,7 +367,7 @@ name: high
 duration: 20s
 container: {memory: {high: 64MiB}, page_cache: [{name: log, rate: 20MiB/s}]}
 workload:
-  - {kind: leak, name: l, byte_rate: 40MiB/s, stop: 2s, size: 4KiB}
+  - {kind: leak, name: l, byte_rate: 40MiB/s, stop: 1700ms, size: 4KiB}
   - {kind: stream, name: s, start: 4s, rate: 100/s, size: 64, lifetime: 10ms}
 `),
   );

@@ -209,6 +209,14 @@ describe("thresholds that cannot be judged are refused with their place", () => 
       "{startup_seconds: value < 1s}",
       "6:31 `startup_seconds` has no value here: the scenario has no `startup`",
     ],
+    [
+      "{lazy_free_peak_bytes: value < 1B}",
+      "6:36 `lazy_free_peak_bytes` has no value here: it takes a `container` and `go.GODEBUG.madvdontneed: 0`",
+    ],
+    [
+      "{rss_end_bytes: value < 1B}",
+      "6:29 `rss_end_bytes` has no value here: nothing of a container's memory can be reclaimed",
+    ],
     ["{lazy_free_bytes: max < 1B}", "6:31 `lazy_free_bytes` has no value here: it takes `machine.thp`"],
     [
       "{cpu_limit_cpus: max < 9}",
@@ -249,6 +257,9 @@ policies: [{kind: breaker, service: api, when: {metric: rss_bytes, above: 1B}, o
 `,
     `${HEAD}container: {memory: {max: 20MiB}, cpu: {limit: 1.5}, page_cache: [{name: f, rate: 1MiB/s}], restart: {policy: always}}
 `.replace("lifetime: 5ms", "lifetime: forever"),
+    `${HEAD}go: {GODEBUG: {madvdontneed: 0}}
+container: {memory: {max: 64MiB}}
+`,
     `${HEAD}go: {hypothetical: {arenascale: 2}}
 machine: {cpus: 4, numa: {nodes: 2}}
 interventions: [{at: 500ms, do: set_gomaxprocs, to: 2}]
@@ -276,8 +287,8 @@ interventions: [{at: 500ms, do: set_gomaxprocs, to: 2}]
       hypothetical: scenario.go.hypothetical !== undefined,
     });
     for (const name of Object.keys(figures)) expect(metrics.get(name)?.figure, name).toBe(true);
-    // Figures that only some runs have: of giving back, of a kill, of what was refused.
-    const chance = /^heap_retained_|^first_oom_kill_seconds$|_refused$|_later_latency_/;
+    // Figures that only some runs have: of giving back, of reclaim, of a kill, of what was refused.
+    const chance = /^heap_retained_|^first_oom_kill_seconds$|_refused$|_later_latency_|^lazy_free_.*_gone_/;
     for (const [name, info] of metrics)
       if (info.figure === true && !chance.test(name)) expect(figures, name).toHaveProperty(name);
     const own = sampleColumns(scenario).map((column) => column.name);

@@ -1,6 +1,7 @@
 /**
  * Standard output, written so that a failure is noticed: Node reports a closed pipe or a full disk later, as an event.
  */
+import { fstatSync, writeSync } from "node:fs";
 import pc from "picocolors";
 import type { Paint } from "../report/terminal.ts";
 import { CliError, EXIT, errorCode, reasonOf } from "./exit.ts";
@@ -16,12 +17,37 @@ export function watchStandardStreams(): void {
   process.stderr.on("error", () => {});
 }
 
+/** What went wrong, if anything did. */
+function written(text: string | Uint8Array): unknown {
+  const bytes = typeof text === "string" ? Buffer.from(text, "utf8") : text;
+  const { fd } = process.stdout;
+  try {
+    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
+/** Whether it is redirected into a file. */
+function isFile(): boolean {
+  try {
+    return fstatSync(process.stdout.fd).isFile();
+  } catch {
+    return false;
+  }
+}
+
 /** Prints and waits until the text is out; a CliError when it cannot be. */
 export async function print(text: string | Uint8Array): Promise<void> {
-  const error = await new Promise<Error | null | undefined>((resolve) => {
-    process.stdout.write(text, (problem) => resolve(problem));
-  });
-  const problem = error ?? failure;
+  // Into a file Node's stream writes once and takes what fitted on the disk for all of it.
+  const error = isFile()
+    ? written(text)
+    : await new Promise<Error | null | undefined>((resolve) => {
+        process.stdout.write(text, (problem) => resolve(problem));
+      });
+  // Once it has failed, every later write fails for that alone.
+  const problem = failure ?? error;
   if (problem === undefined || problem === null) return;
   const closed = errorCode(problem) === "EPIPE";
   throw new CliError(

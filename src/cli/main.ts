@@ -5,7 +5,7 @@ import { hideBin } from "yargs/helpers";
 import { calibrateCommand } from "./calibrate.ts";
 import { checkCommand } from "./check.ts";
 import { compareCommand } from "./compare.ts";
-import { complain, watchStandardStreams, widthOf } from "./console.ts";
+import { complain, print, watchStandardStreams, widthOf } from "./console.ts";
 import { CliError, EXIT, type ExitStatus, exitStatusHelp } from "./exit.ts";
 import { explain } from "./failure.ts";
 import { plotCommand } from "./plot.ts";
@@ -62,6 +62,8 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
         throw new CliError(EXIT.usage, `${complaint}\nTry: gomemsim --help`);
       })
       .parseAsync();
+    // What yargs printed (--help, --version) it did not wait for.
+    await print("");
     return EXIT.ok;
   } catch (error) {
     const { status, text } = explain(error, wantsStack(argv));

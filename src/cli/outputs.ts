@@ -4,13 +4,15 @@
  * Everything is written to a temporary folder first. When all of it is complete, `commit` renames: the whole folder at
  * once when the target does not exist yet; else, file by file into the existing folder, so that whatever else the user
  * keeps there stays. `abort` removes the temporary folder and every parent folder that was made for it.
- * A run killed outright (SIGKILL, power) leaves only a `*.tmp-*` folder behind, never a partial result.
+ * A run killed outright (SIGKILL) leaves only a `*.tmp-*` folder behind, never a partial result, and the next one that writes to the
+ * same place removes it. Nothing is forced to the disk: what a power cut leaves is up to the file system.
  */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readlinkSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -18,7 +20,8 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { hostname } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
 import { CliError, EXIT, errorCode, reasonOf } from "./exit.ts";
 
 export function cannotWrite(path: string, error: unknown): CliError {
@@ -34,6 +37,57 @@ function attempt<T>(path: string, action: () => T): T {
     throw cannotWrite(path, error);
   }
 }
+
+/** Where process numbers mean what they mean here: this host, and on Linux this PID namespace (containers may share a host's name). */
+function processSpace(): string {
+  let namespace = "";
+  try {
+    namespace = readlinkSync("/proc/self/ns/pid");
+  } catch {
+    // Not Linux.
+  }
+  return createHash("sha256").update(`${hostname()} ${namespace}`).digest("hex").slice(0, 8);
+}
+
+/** A temporary name beside `base`, which tells whose it is. */
+const temporaryName = (base: string): string =>
+  `${base}.tmp-${processSpace()}-${process.pid}-${randomBytes(6).toString("hex")}`;
+
+/** What nobody touched for so long is nobody's any more. */
+const ABANDONED_MS = 7 * 24 * 3600 * 1000;
+
+/** Whether the process that made a temporary file or folder is gone; one elsewhere cannot be asked, so that its silence must tell. */
+function isAbandoned(path: string, space: string, pid: number): boolean {
+  const { mtimeMs } = statSync(path);
+  if (Date.now() - mtimeMs > ABANDONED_MS) return true;
+  if (space !== processSpace()) return false;
+  // An earlier process had our number.
+  if (pid === process.pid) return mtimeMs < Date.now() - 1000 * process.uptime();
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return errorCode(error) === "ESRCH";
+  }
+}
+
+/** Removes what processes that were killed left under temporary names of `base`. */
+function removeAbandoned(folder: string, base: string): void {
+  const ours = /^\.tmp-([0-9a-f]{8})-([1-9]\d*)-[0-9a-f]{12}$/;
+  try {
+    for (const name of readdirSync(folder)) {
+      const [, space, pid] = (name.startsWith(base) && ours.exec(name.slice(base.length))) || [];
+      const path = join(folder, name);
+      if (space !== undefined && isAbandoned(path, space, Number(pid)))
+        rmSync(path, { recursive: true, force: true });
+    }
+  } catch {
+    // It is in nobody's way: what is to be written does not depend on it.
+  }
+}
+
+/** Temporary folders inside an existing target. */
+const INSIDE = "gomemsim";
 
 export class OutputFolder {
   /** The final folder, as the user named it. */
@@ -57,11 +111,12 @@ export class OutputFolder {
       throw new CliError(EXIT.output, `${target}: cannot be written: it is a file, and a folder is needed`);
     }
     this.#targetExists = stat !== undefined;
+    removeAbandoned(dirname(full), basename(full));
+    if (this.#targetExists) removeAbandoned(full, INSIDE);
     try {
       if (!this.#targetExists) this.#makeParents(dirname(full));
       // Inside an existing target: it may be a mounted volume, and a rename must not leave its file system.
-      const suffix = `.tmp-${randomBytes(6).toString("hex")}`;
-      this.temporary = this.#targetExists ? join(full, `gomemsim${suffix}`) : `${full}${suffix}`;
+      this.temporary = temporaryName(this.#targetExists ? join(full, INSIDE) : full);
       attempt(target, () => mkdirSync(this.temporary));
     } catch (error) {
       this.#removeMadeParents();
@@ -147,25 +202,27 @@ function moveInto(from: string, to: string): void {
 
 /**
  * Removes the entries of a run's folder that `goes` names, and with `whole` the folder if nothing else is in it; summary.json first, for
- * without it there is no run.
+ * without it there is no run. Returns the names.
  */
-export function removeRunFiles(folder: string, goes: (name: string) => boolean, whole: boolean): void {
-  attempt(folder, () => {
+export function removeRunFiles(folder: string, goes: (name: string) => boolean, whole: boolean): string[] {
+  return attempt(folder, () => {
     const names = readdirSync(folder).filter(goes);
     for (const name of names.sort((a, b) => Number(b === "summary.json") - Number(a === "summary.json")))
       rmSync(join(folder, name), { recursive: true, force: true });
-    if (!whole) return;
+    if (!whole) return names;
     try {
       rmdirSync(folder);
     } catch (error) {
       if (errorCode(error) !== "ENOTEMPTY" && errorCode(error) !== "EEXIST") throw error;
     }
+    return names;
   });
 }
 
 /** Writes one file, which appears when it is complete. */
 export function writeFileWhole(path: string, content: string | Uint8Array): void {
-  const temporary = `${path}.tmp-${randomBytes(6).toString("hex")}`;
+  removeAbandoned(dirname(path), basename(path));
+  const temporary = temporaryName(path);
   try {
     writeFileSync(temporary, content);
     renameSync(temporary, path);

@@ -16,7 +16,9 @@ import {
   PANELS,
   type PanelName,
   type PlotSize,
+  PlottedCycles,
   type PlottedRun,
+  panelColumns,
   runPlot,
 } from "../report/panels.ts";
 import { MIN_PLOT_HEIGHT, MIN_PLOT_WIDTH, type Plot, svgPlot } from "../report/svgplot.ts";
@@ -26,7 +28,7 @@ import { complain, print } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { once } from "./options.ts";
 import { writeFileWhole } from "./outputs.ts";
-import { type RunFolder, readRun } from "./runfolder.ts";
+import { plotName, readSeries, readSummary, scanCycles } from "./runfolder.ts";
 
 interface PlotArguments {
   readonly run: readonly string[];
@@ -71,22 +73,34 @@ function formatOf({ format, out }: PlotArguments): "svg" | "png" {
   return format ?? (ending === "png" ? "png" : "svg");
 }
 
-function plottedRun(folder: RunFolder, label: string): PlottedRun {
-  const { summary, samples, cycles, columns } = folder;
+/** What a plot shows of a run's folder. */
+function readPlotted(
+  path: string,
+  metrics: readonly string[] | undefined,
+  panels: readonly PanelName[],
+): Omit<PlottedRun, "label"> {
+  const summary = readSummary(path);
+  const { columns, samples } = readSeries(
+    path,
+    metrics ?? [],
+    metrics === undefined ? panelColumns(panels) : [],
+  );
   const units = new Map(columns.map(({ name, unit }) => [name, unit]));
-  return { label, summary, samples, cycles, unit: (name) => units.get(name) ?? unitOf(name) };
+  const cycles = new PlottedCycles(summary.scenario.machine.cpus);
+  scanCycles(path, (cycle) => cycles.add(cycle));
+  return { summary, samples, cycles, unit: (name) => units.get(name) ?? unitOf(name) };
 }
 
 /** What tells the runs apart: their variants if these differ, else their folders. */
-function labelsOf(folders: readonly RunFolder[]): string[] {
-  const full = folders.map(({ summary: { scenario } }) =>
+function labelsOf(paths: readonly string[], read: readonly Omit<PlottedRun, "label">[]): readonly string[] {
+  const full = read.map(({ summary: { scenario } }) =>
     scenario.variant === BASE_VARIANT ? scenario.name : `${scenario.name}/${scenario.variant}`,
   );
-  const variants = folders.map(({ summary: { scenario } }) => scenario.variant);
+  const variants = read.map(({ summary: { scenario } }) => scenario.variant);
   const distinct = (labels: readonly string[]): boolean => new Set(labels).size === labels.length;
-  const oneScenario = new Set(folders.map(({ summary: { scenario } }) => scenario.name)).size === 1;
-  if (folders.length > 1 && oneScenario && distinct(variants)) return variants;
-  return distinct(full) ? full : folders.map(({ path }) => path);
+  const oneScenario = new Set(read.map(({ summary: { scenario } }) => scenario.name)).size === 1;
+  if (read.length > 1 && oneScenario && distinct(variants)) return variants;
+  return distinct(full) ? full : paths;
 }
 
 function plotFor(args: PlotArguments, size: PlotSize): Plot {
@@ -98,10 +112,9 @@ function plotFor(args: PlotArguments, size: PlotSize): Plot {
     throw new CliError(EXIT.usage, "--panel is for one run; several are laid over each other by --metric");
   const panels = panelsOf(panel ?? DEFAULT_PANELS.join(","));
   const metrics = metric !== undefined ? listOf(metric) : several ? DEFAULT_METRICS : undefined;
-  const columns = metrics === undefined ? {} : { columns: ["t_seconds", ...metrics] };
-  const folders = args.run.map((path) => readRun(path, columns));
-  const labels = labelsOf(folders);
-  const runs = folders.map((folder, i) => plottedRun(folder, labels[i]));
+  const read = args.run.map((path) => readPlotted(path, metrics, panels));
+  const labels = labelsOf(args.run, read);
+  const runs = read.map((run, i): PlottedRun => ({ ...run, label: labels[i] }));
   const plot = several
     ? overlayPlot(runs, metrics ?? DEFAULT_METRICS, size)
     : runPlot(runs[0], metrics === undefined ? { panels } : { metrics }, size);
@@ -145,7 +158,7 @@ async function run(args: PlotArguments): Promise<void> {
     ...(height === undefined ? {} : { height }),
   });
   const svg = svgPlot(plot);
-  const name = `plot.${format}`;
+  const name = plotName(format);
   // Several runs have no folder in common.
   const out = args.out ?? (args.run.length === 1 ? join(args.run[0], name) : name);
   const content = format === "svg" ? svg : await pngOf(svg);

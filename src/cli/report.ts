@@ -13,7 +13,7 @@ import { CliError, EXIT, reasonOf } from "./exit.ts";
 import { once } from "./options.ts";
 import { writeFileWhole } from "./outputs.ts";
 import { deflate, pageBundle } from "./page.ts";
-import { readSummary, scanCycles, scanSamples } from "./runfolder.ts";
+import { OVERLAY, readSummary, scanCycles, scanSamples } from "./runfolder.ts";
 
 interface ReportArguments {
   readonly runs: readonly string[];
@@ -50,7 +50,7 @@ function readReport(folder: string, part: "whole" | "overlay"): ReportRun {
   scanSamples(folder, (columns) => {
     const made = new ReportCollector(summary.scenario, columns);
     collector = made;
-    return (row) => made.sample(row, undefined);
+    return { row: (row) => made.sample(row, undefined) };
   });
   // A heading is told of every file that is not refused.
   const gathered = collector!;
@@ -63,7 +63,7 @@ function readReport(folder: string, part: "whole" | "overlay"): ReportRun {
 async function report({ runs, out }: ReportArguments): Promise<void> {
   const bundle = pageBundle();
   const whole = runs.length === 1;
-  const path = out ?? join(runs[0], whole ? "report.html" : "overlay.html");
+  const path = out ?? join(runs[0], whole ? "report.html" : OVERLAY);
   const read = runs.map((run) => readReport(run, whole ? "whole" : "overlay"));
   writeFileWhole(path, reportHtml(read, bundle));
   await print(`wrote ${path}\n`);

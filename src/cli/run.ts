@@ -26,7 +26,7 @@ import { pageBundle } from "./page.ts";
 import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
-import { runFoldersOf, seedFolder } from "./runfolder.ts";
+import { isDerivedName, OVERLAY, runFoldersOf, seedFolder } from "./runfolder.ts";
 import { pickVariant, readScenarioFile, runName, type ScenariosRead, variantFolder } from "./scenarios.ts";
 import { abortOnSignals } from "./signals.ts";
 
@@ -122,9 +122,6 @@ function exportsOf(args: RunArguments, scenarios: readonly Scenario[]): Job["exp
     startUnixSeconds: startMs === undefined ? DEFAULT_EXPORT.startUnixSeconds : startMs / 1e3,
   };
 }
-
-/** The page with all variants, at the top of the folder. */
-const OVERLAY = "overlay.html";
 
 /** What --heap-profile and --profile-at ask for; undefined: none. */
 function heapProfilesOf(args: RunArguments, { input, scenarios }: ScenariosRead): Job["heapProfiles"] {
@@ -229,8 +226,8 @@ async function run(args: RunArguments): Promise<void> {
     }
     // By where they will be; asked while they are still where they were written.
     const files = new Map(jobs.map((job) => [job.label, new Set<string>(filesThere(job))]));
+    written.push(...removeEarlier(folder.target, jobs, files, overlay.length > 0));
     folder.commit();
-    removeLeftOvers(folder.target, jobs, files, overlay.length > 0);
     if (!args.quiet) await tell(finished, written);
     const breaches = finished.flatMap(breachesOf);
     if (breaches.length > 0) throw new CliError(EXIT.thresholds, breaches.join("\n"));
@@ -244,21 +241,31 @@ async function run(args: RunArguments): Promise<void> {
 }
 
 /**
- * What an earlier run left in the folders of this one and this one does not replace: other seeds, the run of a single seed, files that
- * were asked for then and are not now. They would pass for this run's. Only files of ours go.
+ * Removes what an earlier run left in the folders of this one: summary.json, so that what is killed while files take each other's place
+ * leaves no run rather than a mixture of two; and what this run does not replace: other seeds, the run of a single seed, files that
+ * were asked for then and are not now, plots and pages made of it since. They would pass for this run's. Only files of ours go.
+ * Returns a line for each file that another command made.
  */
-function removeLeftOvers(
+function removeEarlier(
   target: string,
   jobs: readonly Job[],
   written: ReadonlyMap<string, ReadonlySet<string>>,
   overlay: boolean,
-): void {
-  for (const variant of new Set(jobs.map(({ scenario }) => join(target, variantFolder(scenario)))))
-    for (const old of runFoldersOf(variant)) {
-      const kept = written.get(old);
-      removeRunFiles(old, (name) => isOutputName(name) && kept?.has(name) !== true, kept === undefined);
-    }
+): string[] {
+  const variants = new Set(jobs.map(({ scenario }) => join(target, variantFolder(scenario))));
+  // One that was killed then has no summary.json, and is no run.
+  const begun = [...written.keys()].filter((folder) => existsSync(folder));
+  const lines: string[] = [];
+  for (const old of new Set([...[...variants].flatMap(runFoldersOf), ...begun])) {
+    const kept = written.get(old);
+    const goes = (name: string): boolean =>
+      name === "summary.json" || ((isOutputName(name) || isDerivedName(name)) && kept?.has(name) !== true);
+    for (const name of removeRunFiles(old, goes, kept === undefined))
+      if (isDerivedName(name) && name !== OVERLAY)
+        lines.push(`removed ${join(old, name)}: it showed the run before`);
+  }
   if (!overlay) rmSync(join(target, OVERLAY), { force: true });
+  return lines;
 }
 
 /** What a job has written: of a process that is down there is no heap profile. */

@@ -1,8 +1,8 @@
 /**
  * Reads what `run` wrote: summary.json, timeseries.csv and cycles.csv of one run's folder, typed and checked.
  *
- * Files are read in pieces. A series takes 8 bytes per row and column in memory, so whoever needs a few columns of a long run names
- * them; `scanSamples` goes over the rows and keeps none. What is damaged, cut off, or written by another program or another format
+ * Files are read in pieces, and of a series no more points are kept than a picture shows, so that memory does not grow with the run.
+ * Only the columns that are wanted are taken apart. What is damaged, cut off, or written by another program or another format
  * of ours is refused in one line that says where and what to do. summary.json is written last by `run`, so a folder that has one
  * was finished.
  */
@@ -11,7 +11,9 @@ import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { CYCLE_COLUMNS } from "../report/cycles.ts";
 import { type Unit, unitOf } from "../report/format.ts";
+import { PLOT_POINTS } from "../report/panels.ts";
 import { type StoredVerdict, SUMMARY_FORMAT } from "../report/summary.ts";
+import { BoundedTable } from "../report/table.ts";
 import type { Column } from "../report/timeseries.ts";
 import { nearest } from "../scenario/faults.ts";
 import { BASE_VARIANT } from "../scenario/schema.ts";
@@ -58,21 +60,14 @@ export type StoredSummary = Omit<RunSummary, "profile"> & {
   readonly thresholds?: readonly StoredVerdict[];
 };
 
-export interface RunFolder {
-  /** As the user named it. */
-  readonly path: string;
-  readonly summary: StoredSummary;
+/** Columns of timeseries.csv. */
+export interface RunSeries {
   /** The columns read, in the file's order. */
   readonly columns: readonly Column[];
+  /** Rows of the file. */
   readonly rows: number;
-  /** A value per row; NaN where the cell is empty. */
+  /** By column: a value per row, or of a long run the extremes of as many rows each as leave PLOT_POINTS; NaN where there is none. */
   readonly samples: Readonly<Record<string, Float64Array>>;
-  readonly cycles: readonly CycleRecord[];
-}
-
-export interface ReadRunOptions {
-  /** The columns of timeseries.csv to keep. Default: all. */
-  readonly columns?: readonly string[];
 }
 
 const damaged = (path: string, what: string): CliError =>
@@ -130,48 +125,45 @@ function cellNumber(cell: string, path: string, line: number, column: string): n
 
 const UNITS: ReadonlyMap<string, Unit> = new Map(SAMPLE_COLUMNS.map(({ name, unit }) => [name, unit]));
 
-/** The heading, told once, gives the visitor of the rows. Its array is reused. */
-export type SampleVisitor = (columns: readonly Column[]) => (row: Float64Array) => void;
+/** The heading, told once, gives the visitor of the rows, and which columns it wants; all unless it says. The row's array is reused. */
+export type SampleVisitor = (columns: readonly Column[]) => {
+  readonly wants?: (column: Column) => boolean;
+  readonly row: (row: Float64Array) => void;
+};
 
-/** Goes over timeseries.csv row by row. */
+/** Goes over timeseries.csv row by row; columns that are not wanted are NaN. */
 export function scanSamples(folder: string, visitor: SampleVisitor): void {
   const path = join(folder, "timeseries.csv");
   let columns: readonly Column[] = [];
+  let wanted: readonly boolean[] = [];
   let row = new Float64Array(0);
   let visit: (row: Float64Array) => void = () => {};
   eachLine(path, (text, number) => {
-    const cells = text.split(",");
     if (number === 1) {
-      if (cells[0] !== "t_seconds") throw damaged(path, "does not begin with a heading of ours");
-      columns = cells.map((name) => ({ name, unit: UNITS.get(name) ?? unitOf(name) }));
-      row = new Float64Array(cells.length);
-      visit = visitor(columns);
+      const names = text.split(",");
+      if (names[0] !== "t_seconds") throw damaged(path, "does not begin with a heading of ours");
+      columns = names.map((name) => ({ name, unit: UNITS.get(name) ?? unitOf(name) }));
+      row = new Float64Array(columns.length).fill(Number.NaN);
+      const { wants, row: visitRow } = visitor(columns);
+      wanted = columns.map((column) => wants?.(column) ?? true);
+      visit = visitRow;
       return;
     }
-    if (cells.length !== columns.length)
-      throw damaged(path, `line ${number} has ${cells.length} cells where the heading has ${columns.length}`);
-    for (let i = 0; i < cells.length; i++) row[i] = cellNumber(cells[i], path, number, columns[i].name);
+    const last = wanted.length - 1;
+    let start = 0;
+    for (let i = 0; i <= last; i++) {
+      const comma = text.indexOf(",", start);
+      if (comma < 0 !== (i === last))
+        throw damaged(
+          path,
+          `line ${number} has ${text.split(",").length} cells where the heading has ${columns.length}`,
+        );
+      if (wanted[i])
+        row[i] = cellNumber(text.slice(start, i === last ? undefined : comma), path, number, columns[i].name);
+      start = comma + 1;
+    }
     visit(row);
   });
-}
-
-/** A column that grows with its rows. */
-class Growing {
-  #values = new Float64Array(1024);
-  #length = 0;
-
-  push(value: number): void {
-    if (this.#length === this.#values.length) {
-      const longer = new Float64Array(2 * this.#length);
-      longer.set(this.#values);
-      this.#values = longer;
-    }
-    this.#values[this.#length++] = value;
-  }
-
-  get values(): Float64Array {
-    return this.#values.subarray(0, this.#length);
-  }
 }
 
 const REASONS: readonly string[] = ["heap", "periodic", "explicit"] satisfies CycleRecord["reason"][];
@@ -283,15 +275,18 @@ function notARun(path: string, cause: unknown): CliError {
   return say(`is not the folder of a run: it has no summary.json; ${hint}`);
 }
 
-/** Reads a run's folder whole. */
-export function readRun(path: string, options: ReadRunOptions = {}): RunFolder {
-  const summary = readSummary(path);
-  const wanted = options.columns;
-  const kept: { readonly column: Column; readonly at: number; readonly values: Growing }[] = [];
-  let rows = 0;
+/** Reads columns of a run: those named, without which it is refused, and of the others those that it has. The time is always
+ * among them. */
+export function readSeries(
+  path: string,
+  named: readonly string[],
+  others: readonly string[] = [],
+): RunSeries {
+  let kept: readonly Column[] = [];
+  let table: BoundedTable | undefined;
   scanSamples(path, (columns) => {
     const names = columns.map((column) => column.name);
-    for (const name of wanted ?? names) {
+    for (const name of named) {
       if (names.includes(name)) continue;
       const near = nearest(name, names);
       throw new CliError(
@@ -299,25 +294,38 @@ export function readRun(path: string, options: ReadRunOptions = {}): RunFolder {
         `${join(path, "timeseries.csv")}: has no column ${name}${near === undefined ? "" : `; did you mean ${near}?`}`,
       );
     }
-    columns.forEach((column, at) => {
-      if (wanted?.includes(column.name) ?? true) kept.push({ column, at, values: new Growing() });
-    });
-    return (row) => {
-      rows++;
-      for (const { at, values } of kept) values.push(row[at]);
+    const wants = ({ name }: Column): boolean =>
+      name === names[0] || named.includes(name) || others.includes(name);
+    kept = columns.filter(wants);
+    const places = Int32Array.from(kept, ({ name }) => names.indexOf(name));
+    const values = new Float64Array(kept.length);
+    const made = new BoundedTable(
+      kept.map(({ name }) => ({ name, scale: 1 })),
+      PLOT_POINTS,
+    );
+    table = made;
+    return {
+      wants,
+      row: (row) => {
+        for (let i = 0; i < places.length; i++) values[i] = row[places[i]];
+        made.add(values);
+      },
     };
   });
-  const cycles: CycleRecord[] = [];
-  scanCycles(path, (cycle) => cycles.push(cycle));
+  // A heading is told of every file that is not refused.
+  const read = table!;
   return {
-    path,
-    summary,
-    columns: kept.map(({ column }) => column),
-    rows,
-    samples: Object.fromEntries(kept.map(({ column, values }) => [column.name, values.values])),
-    cycles,
+    columns: kept,
+    rows: read.rows,
+    samples: Object.fromEntries(kept.map(({ name }) => [name, read.column(name)])),
   };
 }
+
+/** The page with several runs, and pictures of one, as other commands name them in a run's folder unless told otherwise. */
+export const OVERLAY = "overlay.html";
+export const plotName = (format: "svg" | "png"): string => `plot.${format}`;
+export const isDerivedName = (name: string): boolean =>
+  [OVERLAY, plotName("svg"), plotName("png")].includes(name);
 
 /** Folder of one seed's run. An equals sign, which no variant's name has; DuckDB and its like read it as a column. */
 export const seedFolder = (seed: number): string => `seed=${seed}`;

@@ -68,6 +68,7 @@ async function listening(server: ProcessServer, wanted: string): Promise<ListenA
   try {
     return await server.listen();
   } catch (error) {
+    if (error instanceof CliError) throw error;
     const reason =
       errorCode(error) === "EADDRINUSE"
         ? "another program listens there; choose another port (0 takes any that is free)"

@@ -7,8 +7,10 @@
  * Elsewhere `/control` needs a bearer token. Sizes, times and connections are limited.
  */
 import { timingSafeEqual } from "node:crypto";
+import { closeSync, openSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { isIP, isIPv6 } from "node:net";
+import { devNull } from "node:os";
 import { gzipSync } from "node:zlib";
 import { z } from "zod";
 import { expvarJson } from "../report/memstats.ts";
@@ -26,6 +28,8 @@ import { resizeFaults } from "../scenario/checks.ts";
 import type { ScenarioPlaces } from "../scenario/places.ts";
 import type { ContainerLimits } from "../scenario/schema.ts";
 import type { ProcessView } from "../simulate.ts";
+import { complain } from "./console.ts";
+import { CliError, EXIT, errorCode, reasonOf } from "./exit.ts";
 import type { Player } from "./player.ts";
 
 const MAX_BODY_BYTES = 4096;
@@ -35,9 +39,16 @@ const HEADERS_TIMEOUT_MS = 5000;
 const REQUEST_TIMEOUT_MS = 10_000;
 /** A client that reads nothing of its answer for so long keeps its connection from others. */
 const IDLE_TIMEOUT_MS = 30_000;
+/** Descriptors that are not for connections. */
+const SPARE_DESCRIPTORS = 16;
+/** Between two complaints about connections that had to be refused. */
+const COMPLAINT_INTERVAL_MS = 60_000;
 const MAX_FOLLOWERS = 16;
-/** What a follower may be behind before it is dropped. */
+/** What a follower may be behind, and for how long, before it is dropped. */
 const MAX_FOLLOWER_BYTES = 1 << 20;
+const MAX_FOLLOWER_MS = 30_000;
+/** A follower that hung up without a word is asked after so long whether it is still there. */
+const FOLLOWER_KEEP_ALIVE_MS = 30_000;
 /** gctrace lines a new follower is shown of the past. */
 const TRACE_LINES = 256;
 
@@ -87,6 +98,18 @@ export function urlOf({ host, port }: ListenAddress): string {
   return `http://${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
 
+/** How many descriptors can be had, of so many. Who runs out of them is not told: connections are closed as they come (libuv). */
+function freeDescriptors(most: number): number {
+  const taken: number[] = [];
+  try {
+    while (taken.length < most) taken.push(openSync(devNull, "r"));
+  } catch (error) {
+    if (errorCode(error) !== "EMFILE" && errorCode(error) !== "ENFILE") throw error;
+  }
+  for (const fd of taken) closeSync(fd);
+  return taken.length;
+}
+
 /** A Host header without its port. */
 function hostOf(header: string): string {
   return header
@@ -123,7 +146,9 @@ export class ProcessServer {
   readonly #listen: ListenAddress;
   readonly #server: Server;
   readonly #families = new GrowingFamilies();
-  readonly #followers = new Set<ServerResponse>();
+  /** Since when each has something it has not read; undefined: it has read all. */
+  readonly #followers = new Map<ServerResponse, number | undefined>();
+  #complainedMs = Number.NEGATIVE_INFINITY;
   readonly #trace: string[] = [];
   readonly #routes: Readonly<Record<string, Route>> = {
     "/": { about: "this page", GET: (_, response) => this.#index(response) },
@@ -186,17 +211,37 @@ export class ProcessServer {
       },
       (request, response) => void this.#answer(request, response),
     );
-    this.#server.maxConnections = MAX_CONNECTIONS;
     this.#server.timeout = IDLE_TIMEOUT_MS;
+    this.#server.on("drop", () =>
+      this.#complain(`${this.#server.maxConnections} connections are open: more are refused until some end`),
+    );
+  }
+
+  /** The same may happen a thousand times a second. */
+  #complain(what: string): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#complainedMs < COMPLAINT_INTERVAL_MS) return;
+    this.#complainedMs = nowMs;
+    complain(`gomemsim: ${what}`);
   }
 
   /** Listens, and says where: with port 0 that is known only then. */
-  listen(): Promise<ListenAddress> {
+  async listen(): Promise<ListenAddress> {
     const { host, port } = this.#listen;
+    const room = Math.min(
+      MAX_CONNECTIONS,
+      freeDescriptors(MAX_CONNECTIONS + SPARE_DESCRIPTORS) - SPARE_DESCRIPTORS,
+    );
+    if (room < 1) throw new CliError(EXIT.usage, "too many open files: raise the limit (ulimit -n)");
+    if (room < MAX_CONNECTIONS)
+      complain(`gomemsim: open files are limited: ${room} connections at a time (ulimit -n)`);
+    this.#server.maxConnections = room;
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
       this.#server.listen(port, host, () => {
         this.#server.off("error", reject);
+        // A connection that could not be taken; those there are go on.
+        this.#server.on("error", (error) => this.#complain(`a connection was lost: ${reasonOf(error)}`));
         const address = this.#server.address();
         resolve({ host, port: typeof address === "object" && address !== null ? address.port : port });
       });
@@ -205,7 +250,7 @@ export class ProcessServer {
 
   /** Answers no more, lets answers under way end for a moment, and cuts what is left. */
   close(): Promise<void> {
-    for (const response of this.#followers) response.end();
+    for (const response of this.#followers.keys()) response.end();
     return new Promise((resolve) => {
       const cut = setTimeout(() => this.#server.closeAllConnections(), 500);
       this.#server.close(() => {
@@ -220,8 +265,12 @@ export class ProcessServer {
   trace(line: string): void {
     this.#trace.push(line);
     if (this.#trace.length > TRACE_LINES) this.#trace.shift();
-    for (const response of this.#followers) {
-      if (response.writableLength > MAX_FOLLOWER_BYTES) response.destroy();
+    const nowMs = performance.now();
+    for (const [response, since] of this.#followers) {
+      const behindMs = response.writableLength === 0 ? undefined : (since ?? nowMs);
+      this.#followers.set(response, behindMs);
+      if (response.writableLength > MAX_FOLLOWER_BYTES || nowMs - (behindMs ?? nowMs) > MAX_FOLLOWER_MS)
+        response.destroy();
       else response.write(`${line}\n`);
     }
   }
@@ -303,7 +352,8 @@ export class ProcessServer {
     }
     // Between two collections may be any time.
     response.socket?.setTimeout(0);
-    this.#followers.add(response);
+    response.socket?.setKeepAlive(true, FOLLOWER_KEEP_ALIVE_MS);
+    this.#followers.set(response, undefined);
     response.once("close", () => this.#followers.delete(response));
     response.on("error", () => this.#followers.delete(response));
     response.flushHeaders();

@@ -20,7 +20,7 @@ import {
   recordingName,
   scenarioHash,
 } from "../oracle/recording.ts";
-import { SERIES, seriesOf } from "../oracle/result.ts";
+import { seriesColumns, seriesOf } from "../oracle/result.ts";
 import { type RealRun, runOracle, unplayable } from "../oracle/run.ts";
 import { benchmarkLine } from "../report/benchfmt.ts";
 import { csvLine } from "../report/cycles.ts";
@@ -44,6 +44,7 @@ import { writeWhole } from "./outputfile.ts";
 import { cannotWrite, OutputFolder, writeFileWhole } from "./outputs.ts";
 import { readProfile } from "./profile.ts";
 import { pickVariant, readScenarios, runName, variantFolder } from "./scenarios.ts";
+import { abortOnSignals } from "./signals.ts";
 
 interface ValidateArguments {
   readonly file: string;
@@ -116,11 +117,19 @@ async function runReal(args: ValidateArguments, scenario: Scenario): Promise<Rea
   }
   const count = wholeNumber("runs", args.runs);
   const runs: RealRun[] = [];
-  for (let i = 1; i <= count; i++) {
-    complain(
-      `real run ${i} of ${count}: ${runName(scenario)}, ${scenario.duration / 1e9} s with ${go.version}`,
-    );
-    runs.push(await runOracle(binary, scenario, i, !args["no-realtime"]));
+  // A control group and files would stay behind.
+  const abort = abortOnSignals("nothing was written");
+  try {
+    for (let i = 1; i <= count; i++) {
+      complain(
+        `real run ${i} of ${count}: ${runName(scenario)}, ${scenario.duration / 1e9} s with ${go.version}`,
+      );
+      runs.push(await runOracle(binary, scenario, i, !args["no-realtime"], abort.signal));
+    }
+  } catch (error) {
+    throw abort.signal.aborted ? abort.signal.reason : error;
+  } finally {
+    abort.release();
   }
   const variant = args.variant === undefined ? "" : ` --variant ${args.variant}`;
   const set = args.set.map((setting) => ` --set ${setting}`).join("");
@@ -163,9 +172,10 @@ function runSimulated(scenario: Scenario, seeds: number, profile: MachineProfile
 }
 
 function realCsv(run: RealRun): string {
-  const formatter = new SampleFormatter(SERIES);
+  const columns = seriesColumns(run.result);
+  const formatter = new SampleFormatter(columns);
   return (
-    csvLine(SERIES.map((column) => column.name)) +
+    csvLine(columns.map((column) => column.name)) +
     seriesOf(run.result)
       .map((row) => formatter.line(row))
       .join("")

@@ -62,6 +62,14 @@ export interface CpuStat {
   readonly throttledNs: number;
 }
 
+/** Bytes. */
+export interface GroupStat {
+  readonly anon: number;
+  readonly file: number;
+  readonly inactiveFile: number;
+  readonly activeFile: number;
+}
+
 export class ControlGroup {
   readonly #settings: ContainerSettings;
   /** The limits in force, without what the Go program needs beside the scenario; that is `#ownBytes`. */
@@ -78,10 +86,6 @@ export class ControlGroup {
     this.#settings = settings;
     this.#max = settings.memory.max;
     this.#high = settings.memory.high;
-    if (settings.page_cache.length > 0)
-      throw new GoError(
-        "the real side reads no files: a scenario with `page_cache` runs in the simulator only",
-      );
     if (settings.off_heap !== undefined)
       throw new GoError(
         "the real side takes no memory off the heap: a scenario with `off_heap` runs in the simulator only",
@@ -196,8 +200,22 @@ export class ControlGroup {
     );
   }
 
-  get inactiveFileBytes(): number {
-    return Number(/^inactive_file (\d+)/m.exec(this.#read(this.#memory, "memory.stat"))?.[1] ?? 0);
+  /** memory.stat, without the groups below, under v2's names. */
+  get stat(): GroupStat {
+    const text = this.#read(this.#memory, "memory.stat");
+    const value = (name: string): number => Number(new RegExp(`^${name} (\\d+)`, "m").exec(text)?.[1] ?? 0);
+    const v1 = this.#version === 1;
+    return {
+      anon: value(v1 ? "rss" : "anon"),
+      file: value(v1 ? "cache" : "file"),
+      inactiveFile: value("inactive_file"),
+      activeFile: value("active_file"),
+    };
+  }
+
+  /** Moves a process into the group's memory controller. What it has been charged for stays where it was. */
+  enter(pid: number): void {
+    this.#write(this.#memory, "cgroup.procs", pid);
   }
 
   get oomKills(): number {

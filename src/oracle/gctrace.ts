@@ -28,9 +28,9 @@ export interface TracedCycle {
 
 const N = "(\\d+(?:\\.\\d+)?)";
 const LINE = new RegExp(
-  `^gc (\\d+) @${N}s ${N}%: ` +
+  `^gc (\\d+) @${N}s ${N}%(?: \\(checking for goroutine leaks\\))?: ` +
     `${N}\\+${N}\\+${N} ms clock, ${N}\\+${N}/${N}/${N}\\+${N} ms cpu, ` +
-    "(\\d+)->(\\d+)->(\\d+) MB, (\\d+) MB goal, (?:(\\d+) MB stacks, (\\d+) MB globals, )?(\\d+) P(.*)$",
+    "(\\d+)->(\\d+)->(\\d+) MB, (\\d+) MB goal, (?:(\\d+) MB stacks, (\\d+) MB globals, )?(\\d+) P( \\(forced\\))?$",
 );
 
 export function parseGctraceLine(line: string): TracedCycle | undefined {
@@ -56,7 +56,7 @@ export function parseGctraceLine(line: string): TracedCycle | undefined {
     stacks_mib: x[15],
     globals_mib: x[16],
     procs: x[17],
-    forced: m[19].includes("(forced)"),
+    forced: m[19] !== undefined,
   };
 }
 

@@ -120,6 +120,24 @@ export const CONTAINER_METRICS: readonly Metric[] = [
   time("cpu_throttled_seconds", "CPU throttled", "seconds", 10e-3),
 ];
 
+/**
+ * What is compared in a container that has something to reclaim, beside the above: what its memory is made of, and what MADV_FREE
+ * leaves to the kernel. When reclaim takes it hangs on when the limit is reached, a time like that of a kill.
+ */
+export const RECLAIM_METRICS: readonly Metric[] = [
+  bytes("memory_anon_mean_bytes", "memory.stat anon, mean", 504 * KiB),
+  bytes("memory_file_mean_bytes", "memory.stat file, mean", 504 * KiB),
+  bytes("memory_inactive_file_mean_bytes", "memory.stat inactive_file, mean", 504 * KiB),
+  bytes("memory_active_file_mean_bytes", "memory.stat active_file, mean", 504 * KiB),
+  bytes("rss_halfway_bytes", "RSS, halfway", 256 * KiB),
+  bytes("rss_end_bytes", "RSS, at the end", 256 * KiB),
+  bytes("lazy_free_mean_bytes", "LazyFree, mean", 256 * KiB),
+  bytes("lazy_free_peak_bytes", "LazyFree, peak", 256 * KiB),
+  decayTime("lazy_free_tenth_gone_seconds", "LazyFree: a tenth gone at"),
+  decayTime("lazy_free_half_gone_seconds", "LazyFree: half gone at"),
+  count("page_cache_hit_pages", "page cache hits", 256),
+];
+
 export interface Cell {
   readonly metric: Metric;
   readonly realMin: number;
@@ -171,6 +189,7 @@ export function compare(real: readonly Figures[], simulated: readonly Figures[])
     ),
     ...OPTIONAL_METRICS.filter(({ name }) => hadByAll(real, name) && hadByAll(simulated, name)),
     ...CONTAINER_METRICS.filter(({ name }) => has(real, name)),
+    ...RECLAIM_METRICS.filter(({ name }) => has(real, name) && hadByAll(simulated, "rss_end_bytes")),
   ];
   return known.map((metric) => judge(metric, of(real, metric.name), of(simulated, metric.name)));
 }

@@ -5,6 +5,7 @@
  * Resident memory and page faults come without the oracle's own memory outside the Go heap (see offheap.go).
  */
 import { z } from "zod";
+import { ReclaimFigures } from "../figures.ts";
 import { limiterWasOn } from "../runtime/mgclimit.ts";
 import { DecayMeter } from "../sim/decay.ts";
 import { median } from "../sim/quantiles.ts";
@@ -104,12 +105,14 @@ const HEAP = "/memory/classes/heap/";
 const CPU = "/cpu/classes/gc/";
 
 /** The columns of a real run's series, under the names MemStats and the simulator give them, as sums of metrics. */
-export const SERIES: readonly {
+export interface SeriesColumn {
   readonly name: string;
   readonly unit: "seconds" | "bytes" | "count";
   readonly of: readonly string[];
   readonly scale?: number;
-}[] = [
+}
+
+const SERIES: readonly SeriesColumn[] = [
   { name: "t_seconds", unit: "seconds", of: ["t_ns"], scale: 1e-9 },
   { name: "heap_alloc_bytes", unit: "bytes", of: [`${HEAP}objects:bytes`] },
   { name: "heap_inuse_bytes", unit: "bytes", of: [`${HEAP}objects:bytes`, `${HEAP}unused:bytes`] },
@@ -153,11 +156,30 @@ export const SERIES: readonly {
   { name: "gomemlimit_bytes", unit: "bytes", of: ["/gc/gomemlimit:bytes"] },
 ];
 
-/** One row per sample, one column per SERIES entry. */
+/** What a control group tells of itself at each sample, under the simulator's names. */
+export const GROUP_COLUMNS = [
+  "memory_current_bytes",
+  "memory_working_set_bytes",
+  "memory_anon_bytes",
+  "memory_file_bytes",
+  "memory_inactive_file_bytes",
+  "memory_active_file_bytes",
+] as const;
+/** smaps' LazyFree, where Go gives memory back by MADV_FREE. */
+export const LAZY_FREE_COLUMN = "lazy_free_bytes";
+
+/** The series of a run: SERIES, and in a control group what that says. */
+export function seriesColumns({ samples }: OracleResult): readonly SeriesColumn[] {
+  const outside = [...GROUP_COLUMNS, LAZY_FREE_COLUMN].filter((name) => samples.columns.includes(name));
+  return [...SERIES, ...outside.map((name) => ({ name, unit: "bytes", of: [name] }) as const)];
+}
+
+/** One row per sample, one column per entry of seriesColumns. */
 export function seriesOf(result: OracleResult): Float64Array[] {
   const samples = new Columns(result.samples);
+  const columns = seriesColumns(result);
   return Array.from({ length: samples.length }, (_, row) =>
-    Float64Array.from(SERIES, ({ of, scale }) => samples.sum(row, of) * (scale ?? 1)),
+    Float64Array.from(columns, ({ of, scale }) => samples.sum(row, of) * (scale ?? 1)),
   );
 }
 
@@ -177,6 +199,28 @@ function limitFigures(rows: readonly Float64Array[]): Record<string, number> {
     gc_limiter_samples_fraction:
       rows.filter((row) => limiterWasOn(of(row, "gc_limiter_last_enabled_gc_cycle"), of(row, "num_gc")))
         .length / rows.length,
+  };
+}
+
+/** What only a run in a control group is compared by, of the columns that come from outside. */
+function groupFigures(result: OracleResult, rows: readonly Float64Array[]): Record<string, number> {
+  const names = seriesColumns(result).map(({ name }) => name);
+  const at = (row: Float64Array, name: string): number => row[names.indexOf(name)];
+  const mean = (name: string): number => rows.reduce((sum, row) => sum + at(row, name), 0) / rows.length;
+  const reclaim = new ReclaimFigures(at(rows[rows.length - 1], "t_seconds"));
+  for (const row of rows)
+    reclaim.sample(at(row, "t_seconds"), {
+      anon: at(row, "memory_anon_bytes"),
+      file: at(row, "memory_file_bytes"),
+      inactiveFile: at(row, "memory_inactive_file_bytes"),
+      activeFile: at(row, "memory_active_file_bytes"),
+      rss: at(row, "rss_bytes"),
+      lazyFree: names.includes(LAZY_FREE_COLUMN) ? at(row, LAZY_FREE_COLUMN) : undefined,
+    });
+  return {
+    memory_current_mean_bytes: mean("memory_current_bytes"),
+    memory_working_set_mean_bytes: mean("memory_working_set_bytes"),
+    ...reclaim.finish(),
   };
 }
 
@@ -239,6 +283,7 @@ export function figuresOf(result: OracleResult): Record<string, number> {
       ? {}
       : { heap_retained_half_seconds: retained.half, heap_retained_90_seconds: retained.nineTenths }),
     ...(end("gomemlimit_bytes") < NO_LIMIT_BYTES ? limitFigures(rows) : {}),
+    ...(result.samples.columns.includes(GROUP_COLUMNS[0]) ? groupFigures(result, rows) : {}),
     cpu_seconds: result.cpu_user_seconds + result.cpu_system_seconds,
   };
 }

@@ -9,8 +9,17 @@ import { rulesFor } from "../runtime/version.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import { GoError } from "./build.ts";
 import { ControlGroup } from "./cgroup.ts";
+import { FileReader } from "./files.ts";
 import { parseGctrace, type TracedCycle } from "./gctrace.ts";
-import { figuresOf, killedResult, type OracleResult, oracleResult, streamHeader } from "./result.ts";
+import {
+  figuresOf,
+  GROUP_COLUMNS,
+  killedResult,
+  LAZY_FREE_COLUMN,
+  type OracleResult,
+  oracleResult,
+  streamHeader,
+} from "./result.ts";
 
 export interface RealRun {
   readonly result: OracleResult;
@@ -29,6 +38,8 @@ export interface ProgramWatch {
   readonly signal?: AbortSignal | undefined;
   /** A kill is an outcome, not a failure. */
   readonly mayBeKilled?: boolean;
+  /** Its process number, as soon as it has one. */
+  readonly onStart?: (pid: number) => void;
   /** Each whole line of standard output, as it comes. */
   readonly onLine?: (line: string) => void;
   readonly onEnd?: () => void;
@@ -68,6 +79,7 @@ export async function runProgram(
     }
   });
   child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
+  if (child.pid !== undefined) watch.onStart?.(child.pid);
   child.stdin.on("error", () => {}); // It ended before reading everything: its exit status tells.
   child.stdin.end(JSON.stringify(input));
   child.once("exit", () => watch.onEnd?.());
@@ -185,13 +197,18 @@ async function runInContainer(
   signal: AbortSignal | undefined,
 ): Promise<RealRun> {
   const settings = scenario.container!;
+  const lazily = scenario.go.GODEBUG.madvdontneed === 0;
   const group = new ControlGroup(settings, `gomemsim-${process.pid}`);
+  let files: FileReader | undefined;
   try {
+    if (settings.page_cache.length > 0) {
+      files = new FileReader(binary, settings.page_cache, scenario.duration, seed);
+      group.enter(await files.ready());
+    }
     let header = streamHeader.parse({ columns: [], go_version: "", real_time: false });
     const rows: (number | null)[][] = [];
-    const current: number[] = [];
-    const workingSet: number[] = [];
     let ownBytes = 0;
+    let pid = 0;
     let startMs = 0;
     let endMs = 0;
     let last = "";
@@ -199,6 +216,7 @@ async function runInContainer(
     let failure: unknown;
     const start = (): void => {
       startMs = performance.now();
+      files?.begin();
       for (const intervention of scenario.interventions) {
         if (intervention.do !== "resize_container") continue;
         const { at = 0, every } = intervention;
@@ -220,12 +238,7 @@ async function runInContainer(
         ownBytes = row.pop() ?? 0;
         group.raiseLimits(ownBytes);
         if (rows.length === 0) start();
-        else {
-          const bytes = group.currentBytes - ownBytes;
-          current.push(bytes);
-          workingSet.push(bytes - group.inactiveFileBytes);
-        }
-        rows.push(row);
+        rows.push([...row, ...groupRow(group, ownBytes), ...(lazily ? [lazyFreeBytes(pid)] : [])]);
       } else if (header.columns.length === 0) header = streamHeader.parse(JSON.parse(line));
       else last = line;
     };
@@ -243,6 +256,9 @@ async function runInContainer(
       {
         signal,
         mayBeKilled: true,
+        onStart: (n) => {
+          pid = n;
+        },
         onLine,
         onEnd: () => {
           endMs = performance.now();
@@ -257,17 +273,19 @@ async function runInContainer(
     const trace = parseGctrace(output.stderr);
     if (output.killed && group.oomKills === 0)
       throw new GoError("the oracle was killed, but not by the control group's OOM killer");
-    const result = output.killed
+    const reported = output.killed
       ? killedResult(header, rows, ownBytes)
       : oracleResult.parse(JSON.parse(last));
-    const mean = (list: readonly number[]): number => list.reduce((sum, x) => sum + x, 0) / list.length;
+    // The same samples, with what only the outside sees.
+    const columns = [...header.columns, ...GROUP_COLUMNS, ...(lazily ? [LAZY_FREE_COLUMN] : [])];
+    const result = { ...reported, samples: { columns, rows } };
     const cpu = group.cpuStat;
+    const read = await files?.end();
     const figures = {
       ...figuresOf(result),
       ...(output.killed ? { first_oom_kill_seconds: (endMs - startMs) / 1e3, gc_count: trace.length } : {}),
-      memory_current_mean_bytes: mean(current),
       memory_current_peak_bytes: group.peakBytes - ownBytes,
-      memory_working_set_mean_bytes: mean(workingSet),
+      ...(read?.hits === undefined ? {} : { page_cache_hit_pages: read.hits }),
       ...(cpu === undefined
         ? {}
         : {
@@ -278,6 +296,24 @@ async function runInContainer(
     };
     return { result, trace, figures };
   } finally {
+    await files?.remove();
     group.remove();
+  }
+}
+
+/** A sample of the group, in the order of GROUP_COLUMNS, less what the program needs for itself. */
+function groupRow(group: ControlGroup, ownBytes: number): number[] {
+  const current = group.currentBytes - ownBytes;
+  const { anon, file, inactiveFile, activeFile } = group.stat;
+  return [current, current - inactiveFile, anon - ownBytes, file, inactiveFile, activeFile];
+}
+
+/** smaps' LazyFree of a process; null where it has ended. */
+function lazyFreeBytes(pid: number): number | null {
+  try {
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+    return Number(/^LazyFree: +(\d+) kB/m.exec(rollup)?.[1] ?? Number.NaN) * 1024;
+  } catch {
+    return null;
   }
 }

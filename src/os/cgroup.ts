@@ -10,11 +10,11 @@
  * - anon: resident anonymous pages (memory.ts counts them);
  * - file: the container's page cache (pagecache.ts);
  * - page tables: one 4 KiB table per 2 MiB of address space with a page in it, and what a process has before its heap;
- * - kernel stacks: 16 KiB per thread; slab: task_struct and the like, per thread and per process;
+ * - kernel stacks: 16 KiB per thread; slab: task_struct and the like, per thread and per process, and the nodes of cached files;
  * - stock: pages are taken from the counter in batches of 64, and a CPU keeps the rest for its next faults.
  *
- * At memory.max a charge reclaims page cache and what the process has given back by MADV_FREE, 32 pages at a time; if there is none,
- * the OOM killer ends the process. Above
+ * At memory.max a charge reclaims page cache and what the process has given back by MADV_FREE (filelists.ts), 32 pages or up to twice as many at a
+ * time; if there is none, the OOM killer ends the process. Above
  * memory.high the faulting thread reclaims too and, as long as that does not help, sleeps before it goes on: the square of
  * the overage, at most two seconds per batch.
  *
@@ -29,13 +29,12 @@
  * (mem_cgroup_unprotected).
  * Where it stops being true: swap, parent groups with limits of their own.
  */
+import { type LazyPages, SWAP_CLUSTER_MAX } from "./filelists.ts";
 import { OS_PAGE_BYTES } from "./os.ts";
-import { type PageCache, RECLAIM_NS_PER_PAGE } from "./pagecache.ts";
+import { NODE_BYTES, type PageCache, RECLAIM_NS_PER_PAGE } from "./pagecache.ts";
 
 /** Pages taken from the counter at once (MEMCG_CHARGE_BATCH). */
 export const MEMCG_CHARGE_BATCH = 64;
-/** Pages a reclaim tries to free at least (SWAP_CLUSTER_MAX). */
-const SWAP_CLUSTER_MAX = 32;
 /** Fruitless attempts before the OOM killer is called (MAX_RECLAIM_RETRIES). */
 const MAX_RECLAIM_RETRIES = 16;
 const MEMCG_DELAY_PRECISION_SHIFT = 20;
@@ -129,12 +128,11 @@ export interface MemoryCgroupOptions {
 }
 
 /** Anonymous memory of the process that reclaim can take without swap. Counted in 4 KiB. */
-export interface ReclaimableAnon {
-  /** All of it, and the part on the inactive file list: pages after MADV_FREE. */
-  readonly reclaimableUnits: number;
-  readonly lazyFreeUnits: number;
-  /** Frees at least one and about `units`, if there are any; returns how many. */
-  reclaim(units: number): number;
+export interface ReclaimableAnon extends LazyPages {
+  /** Frames left over of huge pages taken apart, on a list of their own. */
+  readonly heldUnits: number;
+  /** Frees at least one and about `units` of those, if there are any; returns how many. */
+  splitDeferred(units: number): number;
 }
 
 export class MemoryCgroup {
@@ -144,19 +142,20 @@ export class MemoryCgroup {
   readonly pageCache: PageCache;
   /** Set once the OOM killer has chosen the process: what it still does is not charged. */
   oom: OomState | null = null;
-  /** Set by the process's memory. */
-  anon: ReclaimableAnon | null = null;
   /** Time threads have slept for memory.high, in ns, and CPU spent on reclaim: both are pressure (PSI). Since the group was made. */
   throttledNs = 0;
   reclaimNs = 0;
   /** The highest memory.current (memory.peak). */
   peakPages = 0;
 
+  #anon: ReclaimableAnon | null = null;
   readonly #binaryPages: number;
   #anonPages = 0;
   #tablePages = 0;
   #stackBytes = 0;
   #slabBytes = 0;
+  /** The process's part of it; the rest are the nodes of cached files. */
+  #processSlabBytes = 0;
   /** The page counter, stock included. */
   #usage = 0;
   #stock = 0;
@@ -171,10 +170,17 @@ export class MemoryCgroup {
     this.#binaryPages = Math.ceil(options.binaryBytes / OS_PAGE_BYTES);
   }
 
+  /** The process's memory, from its start on. */
+  set anon(memory: ReclaimableAnon) {
+    this.#anon = memory;
+    this.pageCache.holdLazy(memory);
+  }
+
   /** A process starts in the group: its binary, and what the kernel needs for it. */
   processStarted(threads: number): void {
     const kernel = kernelBytesAtStart(threads);
     this.#stackBytes = kernel.kernelStack;
+    this.#processSlabBytes = kernel.slab;
     this.#slabBytes = kernel.slab;
     this.chargeTables(kernel.pageTables / OS_PAGE_BYTES);
     this.#charge(Math.ceil((kernel.kernelStack + kernel.slab) / OS_PAGE_BYTES) + this.#binaryPages);
@@ -182,10 +188,26 @@ export class MemoryCgroup {
 
   /** The process has a thread more. */
   threadStarted(): void {
-    const before = Math.ceil((this.#stackBytes + this.#slabBytes) / OS_PAGE_BYTES);
+    const before = this.#smallKernelPages;
     this.#stackBytes += KERNEL_STACK_BYTES;
+    this.#processSlabBytes += SLAB_BYTES_PER_THREAD;
     this.#slabBytes += SLAB_BYTES_PER_THREAD;
-    this.#charge(Math.ceil((this.#stackBytes + this.#slabBytes) / OS_PAGE_BYTES) - before);
+    this.#charge(this.#smallKernelPages - before);
+  }
+
+  /** Kernel stacks and slab, as the counter has them. */
+  get #smallKernelPages(): number {
+    return Math.ceil((this.#stackBytes + this.#slabBytes) / OS_PAGE_BYTES);
+  }
+
+  /** Files have more nodes than before, or fewer: returns how many pages are to be charged for that. */
+  #nodesChanged(): number {
+    const before = this.#smallKernelPages;
+    this.#slabBytes = this.#processSlabBytes + this.pageCache.nodes * NODE_BYTES;
+    const more = this.#smallKernelPages - before;
+    if (more >= 0) return more;
+    if (this.oom === null) this.#usage += more;
+    return 0;
   }
 
   /** `pages` of anonymous memory become resident. */
@@ -213,7 +235,8 @@ export class MemoryCgroup {
   /** File pages are read in. Returns how long the thread that reads must sleep for memory.high; it is none of the process's. */
   chargeFile(pages: number): number {
     const before = this.#stallNs;
-    this.#charge(pages);
+    // In one go, as they are for one read.
+    this.#charge(pages + this.#nodesChanged());
     const ns = this.#stallNs - before;
     this.#stallNs = before;
     return ns;
@@ -276,7 +299,7 @@ export class MemoryCgroup {
 
   /** MADV_FREE moves pages to the inactive file list, anonymous as they are. */
   get #inactiveFilePages(): number {
-    return this.pageCache.inactivePages + (this.anon?.lazyFreeUnits ?? 0);
+    return this.pageCache.inactivePages + (this.#anon?.listedUnits ?? 0);
   }
 
   /** The program's file, mapped and in memory (memory.stat's file_mapped). */
@@ -321,7 +344,7 @@ export class MemoryCgroup {
     const parts =
       this.#anonPages +
       this.#tablePages +
-      Math.ceil((this.#stackBytes + this.#slabBytes) / OS_PAGE_BYTES) +
+      this.#smallKernelPages +
       this.#binaryPages +
       this.pageCache.inactivePages +
       this.pageCache.activePages +
@@ -394,16 +417,18 @@ export class MemoryCgroup {
   }
 
   #reclaim(pages: number): number {
-    // The list's pages go in proportion, where the kernel goes by age.
-    const reclaimable = this.anon?.reclaimableUnits ?? 0;
+    // Frames of huge pages are a shrinker's, asked for its share of what there is.
+    const held = this.#anon?.heldUnits ?? 0;
     let freed = 0;
-    if (reclaimable > 0) {
-      freed = this.anon!.reclaim(
-        Math.ceil((pages * reclaimable) / (reclaimable + this.pageCache.inactivePages)),
-      );
+    if (held > 0) {
+      freed = this.#anon!.splitDeferred(Math.ceil((pages * held) / (held + this.#inactiveFilePages)));
       this.#anonPages -= freed;
     }
-    if (freed < pages) freed += this.pageCache.reclaim(pages - freed);
+    if (freed < pages) {
+      const lazy = this.pageCache.lazyFreedUnits;
+      freed += this.pageCache.reclaim(pages - freed, this.#anonPages);
+      this.#anonPages -= this.pageCache.lazyFreedUnits - lazy;
+    }
     this.#usage -= freed;
     const ns = freed * RECLAIM_NS_PER_PAGE;
     this.#cpuNs += ns;

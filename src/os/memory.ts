@@ -6,8 +6,8 @@
  * bits in bitmaps indexed by OS page from the heap's first arena; the bitmaps grow with the highest mapped page. A page is 4 KiB, or
  * 16 or 64 KiB as on arm64; a fault then clears as much more.
  *
- * After MADV_FREE (madvise_free_pte_range, shrink_folio_list) pages stay resident, and their contents with them, until the control
- * group reclaims or they are written again, which costs no fault. Huge pages are hugepages.ts's.
+ * After MADV_FREE (madvise_free_pte_range) pages stay resident, and their contents with them, until the control
+ * group reclaims (filelists.ts) or they are written again, which costs no fault. Huge pages are hugepages.ts's.
  *
  * Simplified: reads of untouched memory (the shared zero page) do not exist, every touch is a write; page-table pages and
  * the kernel's own memory are not counted, as in VmRSS; metadata regions are touched front to back, so their resident
@@ -143,8 +143,9 @@ export class Memory implements Os, ReclaimableAnon {
   /** Resident pages given back by MADV_FREE and not written since; each is one bit here. */
   #lazy = new Uint32Array(0);
   #lazyPages = 0;
-  /** Where reclaim of lazily freed pages goes on: downwards, as the scavenger went. */
-  #lazyCursor = 0;
+  /** By page: the entry of the control group's inactive file list that holds it, 0 for none (filelists.ts). Lazily freed pages, written again or not. */
+  #listedBy = new Int32Array(0);
+  #listedPages = 0;
   readonly #huge: HugePages | null;
   readonly #numa: NumaNodes | null;
 
@@ -157,6 +158,7 @@ export class Memory implements Os, ReclaimableAnon {
     this.#pagesPerTable = this.pageBytes / 8;
     this.#madvFree = settings.madvFree ?? false;
     if (this.#madvFree) this.#lazy = new Uint32Array(512);
+    if (this.#madvFree && cgroup !== null) this.#listedBy = new Int32Array(512 * 32);
     this.#huge = settings.hugePages === undefined ? null : new HugePages(settings.hugePages);
     this.#numa = settings.numa ?? null;
     this.#countTables = cgroup !== null || settings.countTables === true;
@@ -417,6 +419,9 @@ export class Memory implements Os, ReclaimableAnon {
     }
     if (pages !== this.#residentPages)
       throw new Error(`os: ${this.#residentPages} resident arena pages kept, ${pages} counted`);
+    const listed = this.#listedBy.reduce((n, entry) => n + Number(entry !== 0), 0);
+    if (listed !== this.#listedPages)
+      throw new Error(`os: ${this.#listedPages} listed pages kept, ${listed} counted`);
     if (lazy !== this.#lazyPages)
       throw new Error(`os: ${this.#lazyPages} lazily freed pages kept, ${lazy} counted`);
     this.#huge?.checkInvariants(this.#resident);
@@ -431,40 +436,67 @@ export class Memory implements Os, ReclaimableAnon {
       throw new Error(`os: ${this.faults} faults cannot have made ${pages + metaPages} pages resident`);
   }
 
-  /** Resident anonymous pages that reclaim may take, in units of 4 KiB: freed lazily, or left over of huge pages taken apart. */
-  get reclaimableUnits(): number {
-    return this.#lazyPages * this.#units + (this.#huge?.heldPages ?? 0);
+  /** Frames of huge pages taken apart that reclaim may take. */
+  get heldUnits(): number {
+    return this.#huge?.heldPages ?? 0;
   }
 
-  get lazyFreeUnits(): number {
-    return this.#lazyPages * this.#units;
+  splitDeferred(units: number): number {
+    return this.#huge?.splitDeferred(units) ?? 0;
   }
 
-  /** The kernel's reclaim wants `units`: what it gets. The caller uncharges them. */
-  reclaim(units: number): number {
-    const held = this.#huge?.splitDeferred(units) ?? 0;
-    let left = Math.min(this.#lazyPages, Math.ceil((units - held) / this.#units));
-    if (left <= 0) return held;
+  get listedUnits(): number {
+    return this.#listedPages * this.#units;
+  }
+
+  get unitsPerPage(): number {
+    return this.#units;
+  }
+
+  isListed(page: number, entry: number): boolean {
+    return this.#listedBy[page] === entry;
+  }
+
+  /** The kernel's reclaim has come to a listed page. The caller uncharges what it takes. */
+  take(page: number): boolean {
+    const w = page >>> 5;
+    const bit = 1 << (page & 31);
+    if ((this.#lazy[w] & bit) === 0) return false;
     this.#peakBytes = this.residentPeakBytes();
-    const freed = left;
-    const lazy = this.#lazy;
-    if (this.#lazyCursor <= 0 || this.#lazyCursor > lazy.length) this.#lazyCursor = lazy.length;
-    while (left > 0) {
-      if (this.#lazyCursor === 0) this.#lazyCursor = lazy.length;
-      const w = this.#lazyCursor - 1;
-      const bits = lazy[w];
-      if (bits === 0) {
-        this.#lazyCursor--;
-        continue;
-      }
-      const bit = 1 << (31 - Math.clz32(bits));
-      lazy[w] &= ~bit;
-      this.#resident[w] &= ~bit;
-      left--;
+    this.#lazy[w] &= ~bit;
+    this.#resident[w] &= ~bit;
+    this.#numa?.dropped(w, bit);
+    this.#lazyPages--;
+    this.#residentPages--;
+    this.#unlist(page);
+    return true;
+  }
+
+  relist(page: number, entry: number | null): void {
+    if (entry === null) this.#unlist(page);
+    else this.#listedBy[page] = entry;
+  }
+
+  #unlist(page: number): void {
+    this.#listedBy[page] = 0;
+    this.#listedPages--;
+  }
+
+  /** The frames of [first, end) are gone. */
+  #unlistAll(first: number, end: number): void {
+    for (let page = first; this.#listedPages > 0 && page < end; page++)
+      if (this.#listedBy[page] > 0) this.#unlist(page);
+  }
+
+  /** Those of [first, end) that were freed just now join the inactive file list, but for the ones that are on it from before. */
+  #list(cgroup: MemoryCgroup, first: number, end: number): void {
+    let entry = 0;
+    for (let page = first; page < end; page++) {
+      if (((this.#lazy[page >>> 5] >>> (page & 31)) & 1) === 0 || this.#listedBy[page] !== 0) continue;
+      if (entry === 0) entry = cgroup.pageCache.addLazy(page, end - page);
+      this.#listedBy[page] = entry;
+      this.#listedPages++;
     }
-    this.#lazyPages -= freed;
-    this.#residentPages -= freed;
-    return held + freed * this.#units;
   }
 
   /** khugepaged's turn: `pages` of address space are looked at and made huge where enough of them is there. */
@@ -491,9 +523,10 @@ export class Memory implements Os, ReclaimableAnon {
     return this.#cgroup === null || this.#cgroup.roomPages >= pages;
   }
 
-  /** All of a block is resident. What of it was freed lazily is not any more: its contents were copied or cleared. */
+  /** All of a block is resident, in a new frame. What of it was freed lazily is not any more: its contents were copied or cleared. */
   #fillBlock(block: number): void {
     const from = (block * BLOCK_PAGES) / 32;
+    this.#unlistAll(block * BLOCK_PAGES, (block + 1) * BLOCK_PAGES);
     if (this.#lazyPages > 0) this.#written(block * BLOCK_PAGES, (block + 1) * BLOCK_PAGES - 1);
     this.#resident.fill(0xffffffff, from, from + BLOCK_PAGES / 32);
   }
@@ -530,6 +563,7 @@ export class Memory implements Os, ReclaimableAnon {
       this.#ready[w] &= ~mask;
       page = wordEnd;
     }
+    if (this.#cgroup !== null) this.#list(this.#cgroup, first, Math.min(end, this.#pageLimit));
     return 0;
   }
 
@@ -615,6 +649,7 @@ export class Memory implements Os, ReclaimableAnon {
   #drop(first: number, end: number, unmap: boolean): number {
     this.#peakBytes = this.residentPeakBytes();
     if (this.#lazyPages !== 0) this.#written(first, end - 1);
+    this.#unlistAll(first, end);
     // Frames of a huge page taken apart stay charged until all of it is gone.
     const held = this.#huge?.dropped(this.#resident, first, end) ?? 0;
     let dropped = 0;
@@ -641,6 +676,11 @@ export class Memory implements Os, ReclaimableAnon {
     this.#ready = copyTo(this.#ready, words);
     this.#resident = copyTo(this.#resident, words);
     if (this.#madvFree) this.#lazy = copyTo(this.#lazy, words);
+    if (this.#listedBy.length > 0) {
+      const listedBy = new Int32Array(words * 32);
+      listedBy.set(this.#listedBy);
+      this.#listedBy = listedBy;
+    }
     this.#pageLimit = words * 32;
   }
 }

@@ -1,25 +1,22 @@
 /**
- * The container's page cache: the files its process reads, on the kernel's two lists, and their reclaim.
+ * The container's page cache: the files its process reads.
  *
- * Follows mm/swap.c and mm/vmscan.c of Linux 6.x with the classic lists (CONFIG_LRU_GEN off): a page read in goes to the
- * inactive list; read again while it is there, to the active one (folio_mark_accessed). Reclaim takes from the inactive list, which
- * is refilled from the active one while it is too short (inactive_is_low: inactive * sqrt(10 * GiB of cache) < active).
+ * A load is one sort of file access at a rate, played page by page. `once` reads (or writes) each byte one time: logs, backups, scans. `again` reads
+ * pages at random places of a file of given size, without reading ahead (POSIX_FADV_RANDOM): one that is cached is used again, one that is
+ * not is read in. What is kept and what goes is decided by the group's lists (filelists.ts).
  *
- * A load is one sort of file access at a rate. `once` reads (or writes) each byte one time: logs, backups, scans. `again` reads at
- * random places of a file of given size, so that of n reads n * (1 - cached / size) miss and n * inactive / size find an
- * inactive page and activate it.
- *
- * Simplified: lists are counts of pages per load, and both reclaim and refill take from each load in proportion, where the
- * kernel goes by age; written pages are clean at once; a page that comes back soon after its eviction starts on the inactive list
- * (the kernel would activate it: workingset_refault). Where it stops being true: CONFIG_LRU_GEN, swap, mapped files, dirty
- * pages faster than the disk.
+ * Simplified: reads take no time, and written pages are clean at once; the kernel reads ahead of who reads each byte once, by up to the
+ * window of the machine (read_ahead_kb), so that its cache is that much larger before the limit is reached; what the kernel keeps of a file
+ * beside its pages are the nodes of its tree (where files are written on ext4, another 104 bytes per page). Where it stops being true: mapped files; dirty pages faster than the disk.
  */
+import type { Rng } from "../sim/rng.ts";
+import { FileLists, type LazyPages, SWAP_CLUSTER_MAX } from "./filelists.ts";
 import { OS_PAGE_BYTES } from "./os.ts";
 
 export interface FileLoad {
   readonly bytesPerSecond: number;
-  /** Bytes of the file whose random places are read; Infinity when each byte is read once. */
-  readonly fileBytes: number;
+  /** The file whose random places are read, and who draws them; null when each byte is read once. */
+  readonly again: { readonly fileBytes: number; readonly random: Rng } | null;
   readonly startNs: number;
   readonly stopNs: number;
 }
@@ -31,111 +28,172 @@ export interface FileLoad {
  */
 export const RECLAIM_NS_PER_PAGE = 100;
 
-/** Pages the lists are moved in at once (SWAP_CLUSTER_MAX). */
-const BATCH = 32;
+/** The largest file of random reads: what is known of each of its pages takes 8 bytes. */
+export const MAX_FILE_BYTES = 64 * 2 ** 30;
+
+/** How often the kernel adds up a group's statistics (FLUSH_TIME). */
+const FLUSH_NS = 2e9;
+/** Pages that a node of a file's tree (an xarray's) points to, and its size in the slab cache radix_tree_node. */
+const NODE_PAGES = 64;
+export const NODE_BYTES = 576;
+/** Nodes with nothing but the ages of evicted pages are kept up to one per so many pages on the group's lists (count_shadow_nodes). */
+const PAGES_PER_SHADOW_NODE = 8;
+
 /** The longest sleep on one return to user mode (MEMCG_MAX_HIGH_DELAY_JIFFIES). */
 const MAX_SLEEP_NS = 2e9;
 
+/** A page of a file that is not cached: never was, or was evicted. */
+const NEVER = -1;
+const EVICTED = -2;
+
 class LoadState {
   readonly load: FileLoad;
-  inactive = 0;
-  active = 0;
-  /** Pages read in, or activated, in part. */
-  missed = 0;
-  activated = 0;
+  /** Pages due that have not been read. */
+  due = 0;
   asleepUntilNs = 0;
+  /** By page of the file: its entry on the lists, NEVER or EVICTED; and the age its last eviction noted. */
+  readonly entryOf: Int32Array;
+  readonly evictedAge: Uint32Array;
+  /** By 64 pages of the file: 1 once they have a node. It stays, since some of them are always cached. */
+  readonly nodeMade: Uint8Array;
 
   constructor(load: FileLoad) {
     this.load = load;
+    const pages = load.again === null ? 0 : Math.ceil(load.again.fileBytes / OS_PAGE_BYTES);
+    this.entryOf = new Int32Array(pages).fill(NEVER);
+    this.evictedAge = new Uint32Array(pages);
+    this.nodeMade = new Uint8Array(Math.ceil(pages / NODE_PAGES));
   }
 }
 
 export class PageCache {
-  inactivePages = 0;
-  activePages = 0;
-  /** Since the cache was made: pages read in, and of those asked for, the ones that were there. */
+  /** Since the cache was made: pages read in, and pages read that were there. */
   missedPages = 0;
   hitPages = 0;
-  reclaimedPages = 0;
+  /** Nodes of files of random reads. */
+  #againNodes = 0;
+  /** Pages read once that still have nodes, cached or not. */
+  #oncePages = 0;
   readonly #loads: LoadState[];
+  readonly #lists: FileLists;
   #nowNs: number;
+  #flushNs: number;
 
   constructor(loads: readonly FileLoad[], nowNs: number) {
     this.#loads = loads.map((load) => new LoadState(load));
+    this.#lists = new FileLists((owner, page, age) => {
+      const state = this.#loads[owner];
+      state.entryOf[page] = EVICTED;
+      state.evictedAge[page] = age;
+    });
     this.#nowNs = nowNs;
+    this.#flushNs = nowNs + FLUSH_NS;
+  }
+
+  get inactivePages(): number {
+    return this.#lists.inactiveFilePages;
+  }
+
+  get activePages(): number {
+    return this.#lists.activePages;
+  }
+
+  get reclaimedPages(): number {
+    return this.#lists.evictedPages;
+  }
+
+  /** Lazily freed memory that reclaim has taken, in 4 KiB. */
+  get lazyFreedUnits(): number {
+    return this.#lists.lazyFreedUnits;
+  }
+
+  /** Nodes of all files' trees: what the kernel keeps for cached pages, and for the ages of evicted ones. */
+  get nodes(): number {
+    return this.#againNodes + Math.ceil(this.#oncePages / NODE_PAGES);
+  }
+
+  /** The group's process has these of its pages on the list. */
+  holdLazy(pages: LazyPages): void {
+    this.#lists.lazy = pages;
+  }
+
+  /** See FileLists. */
+  addLazy(first: number, count: number): number {
+    return this.#lists.addLazy(first, count);
+  }
+
+  /** Somebody reads memory.stat: reclaim sees what is in it. */
+  flushStats(): void {
+    this.#lists.flushStats();
   }
 
   /** Plays the loads up to `nowNs`; `charge` makes room for pages before they are read in. */
   advance(nowNs: number, charge: (pages: number) => number): void {
+    if (nowNs >= this.#flushNs) {
+      this.flushStats();
+      this.#flushNs += FLUSH_NS;
+    }
     for (const state of this.#loads) {
       const { load } = state;
       // Its thread sleeps: above memory.high who reads is slowed down like who allocates.
       if (nowNs < state.asleepUntilNs) continue;
       const ns = Math.min(nowNs, load.stopNs) - Math.max(this.#nowNs, load.startNs);
       if (ns <= 0) continue;
-      const read = (ns * load.bytesPerSecond) / (1e9 * OS_PAGE_BYTES);
-      const filePages = load.fileBytes / OS_PAGE_BYTES;
-      const cached = Math.min(1, (state.inactive + state.active) / filePages);
-      this.hitPages += read * cached;
-      state.activated += read * Math.min(1, state.inactive / filePages);
-      const activated = Math.min(Math.floor(state.activated), state.inactive);
-      state.activated -= activated;
-      this.#move(state, -activated, activated);
-      state.missed += read * (1 - cached);
-      const missed = Math.floor(state.missed);
-      state.missed -= missed;
-      this.missedPages += missed;
-      // Batch by batch, so that what is read last can push out what was read first.
-      for (let done = 0; done < missed; done += BATCH) {
-        const n = Math.min(BATCH, missed - done);
-        const sleepNs = charge(n);
-        this.#move(state, n, 0);
-        if (sleepNs > 0) {
-          state.asleepUntilNs = nowNs + Math.min(sleepNs, MAX_SLEEP_NS);
-          break;
-        }
-      }
+      state.due += (ns * load.bytesPerSecond) / (1e9 * OS_PAGE_BYTES);
+      const pages = Math.floor(state.due);
+      state.due -= pages;
+      const sleepNs =
+        load.again === null ? this.#readOnce(pages, charge) : this.#readAgain(state, pages, charge);
+      if (sleepNs > 0) state.asleepUntilNs = nowNs + Math.min(sleepNs, MAX_SLEEP_NS);
     }
     this.#nowNs = nowNs;
   }
 
-  /** Frees up to `pages` pages and says how many. */
-  reclaim(pages: number): number {
-    if (this.#inactiveIsLow()) this.#deactivate(Math.max(pages, BATCH));
-    const want = Math.min(pages, this.inactivePages);
-    let left = want;
-    for (const state of this.#loads) {
-      if (left === 0) break;
-      const share = Math.min(left, state.inactive, Math.ceil((want * state.inactive) / this.inactivePages));
-      this.#move(state, -share, 0);
-      left -= share;
+  /**
+   * Frees `pages` or more and says how many, lazily freed memory among them; 0 if there is nothing. `anonPages` of the group are on lists of
+   * their own, and count where nodes are concerned.
+   */
+  reclaim(pages: number, anonPages: number): number {
+    const freed = this.#lists.reclaim(pages);
+    const file = this.#lists.inactiveFilePages + this.#lists.activePages;
+    const shadows = ((file + anonPages) / PAGES_PER_SHADOW_NODE) * NODE_PAGES;
+    this.#oncePages = Math.min(this.#oncePages, this.#lists.oncePages + shadows);
+    return freed;
+  }
+
+  /** Batch by batch, so that what is read last can push out what was read first. Returns how long the reader must sleep. */
+  #readOnce(pages: number, charge: (pages: number) => number): number {
+    for (let done = 0; done < pages; done += SWAP_CLUSTER_MAX) {
+      const n = Math.min(SWAP_CLUSTER_MAX, pages - done);
+      const sleepNs = charge(n);
+      this.#lists.addOnce(n);
+      this.missedPages += n;
+      this.#oncePages += n;
+      if (sleepNs > 0) return sleepNs;
     }
-    this.reclaimedPages += want - left;
-    return want - left;
+    return 0;
   }
 
-  #inactiveIsLow(): boolean {
-    const gib = Math.floor(((this.inactivePages + this.activePages) * OS_PAGE_BYTES) / 2 ** 30);
-    const ratio = gib > 0 ? Math.floor(Math.sqrt(10 * gib)) : 1;
-    return this.inactivePages * ratio < this.activePages;
-  }
-
-  /** shrink_active_list. */
-  #deactivate(pages: number): void {
-    const want = Math.min(pages, this.activePages);
-    let left = want;
-    const active = this.activePages;
-    for (const state of this.#loads) {
-      const share = Math.min(left, state.active, Math.ceil((want * state.active) / active));
-      this.#move(state, share, -share);
-      left -= share;
+  #readAgain(state: LoadState, pages: number, charge: (pages: number) => number): number {
+    const { entryOf, evictedAge, nodeMade } = state;
+    const { random } = state.load.again!;
+    const owner = this.#loads.indexOf(state);
+    for (let i = 0; i < pages; i++) {
+      const page = Math.floor((random.u32() * entryOf.length) / 2 ** 32);
+      const entry = entryOf[page];
+      if (entry >= 0) {
+        this.hitPages++;
+        this.#lists.accessed(entry);
+        continue;
+      }
+      const sleepNs = charge(1);
+      entryOf[page] = this.#lists.addPage(owner, page, entry === EVICTED ? evictedAge[page] : null);
+      this.missedPages++;
+      const node = Math.floor(page / NODE_PAGES);
+      this.#againNodes += 1 - nodeMade[node];
+      nodeMade[node] = 1;
+      if (sleepNs > 0) return sleepNs;
     }
-  }
-
-  #move(state: LoadState, inactive: number, active: number): void {
-    state.inactive += inactive;
-    state.active += active;
-    this.inactivePages += inactive;
-    this.activePages += active;
+    return 0;
   }
 }

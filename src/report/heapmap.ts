@@ -9,6 +9,7 @@
  * Costs one pass over the slots of the heap. Not in the map: user arenas, which lie far away, and the runtime's metadata.
  */
 import { PAGE_RESIDENT } from "../os/os.ts";
+import { liveInSpan } from "../runtime/heapreport.ts";
 import type { PageAlloc } from "../runtime/mpagealloc.ts";
 import { spanInUse, spanManual } from "../runtime/mspan.ts";
 import { classToSize, numSizeClasses, pageSize } from "../runtime/sizeclasses.ts";
@@ -28,41 +29,12 @@ import {
 export const MAX_CELLS = 2 ** 14;
 
 /** Live objects of each span, exactly. */
-function liveBySpan(view: ProcessView): Int32Array {
-  const { rt } = view;
-  const { spans, slots } = rt.heap;
-  const ownerDeath = rt.heap.owners.death;
-  const tick = rt.deathTick(view.nowNs);
+function liveBySpan({ rt, nowNs }: ProcessView): Int32Array {
+  const { spans } = rt.heap;
+  const tick = rt.deathTick(nowNs);
   const live = new Int32Array(spans.count);
-  for (let s = 0; s < spans.count; s++) {
-    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
-    // Its latest death has been.
-    if (spans.hasOwned[s] === 0 && spans.maxDeath[s] <= tick) continue;
-    live[s] = liveSlots(
-      slots.death[spans.slotSeg[s]],
-      spans.slotOff[s],
-      spans.nelems[s],
-      Math.max(tick, spans.sweptTick[s]),
-      tick,
-      ownerDeath,
-    );
-  }
-  return live;
-}
-
-function liveSlots(
-  death: Int32Array,
-  off: number,
-  n: number,
-  freeTick: number,
-  tick: number,
-  ownerDeath: Int32Array,
-): number {
-  let live = 0;
-  for (let i = off; i < off + n; i++) {
-    const v = death[i];
-    if (v < 0 ? ownerDeath[~v] > tick : v > freeTick) live++;
-  }
+  for (let s = 0; s < spans.count; s++)
+    if (spans.state[s] === spanInUse && spans.userArena[s] !== 2) live[s] = liveInSpan(rt.heap, s, tick);
   return live;
 }
 

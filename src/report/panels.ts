@@ -8,16 +8,67 @@ import { cpuShareSince, cycleEndSeconds } from "./cycles.ts";
 import { humanNs, humanValue, NO_BYTES_LIMIT, type Unit } from "./format.ts";
 import { BAD, BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SKY } from "./palette.ts";
 import type { Plot, PlotLine, PlotMark, PlotPanel } from "./svgplot.ts";
+import { BoundedTable } from "./table.ts";
 
-/** A run as its files have it. */
+/** A run as its files have it, or as many points of it as a picture shows. */
 export interface PlottedRun {
   /** How the plot calls it. */
   readonly label: string;
   readonly summary: Pick<RunSummary, "figures" | "scenario" | "events" | "seed" | "versions" | "oom_kills">;
-  /** By column of timeseries.csv, a value per row; NaN where there is none. */
+  /** By column of timeseries.csv; NaN where there is no value. */
   readonly samples: Readonly<Record<string, Float64Array>>;
   readonly unit: (column: string) => Unit;
-  readonly cycles: readonly CycleRecord[];
+  readonly cycles: PlottedCycles;
+}
+
+/** Points kept of any series: half of that, which is what is left when they are thinned, are three for each pixel of the widest plot. */
+export const PLOT_POINTS = 1 << 16;
+
+const CYCLE_VALUES = {
+  start_seconds: (cycle) => cycle.start_seconds,
+  end_seconds: cycleEndSeconds,
+  marked_bytes: (cycle) => cycle.heap_marked_bytes,
+  pause_ns: (cycle) => cycle.stw1_ns + cycle.stw2_ns,
+} as const satisfies Record<string, (cycle: CycleRecord) => number>;
+
+/** CPU time of each cycle, as a share of all there was since the cycle before it ended. */
+const CYCLE_SHARES = {
+  background_share: (cycle) => cycle.background_cpu_ns,
+  idle_share: (cycle) => cycle.idle_cpu_ns,
+  assist_share: (cycle) => cycle.assist_cpu_ns,
+} as const satisfies Record<string, (cycle: CycleRecord) => number>;
+
+type CycleColumn = keyof typeof CYCLE_VALUES | keyof typeof CYCLE_SHARES;
+
+/** What plots show of a run's cycles, taken in one by one, in bounded memory. */
+export class PlottedCycles {
+  readonly #cpus: number;
+  readonly #table: BoundedTable;
+  readonly #row: Float64Array;
+  #lastEndSeconds = 0;
+
+  constructor(cpus: number) {
+    this.#cpus = cpus;
+    const names = [...Object.keys(CYCLE_VALUES), ...Object.keys(CYCLE_SHARES)];
+    this.#table = new BoundedTable(
+      names.map((name) => ({ name, scale: 1 })),
+      PLOT_POINTS,
+    );
+    this.#row = new Float64Array(names.length);
+  }
+
+  add(cycle: CycleRecord): void {
+    let i = 0;
+    for (const of of Object.values(CYCLE_VALUES)) this.#row[i++] = of(cycle);
+    for (const ns of Object.values(CYCLE_SHARES))
+      this.#row[i++] = cpuShareSince(this.#lastEndSeconds, cycle, ns(cycle), this.#cpus);
+    this.#lastEndSeconds = cycleEndSeconds(cycle);
+    this.#table.add(this.#row);
+  }
+
+  column(name: CycleColumn): Float64Array {
+    return this.#table.column(name);
+  }
 }
 
 export interface PlotSize {
@@ -53,137 +104,152 @@ function lines(
   });
 }
 
+/** A part of a panel: the columns of timeseries.csv it draws, where the run has them, and the lines. */
+interface PanelPart {
+  readonly columns: readonly string[];
+  readonly lines: (run: PlottedRun) => PlotLine[];
+}
+
+const sampled = (line: Omit<Series, "y"> & { readonly column: string }): PanelPart => ({
+  columns: [line.column],
+  lines: (run) => lines(run, [line]),
+});
+
+/** A value for each cycle, at its end. */
+const perCycle = (line: Omit<PlotLine, "x" | "y">, name: CycleColumn): PanelPart => ({
+  columns: [],
+  lines: ({ cycles }) => [{ ...line, x: cycles.column("end_seconds"), y: cycles.column(name) }],
+});
+
+/** A share of CPU: it holds from the end of the cycle before on; the last one up to its own. */
+const perCycleShare = (label: string, color: string, name: CycleColumn): PanelPart => ({
+  columns: [],
+  lines: ({ cycles }) => {
+    const shares = cycles.column(name);
+    return [
+      {
+        label,
+        color,
+        style: "step",
+        x: [0, ...cycles.column("end_seconds")],
+        y: [...shares, ...shares.slice(-1)],
+      },
+    ];
+  },
+});
+
 /** A bound of the container: a column where limits change in the run, else as the scenario has it. */
-function containerBound(
-  run: PlottedRun,
-  label: "memory.max" | "memory.high",
-  name: string,
-  color: string,
-): PlotLine[] {
-  if (run.samples[name] !== undefined)
-    return lines(run, [{ label, color, column: name, bound: true, style: "step" }]);
-  const value = run.summary.scenario.container?.memory?.[label === "memory.max" ? "max" : "high"];
-  if (value === undefined || !Number.isFinite(value)) return [];
-  const seconds = run.summary.scenario.duration / 1e9;
-  return [{ label, color, x: [0, seconds], y: [value, value], style: "line", bound: true }];
+const containerBound = (label: "memory.max" | "memory.high", name: string, color: string): PanelPart => ({
+  columns: [name],
+  lines: (run) => {
+    if (run.samples[name] !== undefined)
+      return lines(run, [{ label, color, column: name, bound: true, style: "step" }]);
+    const value = run.summary.scenario.container?.memory?.[label === "memory.max" ? "max" : "high"];
+    if (value === undefined || !Number.isFinite(value)) return [];
+    const seconds = run.summary.scenario.duration / 1e9;
+    return [{ label, color, x: [0, seconds], y: [value, value], style: "line", bound: true }];
+  },
+});
+
+interface PanelKind {
+  readonly title: string | ((run: PlottedRun) => string);
+  readonly unit: Unit;
+  readonly parts: readonly PanelPart[];
 }
 
-/** CPU time of each cycle as a share of all there was since the cycle before it ended. */
-function cpuShare(run: PlottedRun, ns: (cycle: CycleRecord) => number): Pick<PlotLine, "x" | "y"> {
-  const { cpus } = run.summary.scenario.machine;
-  const ends = run.cycles.map(cycleEndSeconds);
-  const shares = run.cycles.map((cycle, i) => cpuShareSince(ends[i - 1] ?? 0, cycle, ns(cycle), cpus));
-  // A share holds from the end before it on; the last one up to its own.
-  return { x: [0, ...ends], y: [...shares, ...shares.slice(-1)] };
-}
-
-type PanelMaker = (run: PlottedRun) => PlotPanel;
-
-const ofCycles = (run: PlottedRun, y: (cycle: CycleRecord) => number): Pick<PlotLine, "x" | "y"> => ({
-  x: run.cycles.map(cycleEndSeconds),
-  y: run.cycles.map(y),
+const GOMEMLIMIT = sampled({
+  label: "GOMEMLIMIT",
+  color: BAD,
+  column: "gomemlimit_bytes",
+  bound: true,
+  dash: "2 3",
+  style: "step",
 });
 
 /** Panels by the name that --panel gives. */
 export const PANELS = {
-  heap: (run) => ({
+  heap: {
     title: "Heap",
     unit: "bytes",
-    lines: [
-      ...lines(run, [
-        { label: "HeapInuse", color: BLUE, column: "heap_inuse_bytes" },
-        { label: "heap live", color: GREEN, column: "heap_live_bytes" },
-      ]),
-      { label: "marked", color: ORANGE, style: "step", ...ofCycles(run, (cycle) => cycle.heap_marked_bytes) },
-      ...lines(run, [
-        { label: "GC goal", color: RED, column: "next_gc_bytes", bound: true, style: "step" },
-        {
-          label: "GOMEMLIMIT",
-          color: BAD,
-          column: "gomemlimit_bytes",
-          bound: true,
-          dash: "2 3",
-          style: "step",
-        },
-      ]),
+    parts: [
+      sampled({ label: "HeapInuse", color: BLUE, column: "heap_inuse_bytes" }),
+      sampled({ label: "heap live", color: GREEN, column: "heap_live_bytes" }),
+      perCycle({ label: "marked", color: ORANGE, style: "step" }, "marked_bytes"),
+      sampled({ label: "GC goal", color: RED, column: "next_gc_bytes", bound: true, style: "step" }),
+      GOMEMLIMIT,
     ],
-  }),
-  rss: (run) => ({
-    title: run.summary.scenario.container === undefined ? "Process" : "Process and container",
+  },
+  rss: {
+    title: (run) => (run.summary.scenario.container === undefined ? "Process" : "Process and container"),
     unit: "bytes",
-    lines: [
-      ...lines(run, [
-        { label: "RSS", color: INK, column: "rss_bytes" },
-        { label: "Sys - HeapReleased", color: SKY, column: "mapped_ready_bytes" },
-        { label: "memory.current", color: GREEN, column: "memory_current_bytes" },
-        { label: "working set", color: PINK, column: "memory_working_set_bytes" },
-        {
-          label: "GOMEMLIMIT",
-          color: BAD,
-          column: "gomemlimit_bytes",
-          bound: true,
-          dash: "2 3",
-          style: "step",
-        },
-      ]),
-      ...containerBound(run, "memory.high", "memory_high_bytes", ORANGE),
-      ...containerBound(run, "memory.max", "memory_max_bytes", BAD),
+    parts: [
+      sampled({ label: "RSS", color: INK, column: "rss_bytes" }),
+      sampled({ label: "Sys - HeapReleased", color: SKY, column: "mapped_ready_bytes" }),
+      sampled({ label: "memory.current", color: GREEN, column: "memory_current_bytes" }),
+      sampled({ label: "working set", color: PINK, column: "memory_working_set_bytes" }),
+      GOMEMLIMIT,
+      containerBound("memory.high", "memory_high_bytes", ORANGE),
+      containerBound("memory.max", "memory_max_bytes", BAD),
     ],
-  }),
-  gc: (run) => ({
+  },
+  gc: {
     title: "GC CPU since the cycle before, of all CPU",
     unit: "fraction",
-    lines: [
-      {
-        label: "background",
-        color: BLUE,
-        style: "step",
-        ...cpuShare(run, (cycle) => cycle.background_cpu_ns),
-      },
-      { label: "idle", color: SKY, style: "step", ...cpuShare(run, (cycle) => cycle.idle_cpu_ns) },
-      { label: "assists", color: RED, style: "step", ...cpuShare(run, (cycle) => cycle.assist_cpu_ns) },
+    parts: [
+      perCycleShare("background", BLUE, "background_share"),
+      perCycleShare("idle", SKY, "idle_share"),
+      perCycleShare("assists", RED, "assist_share"),
     ],
-  }),
-  pauses: (run) => ({
+  },
+  pauses: {
     title: "Pauses of each cycle",
     unit: "ns",
-    lines: [
-      {
-        label: "sweep + mark termination",
-        color: PINK,
-        style: "points",
-        ...ofCycles(run, (cycle) => cycle.stw1_ns + cycle.stw2_ns),
-      },
-    ],
-  }),
-  latency: (run) => ({
+    parts: [perCycle({ label: "sweep + mark termination", color: PINK, style: "points" }, "pause_ns")],
+  },
+  latency: {
     title: "Latency",
     unit: "ns",
-    lines: lines(run, [
-      { label: "p99", color: RED, column: "latency_p99_ns" },
-      { label: "p50", color: BLUE, column: "latency_p50_ns" },
-    ]),
-  }),
-  fragmentation: (run) => ({
+    parts: [
+      sampled({ label: "p99", color: RED, column: "latency_p99_ns" }),
+      sampled({ label: "p50", color: BLUE, column: "latency_p50_ns" }),
+    ],
+  },
+  fragmentation: {
     title: "Fragmentation",
     unit: "fraction",
-    lines: lines(run, [
-      { label: "(free / total) x (1 - allocated / total)", color: BLUE, column: "frag_ratio" },
-      { label: "HeapIdle / HeapSys", color: ORANGE, column: "frag_idle_ratio" },
-    ]),
-  }),
-  goroutines: (run) => ({
+    parts: [
+      sampled({ label: "(free / total) x (1 - allocated / total)", color: BLUE, column: "frag_ratio" }),
+      sampled({ label: "HeapIdle / HeapSys", color: ORANGE, column: "frag_idle_ratio" }),
+    ],
+  },
+  goroutines: {
     title: "Goroutines and requests",
     unit: "count",
-    lines: lines(run, [
-      { label: "goroutines", color: GREEN, column: "goroutines" },
-      { label: "in flight", color: PINK, column: "requests_in_flight" },
-    ]),
-  }),
-} as const satisfies Record<string, PanelMaker>;
+    parts: [
+      sampled({ label: "goroutines", color: GREEN, column: "goroutines" }),
+      sampled({ label: "in flight", color: PINK, column: "requests_in_flight" }),
+    ],
+  },
+} as const satisfies Record<string, PanelKind>;
 
 export type PanelName = keyof typeof PANELS;
 export const isPanelName = (name: string): name is PanelName => Object.hasOwn(PANELS, name);
+
+const kindOf = (name: PanelName): PanelKind => PANELS[name];
+
+/** What is read of timeseries.csv for these panels, beside the time. */
+export const panelColumns = (names: readonly PanelName[]): string[] => [
+  ...new Set(names.flatMap((name) => kindOf(name).parts.flatMap(({ columns }) => columns))),
+];
+
+function panelOf(run: PlottedRun, name: PanelName): PlotPanel {
+  const { title, unit, parts } = kindOf(name);
+  return {
+    title: typeof title === "string" ? title : title(run),
+    unit,
+    lines: parts.flatMap((part) => part.lines(run)),
+  };
+}
 
 /** Shown unless others are asked for. */
 export const DEFAULT_PANELS: readonly PanelName[] = ["heap", "rss", "gc", "pauses", "latency"];
@@ -262,14 +328,15 @@ export function runPlot(
 ): Plot {
   const panels =
     "panels" in what
-      ? what.panels.map((name) => PANELS[name](run)).filter((panel: PlotPanel) => panel.lines.some(hasValue))
+      ? what.panels.map((name) => panelOf(run, name)).filter((panel) => panel.lines.some(hasValue))
       : metricPanels(run, what.metrics);
+  const ends = run.cycles.column("end_seconds");
   return plotOf(
     {
       title: run.label,
       subtitle: settingsOf(run),
       seconds: run.summary.scenario.duration / 1e9,
-      bands: run.cycles.map((cycle) => [cycle.start_seconds, cycleEndSeconds(cycle)] as const),
+      bands: Array.from(run.cycles.column("start_seconds"), (start, i) => [start, ends[i]] as const),
       marks: marksOf(run),
     },
     panels,

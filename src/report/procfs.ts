@@ -19,7 +19,7 @@ const kib = (bytes: number): number => Math.floor(bytes / 1024);
 
 /** proc_pid_status. */
 export function procStatus(view: ProcessView): string {
-  const { memory, scenario, profile, container } = view;
+  const { memory, scenario, container } = view;
   const space = view.addressSpace();
   const { fileBytes } = memory.baseline;
   const rss = memory.residentBytes();
@@ -50,7 +50,7 @@ export function procStatus(view: ProcessView): string {
     size("HugetlbPages", 0),
     "CoreDumping:\t0",
     `THP_enabled:\t${scenario.go.GODEBUG.disablethp === 1 ? 0 : 1}`,
-    `Threads:\t${profile.baseline.threads}`,
+    `Threads:\t${view.rt.goroutines.threads}`,
   ].join("\n")}\n`;
 }
 

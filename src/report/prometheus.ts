@@ -180,7 +180,7 @@ function goFamilies(view: ProcessView, startUnixSeconds: number): Family[] {
       "Number of goroutines that currently exist.",
       rt.goroutines.live - system,
     ),
-    single("go_threads", "gauge", "Number of OS threads created.", profile.baseline.threads),
+    single("go_threads", "gauge", "Number of OS threads created.", rt.goroutines.threads),
     {
       name: "go_gc_duration_seconds",
       type: "summary",

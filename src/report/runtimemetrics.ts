@@ -289,7 +289,7 @@ export const RUNTIME_METRICS: readonly RuntimeMetric[] = [
     counts: s.view.rt.sched.stwTotalTimeOther.counts,
     buckets: TIME_BUCKETS,
   })),
-  gauge("/sched/threads/total:threads", "Threads of the process.", (s) => s.view.profile.baseline.threads),
+  gauge("/sched/threads/total:threads", "Threads of the process.", (s) => s.view.rt.goroutines.threads),
 ];
 
 /** Metrics of Go 1.26 without a value here, and why. /godebug/non-default-behavior/... are as many again, none modelled. */

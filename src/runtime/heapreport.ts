@@ -137,9 +137,34 @@ export interface HeapTruth {
   readonly dead_bytes: number;
 }
 
+/**
+ * Whether an object lies in a slot and is alive at a tick: `death` is what the slot says, `ownerDeath` when owners die, and a slot freed by
+ * the span's last sweep says no more than `sweptTick`.
+ */
+export const slotIsLive = (
+  death: number,
+  ownerDeath: Int32Array,
+  sweptTick: number,
+  tick: number,
+): boolean => (death < 0 ? ownerDeath[~death] > tick : death > tick && death > sweptTick);
+
+/** Live objects of span `s`. */
+export function liveInSpan(h: Heap, s: number, tick: number): number {
+  const { spans, slots, owners } = h;
+  // Its latest death has been.
+  if (spans.hasOwned[s] === 0 && spans.maxDeath[s] <= tick) return 0;
+  const death = slots.death[spans.slotSeg[s]];
+  const ownerDeath = owners.death;
+  const sweptTick = spans.sweptTick[s];
+  const off = spans.slotOff[s];
+  const end = off + spans.nelems[s];
+  let live = 0;
+  for (let i = off; i < end; i++) if (slotIsLive(death[i], ownerDeath, sweptTick, tick)) live++;
+  return live;
+}
+
 export function heapTruth(h: Heap, tick: number): HeapTruth {
   const spans = h.spans;
-  const ownerDeath = h.owners.death;
   let liveObjects = 0;
   let liveBytes = 0;
   let objects = 0;
@@ -148,13 +173,7 @@ export function heapTruth(h: Heap, tick: number): HeapTruth {
     if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
     objects += spans.allocCount[s];
     bytes += spans.allocCount[s] * spans.elemsize[s];
-    const death = h.slots.death[spans.slotSeg[s]];
-    const off = spans.slotOff[s];
-    let n = 0;
-    for (let i = off; i < off + spans.nelems[s]; i++) {
-      const v = death[i];
-      if (v < 0 ? ownerDeath[~v] > tick : v > tick && v > spans.sweptTick[s]) n++;
-    }
+    const n = liveInSpan(h, s, tick);
     liveObjects += n;
     liveBytes += n * spans.elemsize[s];
   }

@@ -36,6 +36,7 @@ import {
   AFTER_YIELD,
   FORCE_PREEMPT_NS,
   G,
+  type GcReason,
   type MarkScheduling,
   P_ASSIST,
   P_DEDICATED,
@@ -47,8 +48,6 @@ import {
 } from "./proc.ts";
 import type { Goroutines } from "./runtime2.ts";
 import type { StackAllocator } from "./stack.ts";
-
-export type GcReason = "heap" | "periodic" | "explicit";
 
 /** gcOverAssistWork: the least work an assist does at once, to amortize its cost. */
 const GC_OVER_ASSIST_WORK = 64 << 10;
@@ -192,8 +191,6 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #nextReason: GcReason = "heap";
   /** Spans swept by the step that asks for a cycle. */
   #sweptBefore = 0;
-  /** Why the goroutine with `startsGC` is on its way to a cycle; undefined if there is none. */
-  #startReason: GcReason | undefined;
   #waiters: G[] = [];
   /** Worker goroutines started. */
   #workerGs = 0;
@@ -333,20 +330,12 @@ export class Gc implements MarkScheduling, PacingFollowers {
   }
 
   triggered(g: G, p: number, nowNs: number): boolean {
-    let reason = this.#nextReason;
-    let swept = this.#sweptBefore;
+    const reason = g.gcStartReason ?? this.#nextReason;
+    let swept = g.gcStartReason === undefined ? this.#sweptBefore : 0;
     this.#nextReason = "heap";
     this.#sweptBefore = 0;
-    if (this.#startReason !== undefined) {
-      if (!g.startsGC) {
-        // Somebody else is still sweeping for a cycle, which will be this one's too.
-        if (reason !== "heap") this.#startReason = reason;
-        return false;
-      }
-      reason = this.#startReason;
-      this.#startReason = undefined;
-      g.startsGC = false;
-    }
+    g.gcStartReason = undefined;
+    // Whoever finds the trigger reached sweeps, and the first who finds nothing left to sweep starts the cycle.
     if (this.running) return false;
     if (reason === "heap" && !this.heapAtTrigger()) return false;
     const { heap, sched, pacer } = this.#o;
@@ -355,8 +344,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     while (swept < START_SWEEP_SPANS && heap.sweepone(p) >= 0) swept++;
     g.pendingNs += this.takeSweepNs();
     if (swept >= START_SWEEP_SPANS) {
-      this.#startReason = reason;
-      g.startsGC = true;
+      g.gcStartReason = reason;
       return false;
     }
     if (reason === "heap" && !this.heapAtTrigger()) return false;

@@ -35,8 +35,6 @@ export const gcAssistTimeSlack = 5000;
 export const gcOverAssistWork = 64 << 10;
 /** The heap minimum at GOGC=100, bytes. */
 export const defaultHeapMinimum = 4 << 20;
-/** Stack bytes a P may accumulate before it publishes them to maxStackScan. */
-export const maxStackScanSlack = 8 << 10;
 /** Least headroom kept under the limit-based goal, bytes. */
 export const memoryLimitMinHeapGoalHeadroom = 1 << 20;
 /** Least distance of heapLive to the trigger, so that a concurrent sweep can finish, bytes (mgcsweep.go). */
@@ -203,10 +201,9 @@ export class GcController {
   assistWorkPerByte = 0;
   assistBytesPerWork = 0;
 
-  /** Per P: assist time and stack growth not yet published, and time in a fractional worker. */
+  /** Per P: assist time not yet published, and time in a fractional worker. */
   #gcAssistTime: Float64Array;
   #gcFractionalMarkTime: Float64Array;
-  #maxStackScanDelta: Float64Array;
 
   /** The trigger without a memory limit; negative when it must be computed again. */
   #trigger = -1;
@@ -224,18 +221,16 @@ export class GcController {
     this.#memory = memory;
     this.#gcAssistTime = new Float64Array(procs);
     this.#gcFractionalMarkTime = new Float64Array(procs);
-    this.#maxStackScanDelta = new Float64Array(procs);
     this.setGCPercent(gcPercent);
     this.setMemoryLimit(memoryLimit);
     this.commit(true); // There is nothing to sweep before the first cycle.
   }
 
   /**
-   * GOMAXPROCS changed. A P that goes loses its unpublished assist time; its object is kept, with its
-   * unpublished stack growth, for when GOMAXPROCS rises again.
+   * GOMAXPROCS changed. A P that goes loses its unpublished assist time.
    */
   procresize(procs: number): void {
-    const old = this.#maxStackScanDelta.length;
+    const old = this.#gcAssistTime.length;
     if (procs > old) {
       const grow = (a: Float64Array): Float64Array => {
         const b = new Float64Array(procs);
@@ -244,7 +239,6 @@ export class GcController {
       };
       this.#gcAssistTime = grow(this.#gcAssistTime);
       this.#gcFractionalMarkTime = grow(this.#gcFractionalMarkTime);
-      this.#maxStackScanDelta = grow(this.#maxStackScanDelta);
     } else {
       this.#gcAssistTime.fill(0, procs);
     }
@@ -552,21 +546,6 @@ export class GcController {
       this.revise();
     } else {
       this.heapScan += dHeapScan;
-    }
-  }
-
-  /** Stack allocated (or freed, negative) on behalf of P `p`, bytes; -1 is no P. Published in batches. */
-  addScannableStack(p: number, amount: number): void {
-    if (p < 0) {
-      this.maxStackScan += amount;
-      return;
-    }
-    const delta = this.#maxStackScanDelta[p] + amount;
-    if (delta >= maxStackScanSlack || delta <= -maxStackScanSlack) {
-      this.maxStackScan += delta;
-      this.#maxStackScanDelta[p] = 0;
-    } else {
-      this.#maxStackScanDelta[p] = delta;
     }
   }
 

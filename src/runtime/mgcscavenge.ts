@@ -24,9 +24,10 @@ import type { ScavengeCosts } from "./costs.ts";
 import { type GcController, noMemoryLimit } from "./mgcpacer.ts";
 import type { Heap, HeapScavenger } from "./mheap.ts";
 import type { PageAlloc } from "./mpagealloc.ts";
-import { pageSize, pallocChunkPages } from "./mpallocbits.ts";
+import { pallocChunkPages } from "./mpallocbits.ts";
 import { PiController } from "./picontroller.ts";
 import { AFTER_PARK, AFTER_RUN, G, PRIORITY_TIMER, type Scheduler } from "./proc.ts";
+import { pageSize } from "./sizeclasses.ts";
 import type { VersionRules } from "./version.ts";
 
 /** scavengePercent: the share of all CPUs the background scavenger aims at. */

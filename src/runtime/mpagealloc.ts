@@ -31,7 +31,6 @@ import {
   logChunkWords,
   logPallocChunkPages,
   onesCount32,
-  pageSize,
   pallocChunkPages,
   popcntRange,
   setRange,
@@ -42,6 +41,7 @@ import {
   trailingZeros32,
 } from "./mpallocbits.ts";
 import { ScavengeIndex, type ScavengeRules } from "./scavengeindex.ts";
+import { pageSize } from "./sizeclasses.ts";
 import { rulesFor } from "./version.ts";
 
 /** maxSearchAddr: nothing is free. */

@@ -10,7 +10,8 @@
  */
 
 import { type PageAlloc, type PageBlock, pageCachePages } from "./mpagealloc.ts";
-import { findBitRange64, onesCount32, pageSize } from "./mpallocbits.ts";
+import { findBitRange64, onesCount32 } from "./mpallocbits.ts";
+import { pageSize } from "./sizeclasses.ts";
 
 export { pageCachePages };
 

@@ -14,7 +14,6 @@
  * Two results are packed into one small integer where Go returns several values (`find`, `summarize`).
  */
 
-export const pageSize = 8192;
 export const logPallocChunkPages = 9;
 export const pallocChunkPages = 1 << logPallocChunkPages;
 

@@ -9,14 +9,15 @@
  * A goroutine runs in *slices*: `G.step` does everything the slice does to memory at the slice's start and returns the
  * CPU time it takes. Slices are short (about 20 µs while allocating), so effects of different Ps interleave at that grain.
  *
- * Each P has its timers and a local queue of the goroutines they made runnable; everything else that becomes runnable
- * goes to one global FIFO. A P out of work steals timers and local goroutines of others. A wake-up brings one thread at a
+ * Each P has its timers and a queue of the goroutines that they, and `go` statements, made runnable, the last of them first
+ * (runnext); everything else that becomes runnable goes to one global FIFO, as does what does not fit. A P out of work steals
+ * timers and goroutines of others. A wake-up brings one thread at a
  * time to an idle P, where it arrives after a delay and looks for work itself; an idle process waits for its
  * timers in epoll, to whole milliseconds.
  *
  * GOMAXPROCS may change (`procresize`); who asks for it is debug.ts's.
  *
- * Simplified: goroutines readied by others do not enter the waker's local queue; Ms exist only as wake-ups on their way;
+ * Simplified: goroutines readied by others, as by the poller, go to the global queue; the next goroutine does not inherit a time slice; Ms exist only as wake-ups on their way;
  * when GOMAXPROCS exceeds the CPUs, slices stretch by running Ps / CPUs at their start.
  *
  * In a container the kernel holds threads up. A thread that sleeps in a page fault (memory.high) keeps its P, and a stop of the
@@ -75,6 +76,10 @@ const EV_IO = 7;
 const EV_CALL_ONCE = 8;
 const EV_UNTHROTTLE = 9;
 
+/** Length of a P's queue, and how often a P looks at the global one first (findRunnable). */
+const RUNQ_LENGTH = 256;
+const GLOBAL_EVERY = 61;
+
 /** An idle thread waits for timers in epoll, whose time-outs are whole milliseconds. */
 const EPOLL_GRAIN_NS = 1e6;
 
@@ -82,6 +87,9 @@ const EPOLL_GRAIN_NS = 1e6;
 export const PRIORITY_WORLD = 0;
 const PRIORITY_P = 1;
 export const PRIORITY_TIMER = 2;
+
+/** Why a cycle starts. */
+export type GcReason = "heap" | "periodic" | "explicit";
 
 /** A goroutine as the scheduler sees it; the workload's tasks and the runtime's own goroutines extend it. */
 export abstract class G {
@@ -103,8 +111,8 @@ export abstract class G {
   sleepNs = -1;
   /** The sleep ends by I/O, which wakes a thread at its own moment, rather than by a timer. */
   ioWait = false;
-  /** It is in gcStart and sweeps what the last cycle left, before it can start the next. */
-  startsGC = false;
+  /** It is in gcStart and sweeps what the last cycle left, before it can start the next, for this reason. */
+  gcStartReason: GcReason | undefined;
   /** Time its thread must sleep in the kernel before it goes on. */
   stallNs = 0;
   /** Set by a step that stops the world for so long right after it; -1 for none. `worldStopped` is then called at the end. */
@@ -168,7 +176,7 @@ export interface MarkScheduling {
   /** Its assist time is over. */
   assistDone(g: G, p: number, nowNs: number): void;
   /**
-   * A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. While it sets `startsGC`
+   * A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. While it sets `gcStartReason`
    * instead, it is to be asked again once the goroutine's pending CPU time is spent.
    */
   triggered(g: G, p: number, nowNs: number): boolean;
@@ -189,6 +197,8 @@ export interface SchedulerOptions {
   readonly coldNs: number;
   /** When the process starts; 0 unless given. */
   readonly startNs?: number;
+  /** Ps whose threads the process starts with; all of them unless given. */
+  readonly threads?: number;
   /** More Ps are at work than ever before, and than the process started with: a thread is made, on P `p`. */
   readonly newThread?: (p: number) => void;
   /** The container's hold on threads, and its CPU quota, where there is one. */
@@ -235,13 +245,16 @@ export class Scheduler {
   /** Runnable goroutines that any P may take: `#runqHead` is the oldest, what lies before it is gone. */
   readonly #runq: (G | null)[] = [];
   #runqHead = 0;
-  /** Per P: goroutines made runnable by its timers, and those whose timers are due and have not been run. */
+  /** Per P: the goroutine made runnable last by what runs there, its queue of others, and those whose timers are due and have not been run. */
+  readonly #runnext: (G | null)[];
   readonly #local: G[][];
   readonly #due: G[][];
   /** Per P: CPU time its thread has spent, or will lose, on the way to the next goroutine. */
   #overheadNs: Float64Array;
   /** Per P: its idle worker will leave at its next look. */
   #called: Uint8Array;
+  /** Per P: goroutines it has run. */
+  #schedtick: Int32Array;
   /** Ps whose woken threads are on their way. */
   #waking = 0;
   readonly #gs: (G | null)[] = [];
@@ -287,7 +300,7 @@ export class Scheduler {
     this.#busy = new Float64Array(this.#bandwidth?.untilNs.length ?? 0);
     this.#held = new Uint8Array(nprocs);
     this.nprocs = nprocs;
-    this.#threads = nprocs;
+    this.#threads = options.threads ?? nprocs;
     this.#newThread = options.newThread ?? (() => {});
     this.#resizedNs = startNs;
     this.cpus = options.cpus;
@@ -304,7 +317,9 @@ export class Scheduler {
     this.#ranBeforeStop = new Uint8Array(nprocs);
     this.#overheadNs = new Float64Array(nprocs);
     this.#called = new Uint8Array(nprocs);
+    this.#runnext = new Array(nprocs).fill(null);
     this.#local = Array.from({ length: nprocs }, () => []);
+    this.#schedtick = new Int32Array(nprocs);
     this.#due = Array.from({ length: nprocs }, () => []);
     this.#pEvent = new Int32Array(nprocs).fill(-1);
     this.limiter = new GcCPULimiter(startNs, nprocs);
@@ -353,6 +368,14 @@ export class Scheduler {
     this.#wakep();
   }
 
+  /** newproc and goready: makes `g` runnable now, by what runs on P `p`, whose next goroutine it is. */
+  readyNext(g: G, p: number): void {
+    this.adopt(g);
+    g.parked = false;
+    this.#runqput(p, g);
+    this.#wakep();
+  }
+
   /** Makes `g` runnable when its timer of `atNs` is run: time.Sleep. */
   readyAt(g: G, atNs: number): void {
     this.adopt(g);
@@ -394,7 +417,7 @@ export class Scheduler {
     if (due.length === 0) return;
     for (const g of due) {
       g.parked = false;
-      this.#local[p].push(g);
+      this.#runqput(p, g);
     }
     due.length = 0;
     // Every goroutine made runnable wakes another thread, needed or not; meanwhile nobody else may steal.
@@ -473,7 +496,9 @@ export class Scheduler {
 
   /** Goroutines that could run and wait for a P. Those of timers nobody has run yet are not among them. */
   get runnable(): number {
-    return this.#local.reduce((sum, gs) => sum + gs.length, this.#runq.length - this.#runqHead);
+    let n = this.#runq.length - this.#runqHead;
+    for (let p = 0; p < this.nprocs; p++) n += this.#local[p].length + (this.#runnext[p] === null ? 0 : 1);
+    return n;
   }
 
   /** Ps that run goroutines: assists and mark workers are some. */
@@ -584,14 +609,16 @@ export class Scheduler {
     }
     for (let p = nprocs; p < old; p++) {
       // destroy moves the queue of each P to the head of the global one.
-      this.#runq.splice(this.#runqHead, 0, ...this.#local[p]);
+      const next = this.#runnext[p];
+      this.#runq.splice(this.#runqHead, 0, ...(next === null ? [] : [next]), ...this.#local[p]);
       this.#due[owner].push(...this.#due[p]);
     }
     for (const g of this.#gs) if (g !== null && g.timerP >= nprocs) g.timerP = owner;
     this.nprocs = nprocs;
-    this.#pG.length = this.#local.length = this.#due.length = Math.min(old, nprocs);
+    this.#pG.length = this.#runnext.length = this.#local.length = this.#due.length = Math.min(old, nprocs);
     for (let p = old; p < nprocs; p++) {
       this.#pG.push(null);
+      this.#runnext.push(null);
       this.#local.push([]);
       this.#due.push([]);
     }
@@ -603,6 +630,7 @@ export class Scheduler {
     this.#ranBeforeStop = resized(this.#ranBeforeStop, nprocs, 0);
     this.#overheadNs = resized(this.#overheadNs, nprocs, 0);
     this.#called = resized(this.#called, nprocs, 0);
+    this.#schedtick = resized(this.#schedtick, nprocs, 0);
     this.#held = resized(this.#held, nprocs, 0);
     this.limiter.resetCapacity(now, nprocs);
     for (let p = nprocs - 1; p >= old; p--) this.#pidleput(p);
@@ -814,14 +842,11 @@ export class Scheduler {
       }
     }
     this.#runTimers(p, p);
-    const local = this.#local[p].shift();
-    if (local !== undefined) {
-      this.#execute(p, local);
-      return;
-    }
-    if (this.#runqHead < this.#runq.length) {
-      const g = this.#runqPop();
-      if (this.#runqHead < this.#runq.length && this.#wakep()) this.#overheadNs[p] += this.#wakerNs;
+    const g =
+      (this.#schedtick[p] % GLOBAL_EVERY === 0 ? this.#globrunqget(p, 1) : undefined) ??
+      this.#runqget(p) ??
+      this.#globrunqget(p, RUNQ_LENGTH / 2);
+    if (g !== undefined) {
       this.#execute(p, g);
       return;
     }
@@ -856,7 +881,7 @@ export class Scheduler {
     for (let i = 1; i < this.nprocs; i++) {
       const q = (p + i) % this.nprocs;
       this.#runTimers(q, p);
-      const g = this.#local[p].shift() ?? this.#local[q].shift();
+      const g = this.#runqget(p) ?? this.#runqsteal(p, q);
       if (g === undefined) continue;
       this.#execute(p, g);
       return true;
@@ -864,7 +889,46 @@ export class Scheduler {
     return false;
   }
 
-  #runqPop(): G {
+  /** runqput with next: what was to be next goes to the end of the queue, and half of a full queue to the global one. */
+  #runqput(p: number, g: G): void {
+    const kicked = this.#runnext[p];
+    this.#runnext[p] = g;
+    if (kicked === null) return;
+    const local = this.#local[p];
+    if (local.length < RUNQ_LENGTH) local.push(kicked);
+    else this.#runq.push(...local.splice(0, RUNQ_LENGTH / 2), kicked);
+  }
+
+  #runqget(p: number): G | undefined {
+    const next = this.#runnext[p];
+    if (next === null) return this.#local[p].shift();
+    this.#runnext[p] = null;
+    return next;
+  }
+
+  /** runqsteal: half of P `q`'s queue, or else its next goroutine; the last of them runs first. */
+  #runqsteal(p: number, q: number): G | undefined {
+    const half = Math.ceil(this.#local[q].length / 2);
+    if (half === 0) return this.#runqget(q);
+    const stolen = this.#local[q].splice(0, half);
+    const g = stolen.pop();
+    this.#local[p].push(...stolen);
+    return g;
+  }
+
+  /** P `p`'s share of the global queue, at most so many: the oldest to run, the others for its own queue. */
+  #globrunqget(p: number, most: number): G | undefined {
+    const size = this.#runq.length - this.#runqHead;
+    const g = this.#runqPop();
+    if (g === undefined) return undefined;
+    const n = Math.min(most, Math.floor(size / this.nprocs) + 1, size);
+    for (let i = 1; i < n; i++) this.#local[p].push(this.#runqPop()!);
+    if (size > 1 && this.#wakep()) this.#overheadNs[p] += this.#wakerNs;
+    return g;
+  }
+
+  #runqPop(): G | undefined {
+    if (this.#runqHead === this.#runq.length) return undefined;
     const g = this.#runq[this.#runqHead]!;
     this.#runq[this.#runqHead++] = null;
     if (this.#runqHead > 1024 && this.#runqHead * 2 > this.#runq.length) {
@@ -875,6 +939,7 @@ export class Scheduler {
   }
 
   #execute(p: number, g: G): void {
+    this.#schedtick[p]++;
     this.#place(p, g);
     this.#slice(p);
   }
@@ -977,7 +1042,7 @@ export class Scheduler {
       this.trace?.onP(p, "run", g);
       this.#gc!.assistDone(g, p, this.nowNs);
     } else if (g.pendingNs <= 0) {
-      if (g.startsGC) {
+      if (g.gcStartReason !== undefined) {
         if (this.#gc!.triggered(g, p, this.nowNs)) return;
         if (g.pendingNs > 0) {
           this.#slice(p);
@@ -1002,7 +1067,10 @@ export class Scheduler {
       }
     }
     const waiting =
-      this.#runqHead < this.#runq.length || this.#local[p].length > 0 || this.#due[p].length > 0;
+      this.#runqHead < this.#runq.length ||
+      this.#runnext[p] !== null ||
+      this.#local[p].length > 0 ||
+      this.#due[p].length > 0;
     const yields = g.pendingNs <= 0 && g.after === AFTER_YIELD;
     if (
       (yields && (waiting || this.#gc!.marking)) ||

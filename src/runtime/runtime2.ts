@@ -69,6 +69,8 @@ export function nextslicecap(length: number, oldCap: number): number {
 export class Goroutines {
   /** Starting stack of a reused g, a power of two; set by gcComputeStartingStackSize. */
   startingStackSize = FIXED_STACK_BYTES;
+  /** Ms there are. They stay. */
+  threads = 0;
   /** Goroutines ever made: len(allgs). Dead ones are scanned as roots too (at the price of a look). */
   allglen = 0;
   /** Goroutines alive. */
@@ -131,6 +133,7 @@ export class Goroutines {
    * Its m and two gs are not announced to the hooks: they belong to the process's baseline objects.
    */
   newM(p: number, first: boolean): void {
+    this.threads++;
     if (!first) this.#mStack(p, G0_STACK_BYTES);
     this.#mStack(p, GSIGNAL_STACK_BYTES);
   }

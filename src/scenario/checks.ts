@@ -5,6 +5,7 @@
  */
 import { kernelBytesAtStart } from "../os/cgroup.ts";
 import { OS_PAGE_BYTES } from "../os/os.ts";
+import { MAX_FILE_BYTES } from "../os/pagecache.ts";
 import { rulesFor } from "../runtime/version.ts";
 import { type MetricParts, metricsOf, readThreshold } from "../thresholds.ts";
 import { RECENT_GC_CPU, type When } from "./conditions.ts";
@@ -451,6 +452,8 @@ function checkContainer(
     if (asWritten && duration !== undefined && duration > 0 && start !== undefined && start >= duration)
       tell(at("page_cache", i, "start"), `is not before the end of the run (${seconds(duration)})`);
     if (file === 0) tell(at("page_cache", i, "file"), "must be larger than 0");
+    if (file !== undefined && file > MAX_FILE_BYTES)
+      tell(at("page_cache", i, "file"), "must be at most 64GiB: each of its pages is played");
   });
 }
 

@@ -29,6 +29,16 @@ function middleOf(bucket: number): number {
   return bucket < 0 ? -middle : middle;
 }
 
+/**
+ * The smallest rank r with r / n >= share, at least 1. By division, which is exact where share is such a fraction as it is written:
+ * 0.07 * 100 is a little more than 7.
+ */
+export function nearestRank(share: number, n: number): number {
+  const near = Math.ceil(share * n);
+  if ((near - 1) / n >= share) return Math.max(1, near - 1);
+  return Math.max(1, near / n < share ? near + 1 : near);
+}
+
 export class Quantiles {
   count = 0;
   min = Number.NaN;
@@ -71,7 +81,7 @@ export class Quantiles {
 
   quantile(share: number): number {
     if (this.count === 0) return Number.NaN;
-    const rank = Math.max(1, Math.ceil(share * this.count));
+    const rank = nearestRank(share, this.count);
     if (this.#values !== undefined) return Float64Array.from(this.#values).sort()[rank - 1];
     let seen = 0;
     for (const [bucket, count] of [...this.#buckets].sort(([a], [b]) => a - b)) {

@@ -2,6 +2,8 @@
  * Latencies counted in logarithmic buckets: 64 per power of two, so a percentile is off by at most 0.8 %.
  * Exact counts, constant memory, one increment per request.
  */
+import { nearestRank } from "../sim/quantiles.ts";
+
 const SUB = 64;
 
 export class LatencyHistogram {
@@ -27,7 +29,7 @@ export class LatencyHistogram {
   /** The latency that a share `q` of the requests did not exceed, in nanoseconds; 0 when there were none. */
   percentile(q: number): number {
     if (this.count === 0) return 0;
-    const rank = Math.max(1, Math.ceil(q * this.count));
+    const rank = nearestRank(q, this.count);
     let seen = 0;
     for (let i = 0; i < this.#buckets.length; i++) {
       seen += this.#buckets[i];

@@ -132,9 +132,12 @@ class ServiceRun implements Running {
     const request = this.#idle.pop() ?? new Request(this, this.spec);
     request.arrivalNs = arrivalNs;
     const { sched, heap } = this.ctx.rt;
-    // Whoever took the connection does so on a P of its own: taken to be the one that ran last.
+    // Whoever takes the request does so on a P of its own: taken to be the one that ran last.
     request.go(heap.currentP);
-    sched.ready(request);
+    // The oracle's dispatcher is woken by its timer and runs next. A server's accepting goroutine waits its turn in the global queue
+    // with those whose I/O has ended; so do its requests.
+    if (this.ctx.program.declared) sched.readyNext(request, heap.currentP);
+    else sched.ready(request);
   }
 
   /** A request has ended; returns the arrival time of the next one to serve in its place, or -1. */

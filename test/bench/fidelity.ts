@@ -6,7 +6,14 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Cell, compare, METRICS, OPTIONAL_METRICS } from "../../src/oracle/metrics.ts";
+import {
+  type Cell,
+  CONTAINER_METRICS,
+  compare,
+  METRICS,
+  OPTIONAL_METRICS,
+  RECLAIM_METRICS,
+} from "../../src/oracle/metrics.ts";
 import { recordedFigures, recording, scenarioHash } from "../../src/oracle/recording.ts";
 import { humanValue } from "../../src/report/format.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
@@ -23,6 +30,7 @@ const human = (cell: Cell, value: number): string => humanValue(value, cell.metr
 const out: string[] = [];
 let inBand = 0;
 let cells = 0;
+const more = OPTIONAL_METRICS.length + CONTAINER_METRICS.length + RECLAIM_METRICS.length;
 let from = "";
 console.log("| scenario | in band | of | simulator CPU / real CPU |");
 console.log("|---|---|---|---|");
@@ -55,13 +63,13 @@ for (const file of readdirSync(join(root, "test/golden/oracle")).sort()) {
   for (const cell of row) {
     if (cell.inBand) continue;
     out.push(
-      `| ${real.name} | ${cell.metric.label} | ${human(cell, cell.realMin)} | ${human(cell, cell.realMedian)} | ${human(cell, cell.realMax)} | ${human(cell, cell.simulated)} | ${percent(cell.error)} |`,
+      `| ${real.variant === "base" ? real.name : `${real.name} (${real.variant})`} | ${cell.metric.label} | ${human(cell, cell.realMin)} | ${human(cell, cell.realMedian)} | ${human(cell, cell.realMax)} | ${human(cell, cell.simulated)} | ${percent(cell.error)} |`,
     );
   }
 }
 console.log(`| **all** | **${inBand}** | **${cells}** | |`);
 console.log(
-  `\n${((100 * inBand) / cells).toFixed(1)} % of ${cells} cells in band (${METRICS.length} metrics, ${OPTIONAL_METRICS.length} more where they were recorded; ${from}).`,
+  `\n${((100 * inBand) / cells).toFixed(1)} % of ${cells} cells in band (${METRICS.length} metrics, up to ${more} more where they were recorded; ${from}).`,
 );
 console.log(
   "\n| out of band | metric | real min | median | max | simulated | error |\n|---|---|---|---|---|---|---|",

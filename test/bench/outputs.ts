@@ -3,7 +3,7 @@
  *
  * The first table is by turns in one process, the best of three: the run alone, with the files every run has, and with every export and a
  * heap profile besides. The second runs the built program once per line in a process of its own: an almost idle scenario sampled ever
- * more often, and the most memory that process ever had resident.
+ * more often, and the most memory that process ever had resident; then the same of the commands that read it again.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -66,15 +66,26 @@ function memory(): void {
     const [scenario] = loadScenario(${JSON.stringify(IDLE)}, "idle", { set: set.split(" ") }).scenarios;
     runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});
     console.log(process.resourceUsage().maxRSS);`;
-  console.log("| rows | timeseries.csv | most memory resident |");
-  console.log("|---|---|---|");
+  // Standard error is the command's own.
+  const again = `
+    const [command, folder] = process.argv.slice(-2);
+    process.argv = [process.argv[0], "gomemsim", command, folder];
+    process.on("exit", () => console.log("\\n" + process.resourceUsage().maxRSS));
+    await import(${JSON.stringify(join(root, "dist/cli/main.js"))});`;
+  const maxRss = (...args: string[]): string => {
+    const out = execFileSync(process.execPath, ["--input-type=module", "-e", ...args], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    return `${(Number(out.toString().trimEnd().split("\n").at(-1)) / 1024).toFixed(0)} MiB`;
+  };
+  console.log("| rows | timeseries.csv | most memory resident: run | plot | report |");
+  console.log("|---|---|---|---|---|");
   for (const rows of ROWS) {
     const set = `duration=${rows / 1000}s sample_interval=1ms`;
-    const out = execFileSync(process.execPath, ["--input-type=module", "-e", program, "--", set, folder]);
+    const run = maxRss(program, "--", set, folder);
     const bytes = statSync(join(folder, "timeseries.csv")).size;
-    console.log(
-      `| ${rows} | ${(bytes / 2 ** 20).toFixed(0)} MiB | ${(Number(out.toString()) / 1024).toFixed(0)} MiB |`,
-    );
+    const [plot, report] = ["plot", "report"].map((command) => maxRss(again, "--", command, folder));
+    console.log(`| ${rows} | ${(bytes / 2 ** 20).toFixed(0)} MiB | ${run} | ${plot} | ${report} |`);
   }
 }
 

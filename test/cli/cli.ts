@@ -32,8 +32,19 @@ export function scratch(): string {
   return folder;
 }
 
-export function start(cwd: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(process.execPath, ["--import", TSX, MAIN, ...args], { cwd, env: environment(env) });
+/** `openFiles` is the most the process may have open. */
+export function start(
+  cwd: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  openFiles?: number,
+): Running {
+  const command = [process.execPath, "--import", TSX, MAIN, ...args];
+  const [program, ...rest] =
+    openFiles === undefined
+      ? command
+      : ["sh", "-c", 'ulimit -n "$0" && exec "$@"', String(openFiles), ...command];
+  const child = spawn(program, rest, { cwd, env: environment(env) });
   return { child, result: collect(child) };
 }
 

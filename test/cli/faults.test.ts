@@ -1,8 +1,10 @@
 /** Every class of bad input: a clear message, the documented status, no stack trace, nothing written. */
+import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, truncateSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
-import { type Result, run, SMALL, scratch, shell, tree, write } from "./cli.ts";
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, it } from "vitest";
+import { type Result, run, SMALL, scratch, shell, tree, VARIANTS, write } from "./cli.ts";
 
 function expectFault(result: Result, status: number, message: RegExp): void {
   expect(result.stderr).toMatch(message);
@@ -151,11 +153,115 @@ describe("output that cannot be written", () => {
     expectFault(await run(folder, ["run", "s.yaml", "--out", unwritable]), 5, /out: cannot be written: /);
     expect(tree(folder)).toEqual(["file", "locked/", "s.yaml"]);
   });
+});
 
-  it.skipIf(process.platform !== "linux")("standard output is on a full disk, or a closed pipe", async () => {
-    const full = await shell(folder, "gomemsim check s.yaml > /dev/full");
-    expectFault(full, 5, /^gomemsim: standard output: cannot be written: the disk is full\n$/);
-    const closed = await shell(folder, "gomemsim check s.yaml | true; exit $PIPESTATUS");
-    expectFault(closed, 5, /^gomemsim: standard output was closed before everything was printed\n$/);
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const recorded = `${join(root, "scenarios/steady-64b.yaml")} --recorded ${join(root, "test/golden/oracle")}`;
+
+/** Every command that prints, in a folder with a finished run. */
+const PRINTING: readonly string[] = [
+  "--help",
+  "check s.yaml",
+  "run s.yaml --out again",
+  "compare out",
+  "compare out --format json",
+  "plot out -o -",
+  "report out",
+  `validate ${recorded} --seeds 1 --json`,
+  "serve s.yaml --listen 127.0.0.1:0",
+];
+
+/** A finished run with a variant. */
+async function folderWithRun(): Promise<string> {
+  const folder = scratch();
+  write(folder, "s.yaml", VARIANTS);
+  expect((await run(folder, ["run", "s.yaml", "--out", "out", "-q"])).stderr).toBe("");
+  return folder;
+}
+
+describe.skipIf(process.platform !== "linux")("standard output that cannot be written", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await folderWithRun();
+  });
+
+  it.each(PRINTING)("gomemsim %s", async (command) => {
+    const closed = await shell(folder, `gomemsim ${command} | true; exit $PIPESTATUS`);
+    expect(closed.stderr).toMatch(/^gomemsim: standard output was closed before everything was printed$/m);
+    expect(closed.stderr).not.toMatch(/\n\s+at |internal error/);
+    expect(closed.status).toBe(5);
+    const full = await shell(folder, `gomemsim ${command} > /dev/full`);
+    expect(full.stderr).toMatch(/^gomemsim: standard output: cannot be written: the disk is full$/m);
+    expect(full.stderr).not.toMatch(/\n\s+at |internal error/);
+    expect(full.status).toBe(5);
+  });
+
+  it("nothing is printed: nothing is wrong", async () => {
+    const quiet = await shell(folder, "gomemsim run s.yaml --out quiet -q | true; exit $PIPESTATUS");
+    expect(quiet).toEqual({ status: 0, stdout: "", stderr: "" });
+  });
+});
+
+/** Shell lines in which `full` is a file system of so many KiB, which goes with the shell; a user's own mounts need a namespace. */
+const onSmallDisk = (folder: string, kib: number, lines: string): Promise<Result> =>
+  shell(
+    folder,
+    `mkdir -p full; export -f gomemsim; unshare -rm bash -c 'mount -t tmpfs -o size=${kib}k none full && ${lines}'`,
+  );
+
+const mounts =
+  spawnSync("unshare", ["-rm", "bash", "-c", "mount -t tmpfs -o size=64k none /tmp"], { stdio: "ignore" })
+    .status === 0;
+const noMounts = mounts ? "" : " (skipped: this machine lets nobody mount a small file system)";
+
+describe.skipIf(!mounts)(`a disk that is full${noMounts}`, () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await folderWithRun();
+  });
+  const FULL = /^gomemsim: full\S*: cannot be written: the disk is full\n$/;
+
+  // From a disk on which not even a folder's first file fits to one on which nearly everything does.
+  it.each([4, 128, 400])("run leaves nothing on one of %i KiB", async (kib) => {
+    const ended = await onSmallDisk(
+      folder,
+      kib,
+      "{ gomemsim run s.yaml -q --out full/new/out --trace; echo $?; find full -mindepth 1; }",
+    );
+    expect(ended.stderr).toMatch(FULL);
+    expect(ended.stdout).toBe("5\n");
+  });
+
+  it("run leaves an earlier run as it was", async () => {
+    const ended = await onSmallDisk(
+      folder,
+      1200,
+      "{ cp -r out full/; gomemsim run s.yaml -q --seed 2 --trace --out full/out; echo $?; diff -r out full/out; }",
+    );
+    expect(ended.stderr).toMatch(FULL);
+    expect(ended.stdout).toBe("5\n");
+  });
+
+  it.each([
+    ["plot out -o full/p.svg"],
+    ["plot out -o full/p.png"],
+    ["report out --out full/r.html"],
+    ["report out out/gogc400 --out full/r.html"],
+  ])("%s leaves no half file", async (command) => {
+    const ended = await onSmallDisk(folder, 8, `{ gomemsim ${command}; echo $?; ls -A full; }`);
+    expect(ended.stderr).toMatch(FULL);
+    expect(ended.stdout).toBe("5\n");
+  });
+
+  it("what is printed into a file there does not fit", async () => {
+    const ended = await onSmallDisk(
+      folder,
+      4,
+      'for command in "compare out --format json" "check s.yaml"; do gomemsim $command >> full/printed; echo $?; done',
+    );
+    // Of the first some fits.
+    const complaint = "gomemsim: standard output: cannot be written: the disk is full\n";
+    expect(ended.stderr).toBe(complaint.repeat(2));
+    expect(ended.stdout).toBe("5\n5\n");
   });
 });

@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { CliError } from "../../src/cli/exit.ts";
-import { OutputFolder } from "../../src/cli/outputs.ts";
+import { OutputFolder, writeFileWhole } from "../../src/cli/outputs.ts";
 import { formatEta } from "../../src/cli/progress.ts";
 import { scratch, tree } from "./cli.ts";
 
@@ -46,6 +47,51 @@ describe("output folder", () => {
       expect(readFileSync(join(target, "x"), "utf8")).toBe("new");
       expect(tree(root).some((path) => path.includes(".tmp-"))).toBe(false);
     }
+  });
+
+  it.each([false, true])("clears up what a killed process left there, target existing: %s", (exists) => {
+    const target = join(root, `killed-${exists}`, "out");
+    mkdirSync(exists ? target : join(target, ".."), { recursive: true });
+    // Another run that goes on, of this process.
+    const other = new OutputFolder(target);
+    const gone = String(spawnSync(process.execPath, ["-e", ""]).pid);
+    const leave = (space: string | undefined, pid: string): string => {
+      const path = other.temporary
+        .replace(/-[0-9a-f]{12}$/, "-0123456789ab")
+        .replace(/\.tmp-([0-9a-f]{8})-\d+/, (_, own) => `.tmp-${space ?? own}-${pid}`);
+      mkdirSync(path);
+      writeFileSync(join(path, "timeseries.csv"), "half");
+      return path;
+    };
+    const ofGone = leave(undefined, gone);
+    const ofUs = leave(undefined, String(process.pid));
+    const ofParent = leave(undefined, String(process.ppid));
+    const elsewhere = leave("00000000", gone);
+    const longAgo = leave("00000001", gone);
+    utimesSync(ofUs, 1e9, 1e9);
+    utimesSync(longAgo, 1e9, 1e9);
+    const folder = new OutputFolder(target);
+    for (const path of [ofGone, ofUs, longAgo]) expect(existsSync(path), path).toBe(false);
+    for (const path of [ofParent, elsewhere, other.temporary, folder.temporary])
+      expect(existsSync(path), path).toBe(true);
+    other.abort();
+    folder.abort();
+    rmSync(join(target, ".."), { recursive: true });
+  });
+
+  it("clears up beside a single file, too", () => {
+    const path = join(root, "single.svg");
+    const gone = spawnSync(process.execPath, ["-e", ""]).pid;
+    const folder = new OutputFolder(path);
+    const left = folder.temporary.replace(`-${process.pid}-`, `-${gone}-`);
+    folder.abort();
+    writeFileSync(left, "half");
+    writeFileSync(`${path}.tmp-mine`, "of somebody else");
+    writeFileWhole(path, "whole");
+    expect(tree(root).filter((name) => name.startsWith("single"))).toEqual([
+      "single.svg",
+      "single.svg.tmp-mine",
+    ]);
   });
 
   it("refuses a file in its place", () => {

@@ -110,6 +110,29 @@ describe("gomemsim run", () => {
     expect(readFileSync(join(folder, "here/summary.json"), "utf8")).toMatch(/^\{/);
   });
 
+  it("removes pictures and pages that were made of the run it replaces, and says so", async () => {
+    const folder = scratch();
+    write(folder, "s.yaml", VARIANTS);
+    const common = ["run", "s.yaml", "--set", "duration=200ms", "--out", "o"];
+    expect((await run(folder, [...common, "-q"])).status).toBe(0);
+    const made = ["o/plot.svg", "o/gogc400/plot.png", "o/gogc400/overlay.html"];
+    const mine = ["o/heap.svg", "o/gogc400/notes.html"];
+    for (const path of [...made, ...mine]) write(folder, path, "of the run before");
+    // The scenario itself stays as it is: so does what was made of it.
+    const one = await run(folder, [...common, "--variant", "gogc400"]);
+    expect(one.stdout).toMatch(/^removed o\/gogc400\/plot\.png: it showed the run before$/m);
+    const there = (): string[] => tree(folder).filter((path) => [...made, ...mine].includes(path));
+    expect(there()).toEqual(["o/gogc400/notes.html", "o/heap.svg", "o/plot.svg"]);
+    const both = await run(folder, common);
+    expect(both.stdout).toMatch(/^removed o\/plot\.svg: it showed the run before$/m);
+    expect(there()).toEqual(["o/gogc400/notes.html", "o/heap.svg"]);
+    // With seeds the folder itself holds no run any more.
+    write(folder, "o/plot.svg", "of the run before");
+    const seeds = await run(folder, [...common, "--seeds", "2"]);
+    expect(seeds.stdout).toMatch(/^removed o\/plot\.svg: /m);
+    expect(there()).toEqual(["o/gogc400/notes.html", "o/heap.svg"]);
+  });
+
   it("takes a seed, settings and standard input", async () => {
     const folder = scratch();
     const result = await run(

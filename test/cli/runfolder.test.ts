@@ -2,7 +2,8 @@ import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { CliError, EXIT } from "../../src/cli/exit.ts";
-import { readGroup, readRun, readSummary, readVariants } from "../../src/cli/runfolder.ts";
+import { readGroup, readSeries, readSummary, readVariants, scanCycles } from "../../src/cli/runfolder.ts";
+import { PLOT_POINTS } from "../../src/report/panels.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
 import { type CycleRecord, sampleColumns, simulate } from "../../src/simulate.ts";
 import { run, scratch, VARIANTS, write } from "./cli.ts";
@@ -38,7 +39,9 @@ describe("run folder", () => {
   }, 120_000);
 
   it("gives back what the simulation said, to what the files' rounding leaves", () => {
-    const read = readRun(small);
+    const stored = readSummary(small);
+    const storedCycles: CycleRecord[] = [];
+    scanCycles(small, (cycle) => storedCycles.push(cycle));
     const loaded = loadScenario(VARIANTS, "s.yaml");
     if (!loaded.ok) throw new Error("not a scenario");
     const rows: number[][] = [];
@@ -47,6 +50,10 @@ describe("run folder", () => {
       sink: { sample: (row) => rows.push([...row]), cycle: (cycle) => cycles.push({ ...cycle }) },
     });
     const columns = sampleColumns(loaded.scenarios[0]);
+    const read = readSeries(
+      small,
+      columns.map(({ name }) => name),
+    );
     expect(read.rows).toBe(rows.length);
     expect(read.columns).toEqual(columns.map(({ name, unit }) => ({ name, unit })));
     columns.forEach(({ name, unit }, i) => {
@@ -58,21 +65,55 @@ describe("run folder", () => {
       });
     });
     expect(read.samples["latency_p99_ns"].every(Number.isNaN)).toBe(true);
-    expect(read.cycles.map((cycle) => cycle.heap_marked_bytes)).toEqual(
+    expect(storedCycles.map((cycle) => cycle.heap_marked_bytes)).toEqual(
       cycles.map((cycle) => cycle.heap_marked_bytes),
     );
-    expect(read.cycles[0]).toMatchObject({ gc: 1, forced: false, reason: "heap" });
-    expect(read.summary.figures["gc_count"]).toBe(summary.figures["gc_count"]);
-    expect(read.summary.scenario.duration).toBe(5e9);
-    expect(read.summary.machine_profile.name).toBe(read.summary.profile);
+    expect(storedCycles[0]).toMatchObject({ gc: 1, forced: false, reason: "heap" });
+    expect(stored.figures["gc_count"]).toBe(summary.figures["gc_count"]);
+    expect(stored.scenario.duration).toBe(5e9);
+    expect(stored.machine_profile.name).toBe(stored.profile);
   });
 
   it("keeps the columns asked for and no others", () => {
-    const read = readRun(small, { columns: ["rss_bytes", "t_seconds"] });
-    expect(Object.keys(read.samples)).toEqual(["t_seconds", "rss_bytes"]);
-    expect(complaint(() => readRun(small, { columns: ["rss_byte"] }))).toMatch(
+    const read = readSeries(small, ["rss_bytes"], ["goroutines", "memory_current_bytes"]);
+    expect(Object.keys(read.samples)).toEqual(["t_seconds", "rss_bytes", "goroutines"]);
+    const all = readFileSync(join(small, "timeseries.csv"), "utf8")
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.split(","));
+    const at = all[0].indexOf("rss_bytes");
+    expect([...read.samples["rss_bytes"]]).toEqual(all.slice(1).map((cells) => Number(cells[at])));
+    expect(complaint(() => readSeries(small, ["rss_byte"]))).toMatch(
       /has no column rss_byte; did you mean rss_bytes\?$/,
     );
+  });
+
+  it("keeps no more points of a long series than a picture shows, and every peak", () => {
+    const rows = 300_000;
+    const peaks = new Map([
+      [0, 5],
+      [77_777, 900],
+      [77_779, -3],
+      [200_001, 901],
+      [rows - 1, 7],
+    ]);
+    const long = broken("timeseries.csv", () => {
+      const lines = Array.from({ length: rows }, (_, i) => `${i / 1000},x,${peaks.get(i) ?? (i % 7) + 10},`);
+      return `t_seconds,unread,rss_bytes,empty\n${lines.join("\n")}\n`;
+    });
+    const read = readSeries(long, ["rss_bytes"], ["empty"]);
+    expect(read.rows).toBe(rows);
+    const { t_seconds: t, rss_bytes: rss, empty } = read.samples;
+    expect(t.length).toBeLessThanOrEqual(PLOT_POINTS);
+    expect(t.length).toBeGreaterThan(PLOT_POINTS / 2);
+    expect([t[0], t[t.length - 1]]).toEqual([0, (rows - 1) / 1000]);
+    expect(empty.every(Number.isNaN)).toBe(true);
+    for (const [row, value] of peaks) {
+      const at = rss.indexOf(value);
+      expect(at, String(value)).toBeGreaterThanOrEqual(0);
+      // Within its bucket.
+      expect(Math.abs(t[at] - row / 1000)).toBeLessThanOrEqual((2 * rows) / t.length / 1000);
+    }
   });
 
   it("knows the variants of a run", () => {
@@ -92,27 +133,27 @@ describe("run folder", () => {
 
   it("refuses what is damaged, cut off or foreign, with the place", () => {
     const summary = (change: (text: string) => string): string =>
-      complaint(() => readRun(broken("summary.json", change)));
+      complaint(() => readSummary(broken("summary.json", change)));
     expect(summary((text) => text.slice(0, -20))).toContain("is not whole, or not JSON");
     expect(summary((text) => text.replace('"format": 1', '"format": 9'))).toContain("has format 9");
     expect(summary(() => '{"name": "jest", "success": true}')).toMatch(/not a summary of `gomemsim run`/);
     expect(summary((text) => text.replace('"duration": 5000000000', '"duration": "5s"'))).toContain(
       "`scenario.duration`",
     );
+    const columns = ["t_seconds", "rss_bytes"];
     const series = (change: (text: string) => string): string =>
-      complaint(() => readRun(broken("timeseries.csv", change)));
+      complaint(() => readSeries(broken("timeseries.csv", change), columns));
     expect(series((text) => text.slice(0, -3))).toMatch(/line 51 is cut off/);
-    expect(series((text) => text.replace("\n0.2,", "\n0.2;"))).toMatch(/line 3 has \d+ cells/);
+    expect(series((text) => text.replace("\n0.2,", "\n0.2,1,"))).toMatch(/line 3 has \d+ cells/);
+    expect(series((text) => text.replace(/\n0\.2,[^,]*,/, "\n0.2,"))).toMatch(/line 3 has \d+ cells/);
     expect(series((text) => text.replace("\n0.2,", "\nzero,"))).toContain(
       'line 3: t_seconds is not a number: "zero"',
     );
     expect(series((text) => text.replace("t_seconds", "time"))).toContain("heading");
     expect(series(() => "")).toContain("is empty");
-    expect(complaint(() => readRun(broken("cycles.csv", (text) => text.replace("trigger_", ""))))).toContain(
-      "other columns",
-    );
-    expect(
-      complaint(() => readRun(broken("cycles.csv", (text) => text.replace(",heap,", ",mood,")))),
-    ).toMatch(/line 2: "mood" is no reason/);
+    const cycles = (change: (text: string) => string): string =>
+      complaint(() => scanCycles(broken("cycles.csv", change), () => {}));
+    expect(cycles((text) => text.replace("trigger_", ""))).toContain("other columns");
+    expect(cycles((text) => text.replace(",heap,", ",mood,"))).toMatch(/line 2: "mood" is no reason/);
   });
 });

@@ -1,11 +1,13 @@
 /** The served process and its real clients: fetch, raw sockets, Prometheus, go tool pprof; and the ways to misuse it. */
 import { rmSync } from "node:fs";
 import { request } from "node:http";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { parseListenAddress, prefersOpenMetrics } from "../../src/cli/server.ts";
+import { Player } from "../../src/cli/player.ts";
+import { ProcessServer, parseListenAddress, prefersOpenMetrics, urlOf } from "../../src/cli/server.ts";
+import { scenarioPlaces } from "../../src/scenario/places.ts";
 import { client, describeWith, Prometheus, temporaryFolder } from "../clients.ts";
-import { KILLED_POD } from "../report/exported.ts";
+import { KILLED_POD, scenarioOf } from "../report/exported.ts";
 import { GCTRACE_LINE } from "../report/gctrace-grammar.ts";
 import { type Running, run, scratch, start, write } from "./cli.ts";
 
@@ -36,9 +38,10 @@ async function serve(
   text: string,
   args: readonly string[] = [],
   env: NodeJS.ProcessEnv = {},
+  openFiles?: number,
 ): Promise<Served> {
   write(folder, "s.yaml", text);
-  const running = start(folder, ["serve", "s.yaml", "--listen", "127.0.0.1:0", ...args], env);
+  const running = start(folder, ["serve", "s.yaml", "--listen", "127.0.0.1:0", ...args], env, openFiles);
   const url = await new Promise<string>((resolve, reject) => {
     running.child.stdout?.on("data", (chunk: string) => {
       const found = /listening on (http:\S+)\n/.exec(chunk);
@@ -274,6 +277,127 @@ describe("gomemsim serve", () => {
     for (const line of [...first, ...lines]) expect(line).toMatch(GCTRACE_LINE);
     const numbers = lines.map((line) => Number(line.split(" ")[1]));
     expect(numbers).toEqual(numbers.map((_, i) => numbers[0] + i));
+  });
+});
+
+/** Opens so many connections, sends on each, and counts those the server ends. */
+async function hold(
+  url: string,
+  count: number,
+  text = "",
+): Promise<{ readonly sockets: readonly Socket[]; readonly ended: Set<Socket> }> {
+  const { hostname, port } = new URL(url);
+  const ended = new Set<Socket>();
+  const sockets = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const socket = connect(Number(port), hostname);
+      socket.on("error", () => {});
+      socket.on("close", () => ended.add(socket));
+      await new Promise((resolve) => socket.once("connect", resolve).once("close", resolve));
+      socket.write(text);
+      // Who does not read is not told of the end either.
+      socket.resume();
+      return socket;
+    }),
+  );
+  return { sockets, ended };
+}
+
+const healthy = async (url: string): Promise<true | undefined> =>
+  fetch(`${url}/healthz`, { headers: { Connection: "close" } }).then(
+    ({ status }) => (status === 200 ? true : undefined),
+    () => undefined,
+  );
+
+describe.skipIf(process.platform !== "linux")("a server that runs out", () => {
+  it("of connections refuses more, says so once, cuts those that ask for nothing or never end asking, and serves on", async () => {
+    const served = await serve(SERVED);
+    const silent = await hold(served.url, 70);
+    const slow = await hold(served.url, 70, "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ");
+    // 12 were refused at once; the others have their time to send a head.
+    await until(async () => (silent.ended.size + slow.ended.size >= 12 ? true : undefined));
+    for (const socket of slow.sockets) socket.write("x");
+    await until(async () => (silent.ended.size + slow.ended.size === 140 ? true : undefined));
+    expect(await until(() => healthy(served.url))).toBe(true);
+    const { status, stderr } = await stop(served);
+    expect(stderr.match(/128 connections are open: more are refused/g)).toHaveLength(1);
+    expect(stderr).not.toMatch(/\n\s+at /);
+    expect(status).toBe(143);
+  });
+
+  it("of descriptors says at the start how few it can serve, and keeps to that", async () => {
+    const served = await serve(SERVED, [], {}, 100);
+    const held = await hold(served.url, 100);
+    await until(async () => (held.ended.size > 0 ? true : undefined));
+    for (const socket of held.sockets) socket.destroy();
+    expect(await until(() => healthy(served.url))).toBe(true);
+    const { status, stderr } = await stop(served);
+    const [, room] = /open files are limited: (\d+) connections at a time \(ulimit -n\)/.exec(stderr) ?? [];
+    expect(Number(room)).toBeGreaterThan(0);
+    expect(Number(room)).toBeLessThan(84);
+    expect(stderr).toContain(`${room} connections are open: more are refused`);
+    expect(status).toBe(143);
+  });
+
+  it("of descriptors while it runs serves those it has, and others when there is room again", async () => {
+    const served = await serve(SERVED);
+    const limit = (files: string): void => {
+      const set = client("prlimit", ["--pid", String(served.running.child.pid), `--nofile=${files}`]);
+      expect(set.status, set.stderr).toBe(0);
+    };
+    limit("24:");
+    const held = await hold(served.url, 60);
+    await until(async () => (held.ended.size > 0 ? true : undefined));
+    for (const socket of held.sockets) socket.destroy();
+    expect(await until(() => healthy(served.url))).toBe(true);
+    const { status, stderr } = await stop(served);
+    expect(stderr).not.toMatch(/\n\s+at /);
+    expect(status).toBe(143);
+  });
+});
+
+describe("followers of gctrace", () => {
+  let server: ProcessServer;
+  let url: string;
+
+  beforeAll(async () => {
+    const player = new Player({
+      scenario: scenarioOf(SERVED),
+      speed: 1,
+      loop: false,
+      onTrace: () => {},
+      onFault: () => {},
+    });
+    server = new ProcessServer({
+      player,
+      places: scenarioPlaces(SERVED, "s.yaml"),
+      listen: { host: "127.0.0.1", port: 0 },
+      token: undefined,
+    });
+    url = urlOf(await server.listen());
+  });
+
+  afterAll(() => server.close());
+
+  it("are sixteen at most, and one that reads nothing is dropped", async () => {
+    const asking = "GET /debug/gctrace HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const stuck = await hold(url, 1, asking);
+    stuck.sockets[0].pause();
+    const others = await hold(url, 15, asking);
+    const status = async (): Promise<number> => {
+      const response = await fetch(`${url}/debug/gctrace`);
+      await response.body?.cancel();
+      return response.status;
+    };
+    await until(async () => ((await status()) === 503 ? true : undefined));
+    // Far more than the kernel takes for a reader that does not read.
+    for (let written = 0; written < 64 << 20; written += 1 << 18) {
+      server.trace("x".repeat(1 << 18));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(await until(async () => ((await status()) === 200 ? true : undefined))).toBe(true);
+    expect(others.ended.size).toBe(0);
+    for (const socket of [...stuck.sockets, ...others.sockets]) socket.destroy();
   });
 });
 

@@ -1,20 +1,15 @@
 /** What a real control group is refused for, in one line each; making one needs the machine (validate). */
 import { expect, test } from "vitest";
 import { ControlGroup } from "../../src/oracle/cgroup.ts";
-import { figuresOf, killedResult } from "../../src/oracle/result.ts";
+import { diskFolder } from "../../src/oracle/files.ts";
+import {
+  figuresOf,
+  GROUP_COLUMNS,
+  killedResult,
+  LAZY_FREE_COLUMN,
+  seriesColumns,
+} from "../../src/oracle/result.ts";
 import { scenarioOf } from "../scenarios.ts";
-
-test("the real side reads no files", () => {
-  const scenario = scenarioOf(`
-name: files
-duration: 1s
-container: {memory: {max: 64MiB}, page_cache: [{name: log, rate: 1MiB/s}]}
-workload: [{name: a, kind: stream, rate: 5k/s, size: 64, lifetime: 1s}]
-`);
-  expect(() => new ControlGroup(scenario.container!, "gomemsim-test")).toThrow(
-    "the real side reads no files: a scenario with `page_cache` runs in the simulator only",
-  );
-});
 
 test("the real side takes no memory off the heap", () => {
   const scenario = scenarioOf(`
@@ -24,6 +19,48 @@ container: {memory: {max: 64MiB}, off_heap: 8MiB}
 workload: [{name: a, kind: stream, rate: 5k/s, size: 64, lifetime: 1s}]
 `);
   expect(() => new ControlGroup(scenario.container!, "gomemsim-test")).toThrow("runs in the simulator only");
+});
+
+test("files in memory are no page cache: the folder for them is on a disk, or refused", () => {
+  expect(diskFolder(["/no/such/folder", import.meta.dirname])).toBe(import.meta.dirname);
+  expect(() => diskFolder(["/no/such/folder"])).toThrow("set TMPDIR to a folder that is");
+  if (process.platform === "linux") expect(() => diskFolder(["/dev/shm"])).toThrow("not on a disk");
+});
+
+test("what the group said at each sample becomes series and figures", () => {
+  const header = {
+    columns: ["t_ns", "rss_bytes", ...GROUP_COLUMNS, LAZY_FREE_COLUMN],
+    go_version: "go1.26.0",
+    real_time: true,
+  };
+  // Current, working set, anon, file, inactive and active file; the last is LazyFree, which nobody could read at the end.
+  const rows = [
+    [0, 1, 0, 0, 0, 0, 0, 0, 0],
+    [1e9, 90, 100, 20, 80, 20, 80, 5, 40],
+    [2e9, 60, 100, 30, 60, 40, 70, 5, 36],
+    [3e9, 50, 100, 40, 40, 60, 60, 5, 20],
+    [4e9, 50, 100, 50, 20, 80, 50, 5, null],
+  ];
+  const result = killedResult(header, rows, 0);
+  expect(seriesColumns(result).map(({ name }) => name)).toEqual(
+    expect.arrayContaining([...GROUP_COLUMNS, LAZY_FREE_COLUMN]),
+  );
+  expect(figuresOf(result)).toMatchObject({
+    memory_current_mean_bytes: 100,
+    memory_working_set_mean_bytes: 35,
+    memory_anon_mean_bytes: 50,
+    memory_file_mean_bytes: 50,
+    memory_inactive_file_mean_bytes: 65,
+    memory_active_file_mean_bytes: 5,
+    rss_halfway_bytes: 60,
+    rss_end_bytes: 50,
+    lazy_free_mean_bytes: 32,
+    lazy_free_peak_bytes: 40,
+    lazy_free_tenth_gone_seconds: 2,
+    lazy_free_half_gone_seconds: 3,
+  });
+  const outside = killedResult({ ...header, columns: ["t_ns"] }, [[0], [1e9]], 0);
+  expect(figuresOf(outside)).not.toHaveProperty("rss_end_bytes");
 });
 
 test("a killed program has the figures of its samples, and none of those told at its end", () => {

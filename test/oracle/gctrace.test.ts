@@ -32,7 +32,11 @@ describe("a line of gctrace", () => {
 
   test("may be of a forced cycle, or one that looked for leaked goroutines", () => {
     expect(parseGctraceLine(`${LINE} (forced)`)?.forced).toBe(true);
-    expect(parseGctraceLine(`${LINE} (checking for goroutine leaks)`)?.forced).toBe(false);
+    // Printed by a program of Go 1.26 built with GOEXPERIMENT=goroutineleakprofile.
+    const leaks =
+      "gc 2 @0.039s 21% (checking for goroutine leaks): 0.16+0.23+0.003 ms clock, 0.32+0/0.10/0.11+0.007 ms cpu, 0->0->0 MB, 4 MB goal, 0 MB stacks, 0 MB globals, 2 P (forced)";
+    expect(parseGctraceLine(leaks)).toMatchObject({ gc: 2, gc_cpu_percent: 21, stw1_ms: 0.16, forced: true });
+    expect(parseGctraceLine(`${LINE} (whatever)`)).toBe(undefined);
   });
 
   test("other lines of standard error are skipped", () => {

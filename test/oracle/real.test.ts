@@ -1,16 +1,40 @@
 /** The Go program itself, run for a second or two. Without Go these tests are skipped, and say so. */
+import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { buildOracle, findGo, GoError } from "../../src/oracle/build.ts";
+import { ControlGroup } from "../../src/oracle/cgroup.ts";
+import { diskFolder, FileReader } from "../../src/oracle/files.ts";
 import { METRICS } from "../../src/oracle/metrics.ts";
 import { Columns } from "../../src/oracle/result.ts";
 import { type RealRun, runOracle } from "../../src/oracle/run.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
+import { scenarioOf } from "../scenarios.ts";
+
+const FILES = `name: files
+duration: 1500ms
+workload: [{kind: stream, name: s, rate: 1k/s, size: 64, lifetime: 100ms}]
+`;
+
+const gomemsimFolders = (): string[] =>
+  readdirSync(diskFolder()).filter((name) => name.startsWith("gomemsim-files-"));
 
 const program = ((): string => {
   try {
     return process.platform === "linux" ? buildOracle(findGo()) : "";
   } catch (error) {
     if (error instanceof GoError) return "";
+    throw error;
+  }
+})();
+
+/** Why no control group can be made here; undefined if one can. */
+const noGroup = ((): string | undefined => {
+  try {
+    const plain = scenarioOf(`${FILES}container: {memory: {max: 64MiB}}\n`).container!;
+    new ControlGroup(plain, `gomemsim-probe-${process.pid}`).remove();
+    return undefined;
+  } catch (error) {
+    if (error instanceof GoError) return error.message;
     throw error;
   }
 })();
@@ -99,5 +123,57 @@ interventions:
       expect([150, 350, 550, 900].map((ms) => mcache(ms) / one)).toEqual([2, 8, 1, 4]);
       expect(result.gomaxprocs).toBe(4);
     });
+
+    test("the reader reads what is due, once or again, says what was cached, and leaves nothing behind", async () => {
+      const before = gomemsimFolders();
+      const loads = scenarioOf(
+        `${FILES}container: {page_cache: [{name: a, rate: 40MiB/s, file: 1MiB, stop: 400ms}, {name: b, rate: 10MiB/s, stop: 400ms}]}\n`,
+      ).container!.page_cache;
+      const reader = new FileReader(program, loads, 1.5e9, 1);
+      expect(gomemsimFolders()).toHaveLength(before.length + 1);
+      try {
+        expect(await reader.ready()).toBeGreaterThan(0);
+        reader.begin();
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        const { bytes, hits } = await reader.end();
+        // 16 MiB and 4 MiB, in whole pages.
+        expect(bytes).toBeGreaterThan(20 * 2 ** 20 - 2 * 4096);
+        expect(bytes).toBeLessThanOrEqual(20 * 2 ** 20);
+        // 4096 random reads of 256 pages: each page is missed once. An old kernel does not say.
+        if (hits !== undefined) expect(hits).toBe(4096 - 256);
+      } finally {
+        await reader.remove();
+      }
+      expect(gomemsimFolders()).toEqual(before);
+    });
+
+    test("a reader that fails says why, and leaves nothing behind", async () => {
+      const before = gomemsimFolders();
+      const loads = scenarioOf(`${FILES}container: {page_cache: [{name: a, rate: 1MiB/s}]}\n`).container!
+        .page_cache;
+      const reader = new FileReader("/bin/false", loads, 1.5e9, 1);
+      await expect(reader.ready()).rejects.toThrow("the files of `page_cache` could not be read");
+      await reader.remove();
+      expect(gomemsimFolders()).toEqual(before);
+    });
+
+    test.skipIf(noGroup !== undefined)(
+      `in a control group the pages of files are charged there${noGroup === undefined ? "" : ` (skipped: ${noGroup})`}`,
+      async () => {
+        const before = gomemsimFolders();
+        const scenario = scenarioOf(
+          `${FILES}container: {memory: {max: 64MiB}, page_cache: [{name: log, rate: 10MiB/s}]}\n`,
+        );
+        const { figures, result } = await runOracle(program, scenario, 1, false);
+        const samples = new Columns(result.samples);
+        const file = samples.at(samples.length - 1, "memory_file_bytes");
+        expect(file).toBeGreaterThan(13 * 2 ** 20);
+        expect(file).toBeLessThan(16 * 2 ** 20);
+        expect(samples.at(samples.length - 1, "memory_inactive_file_bytes")).toBeGreaterThan(0.9 * file);
+        expect(figures["memory_current_peak_bytes"]).toBeGreaterThan(file);
+        expect(figures["rss_end_bytes"]).toBeGreaterThan(2 ** 20);
+        expect(gomemsimFolders()).toEqual(before);
+      },
+    );
   },
 );

@@ -93,11 +93,11 @@ describe("giving back", () => {
     expect(os.sysUnused(MiB, MiB)).toBe(MiB);
     expect(cgroup.stat().anon).toBe(6 * MiB);
     os.sysUnused(2 * MiB, MiB);
-    expect(os.reclaimableUnits).toBe(256);
+    expect(os.heldUnits).toBe(256);
     os.checkInvariants();
     cgroup.checkInvariants();
-    expect(os.reclaim(1)).toBe(256);
-    expect(os.reclaimableUnits).toBe(0);
+    expect(os.splitDeferred(1)).toBe(256);
+    expect(os.heldUnits).toBe(0);
   });
 });
 

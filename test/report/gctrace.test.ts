@@ -1,7 +1,11 @@
-import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { spawnSync } from "node:child_process";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseGctraceLine } from "../../src/oracle/gctrace.ts";
 import { fmtNSAsMS, gctraceLine, itoaDiv } from "../../src/report/gctrace.ts";
 import type { CycleRecord } from "../../src/simulate.ts";
+import { client, describeWith, temporaryFolder } from "../clients.ts";
 import { cycle } from "./fixtures.ts";
 import { GCTRACE_LINE } from "./gctrace-grammar.ts";
 
@@ -107,5 +111,76 @@ describe("gctrace", () => {
     expect(line(0.1 + 0.2)).toContain("@0.300s");
     expect(line(1.001)).toContain("@1.001s");
     expect(line(4.0349999)).toContain("@4.034s");
+  });
+});
+
+/** Collects by itself, is made to (from two places), and reports nothing else; the heap and its stacks grow to some hundred MiB. */
+const PROGRAM = `package main
+
+import (
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+type node struct {
+	next *node
+	rest [6]uint64
+}
+
+var kept, big = []*node{}, [][]byte{}
+
+func deep(n int) int {
+	var frame [256]byte
+	if n == 0 {
+		return int(frame[0])
+	}
+	return deep(n-1) + int(frame[n%256])
+}
+
+func main() {
+	for i := 0; i < 3_000_000; i++ {
+		if n := new(node); i%7 == 0 {
+			kept = append(kept, n)
+		}
+		if i%300_000 == 0 {
+			big = append(big, make([]byte, 8<<20))
+			runtime.GC()
+			go deep(10_000)
+		}
+	}
+	debug.FreeOSMemory()
+	debug.SetGCPercent(-1)
+	runtime.GC()
+	// The thread that ended the last cycle may still be printing its line.
+	time.Sleep(100 * time.Millisecond)
+}
+`;
+
+describeWith(["go"], "the grammar and the parser, on what a Go program prints", () => {
+  const folder = temporaryFolder();
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const program = join(folder, "program");
+
+  beforeAll(() => {
+    writeFileSync(join(folder, "main.go"), PROGRAM);
+    const built = client("go", ["build", "-o", program, join(folder, "main.go")]);
+    expect(built.stderr).toBe("");
+  }, 120_000);
+
+  it.each([1, 2, 5])("with GOMAXPROCS=%i", (procs) => {
+    const env = { ...process.env, GODEBUG: "gctrace=1", GOMAXPROCS: String(procs) };
+    const ran = spawnSync(program, [], { env, encoding: "utf8" });
+    expect(ran.status).toBe(0);
+    const lines = ran.stderr.trimEnd().split("\n");
+    for (const line of lines) {
+      expect(line).toMatch(GCTRACE_LINE);
+      expect(parseGctraceLine(line), line).toMatchObject({ procs, forced: line.endsWith(" (forced)") });
+    }
+    const forced = lines.filter((line) => line.endsWith(" (forced)"));
+    // Ten of the loop, two at the end, and what came by itself.
+    expect(forced).toHaveLength(12);
+    expect(lines.length).toBeGreaterThan(14);
+    expect(lines.at(-1)).toMatch(/ MB goal, .* \(forced\)$/);
   });
 });

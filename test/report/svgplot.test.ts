@@ -2,10 +2,17 @@
 import { Resvg } from "@resvg/resvg-js";
 import { describe, expect, it } from "vitest";
 import { unitOf } from "../../src/report/format.ts";
-import { overlayPlot, PANELS, type PanelName, type PlottedRun, runPlot } from "../../src/report/panels.ts";
+import {
+  overlayPlot,
+  PANELS,
+  type PanelName,
+  PlottedCycles,
+  type PlottedRun,
+  runPlot,
+} from "../../src/report/panels.ts";
 import { type Plot, svgPlot, xmlText } from "../../src/report/svgplot.ts";
 import { axisFor } from "../../src/report/ticks.ts";
-import { type CycleRecord, SimulatedRun, sampleColumns } from "../../src/simulate.ts";
+import { SimulatedRun, sampleColumns } from "../../src/simulate.ts";
 import { scenarioOf } from "../scenarios.ts";
 
 /** A run as its files would have it. */
@@ -13,9 +20,9 @@ function played(text: string, label = "a run"): PlottedRun {
   const scenario = scenarioOf(text);
   const columns = sampleColumns(scenario);
   const rows: number[][] = [];
-  const cycles: CycleRecord[] = [];
+  const cycles = new PlottedCycles(scenario.machine.cpus);
   const run = new SimulatedRun(scenario, {
-    sink: { sample: (row) => rows.push([...row]), cycle: (cycle) => cycles.push({ ...cycle }) },
+    sink: { sample: (row) => rows.push([...row]), cycle: (cycle) => cycles.add(cycle) },
   });
   run.advance(scenario.duration);
   return {

@@ -12,9 +12,10 @@ import {
 } from "../../src/runtime/mgcscavenge.ts";
 import { PageAlloc } from "../../src/runtime/mpagealloc.ts";
 import { PageCache } from "../../src/runtime/mpagecache.ts";
-import { chunkWords, pageSize, pallocChunkPages, setRange } from "../../src/runtime/mpallocbits.ts";
+import { chunkWords, pallocChunkPages, setRange } from "../../src/runtime/mpallocbits.ts";
 import { AFTER_EXIT, G, type MarkScheduling, P_IDLE, Scheduler } from "../../src/runtime/proc.ts";
 import { ScavengeIndex } from "../../src/runtime/scavengeindex.ts";
+import { pageSize } from "../../src/runtime/sizeclasses.ts";
 import { rulesFor } from "../../src/runtime/version.ts";
 import { type BitRange, bitsOf, type ChunkRanges, dump, golden, prepare } from "./golden.ts";
 import { allocMany, collect, type Rig, rig, sweepAll } from "./heapharness.ts";

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { maxSearchAddr, PageAlloc } from "../../src/runtime/mpagealloc.ts";
 import { PageCache } from "../../src/runtime/mpagecache.ts";
-import { pageSize, pallocChunkPages } from "../../src/runtime/mpallocbits.ts";
+import { pallocChunkPages } from "../../src/runtime/mpallocbits.ts";
+import { pageSize } from "../../src/runtime/sizeclasses.ts";
 import { type ChunkRanges, dump, golden, prepare } from "./golden.ts";
 
 interface Vectors {

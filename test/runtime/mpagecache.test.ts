@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { PageAlloc } from "../../src/runtime/mpagealloc.ts";
 import { PageCache } from "../../src/runtime/mpagecache.ts";
-import { pageSize, pallocChunkPages } from "../../src/runtime/mpallocbits.ts";
+import { pallocChunkPages } from "../../src/runtime/mpallocbits.ts";
+import { pageSize } from "../../src/runtime/sizeclasses.ts";
 import { type ChunkRanges, dump, golden, hex64, hexWords, prepare, words64 } from "./golden.ts";
 
 type Block = [base: number, cache: string, scav: string];

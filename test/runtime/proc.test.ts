@@ -165,6 +165,37 @@ describe("runnable goroutines", () => {
     expect(new Set(log.map(([, p]) => p)).size).toBe(3);
   });
 
+  test("made by what runs: the last first, the others in their order, half of a full queue to the global one", () => {
+    const { sched, log, task } = setup(1);
+    const names = Array.from({ length: 259 }, (_, i) => String(i));
+    for (const name of names) sched.readyNext(task(name, work(1000)), 0);
+    expect(sched.runnable).toBe(259);
+    sched.run(5e6);
+    // 258 is next. Queued were 0 to 255 when 256 was kicked out by 257: the first 128 and 256 went to the global queue, 257 followed 255.
+    // The first look, and one in 61 after it, is at the global queue.
+    const own = ["258", ...names.slice(128, 256), "257"];
+    const order = log.map(([name]) => name);
+    expect(order[0]).toBe("0");
+    expect(order.filter((name) => own.includes(name))).toEqual(own);
+    expect(order.filter((name) => !own.includes(name))).toEqual([...names.slice(0, 128), "256"]);
+    expect(order.slice(0, 131).filter((name) => !own.includes(name))).toEqual(["0", "1", "2"]);
+    expect(order).toHaveLength(259);
+  });
+
+  test("are stolen by halves from a P that computes", () => {
+    const { sched, log, task } = setup(2);
+    const maker = task("maker", (t) => {
+      for (const name of ["a", "b", "c", "d", "e"]) sched.readyNext(task(name, work(1000)), 0);
+      t.after = AFTER_EXIT;
+      return 2e6;
+    });
+    sched.readyNext(maker, 0);
+    sched.run(1e6);
+    // The woken thread takes a and b of a to d, the last of them first, then half of what is left, and e when no other is.
+    expect(log.map(([name]) => name)).toEqual(["maker", "b", "a", "c", "d", "e"]);
+    expect(new Set(log.slice(1).map(([, p]) => p))).toEqual(new Set([1 - log[0][1]]));
+  });
+
   test("are not preempted alone, and after 10 ms when another waits", () => {
     const { sched, log, task } = setup(1);
     sched.ready(task("long", work(45e6)));

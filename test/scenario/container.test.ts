@@ -90,6 +90,10 @@ test("page-cache loads", () => {
   expect(faults("  page_cache: [{name: a, rate: 1MiB/s, start: 2s, stop: 1s}]")).toMatchInlineSnapshot(
     `"t.yaml:5:57 container.page_cache.a.stop: is not after its start (2s)"`,
   );
+  expect(faults("  page_cache: [{name: a, rate: 1MiB/s, file: 65GiB}]")).toMatchInlineSnapshot(
+    `"t.yaml:5:46 container.page_cache.a.file: must be at most 64GiB: each of its pages is played"`,
+  );
+  expect(faults("  page_cache: [{name: a, rate: 1MiB/s, file: 64GiB}]")).toBe("valid");
 });
 
 test("a resize needs a container that can have the limit", () => {

@@ -26,6 +26,20 @@ describe("quantiles of a stream", () => {
     expect([none.quantile(0.5), none.min, none.max, none.mean, none.last]).toEqual(Array(5).fill(Number.NaN));
   });
 
+  it("have the rank that is meant, whatever the product of share and number is rounded to", () => {
+    // 0.07 * 100 is 7.000000000000001.
+    const hundred = filled(Array.from({ length: 100 }, (_, i) => i + 1));
+    for (let percent = 1; percent <= 100; percent++) expect(hundred.quantile(percent / 100)).toBe(percent);
+    for (const n of [3, 7, 10, 29, 57, 1000, 1999]) {
+      const of = filled(Array.from({ length: n }, (_, i) => i + 1));
+      for (let permille = 0; permille <= 1000; permille++)
+        // In whole numbers.
+        expect(of.quantile(permille / 1000), `${permille} of ${n}`).toBe(
+          Math.max(1, Math.floor((permille * n + 999) / 1000)),
+        );
+    }
+  });
+
   it("stay within 2^-11 of the exact ones, however many and however wide", () => {
     const rng = new RandomStreams(3).stream("values");
     for (const draw of [

@@ -1,7 +1,7 @@
 // The oracle: plays a resolved gomemsim scenario on the real Go runtime and reports what the runtime's own statistics say.
 //
 // Input, on stdin: {"mode": "run", "seed": 1, "scenario": {...}}, the scenario resolved by `gomemsim check` (numbers are
-// bytes, nanoseconds and per second), or {"mode": "calibrate"}; "real_time" asks for real-time scheduling, "stream" for each sample as it is taken. GOGC, GOMEMLIMIT, GOMAXPROCS and GODEBUG=gctrace=1 come from the
+// bytes, nanoseconds and per second), {"mode": "calibrate"}, or {"mode": "files"} (files.go); "real_time" asks for real-time scheduling, "stream" for each sample as it is taken. GOGC, GOMEMLIMIT, GOMAXPROCS and GODEBUG=gctrace=1 come from the
 // environment. Output, on stdout: one JSON object. Linux, 64-bit.
 //
 // The heap under test should hold the scenario's objects and as little else as possible, so this program imports neither
@@ -21,6 +21,10 @@ import (
 
 func main() {
 	input := readInput()
+	if input.get("mode").is("files") {
+		readFiles(input)
+		return
+	}
 	realTime = input.get("real_time").bool() && beRealTime()
 	streaming = input.get("stream").bool()
 	initTypes()
@@ -105,6 +109,10 @@ func main() {
 		takeSample()
 	}
 	sleepUntil(durationNs)
+	if streaming {
+		// Who looks at the process from outside at each sample is to find it.
+		time.Sleep(50 * time.Millisecond)
+	}
 	report()
 	syscall.Exit(0)
 }
