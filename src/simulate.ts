@@ -833,7 +833,7 @@ class Simulation {
     if (container === null || container.settings.page_cache.length === 0) return;
     const { sched } = this.#rt;
     const play = sched.register((now) => {
-      container.pageCache.advance(now, (pages) => container.cgroup.chargeFile(pages));
+      container.pageCache.advance(now, (pages) => container.cgroup.chargeFile(pages, now));
       sched.fire(now + FILE_TICK_NS, PRIORITY_WORLD, play);
     });
     sched.fire(this.#startNs + FILE_TICK_NS, PRIORITY_WORLD, play);
