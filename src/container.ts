@@ -70,7 +70,12 @@ export const CONTAINER_COLUMNS = [
     name: "memory_pressure_some_seconds",
     unit: "seconds",
     description:
-      "Like memory.pressure's total (PSI), simplified: time threads slept for memory.high or reclaimed, summed over them.",
+      "memory.pressure, some total (PSI): time in which at least one thread slept for memory.high or reclaimed.",
+  },
+  {
+    name: "memory_pressure_full_seconds",
+    unit: "seconds",
+    description: "memory.pressure, full total: the part of it in which no other thread of the group ran.",
   },
   { name: "oom_kills", unit: "count", description: "OOM kills since the start of the run." },
   { name: "restarts", unit: "count", description: "Restarts since the start of the run." },
@@ -256,7 +261,8 @@ export class ContainerRun {
     row[i++] = cgroup.events.high;
     row[i++] = cgroup.events.max;
     row[i++] = cgroup.events.failcnt;
-    row[i++] = (cgroup.throttledNs + cgroup.reclaimNs) / 1e9;
+    row[i++] = cgroup.pressure.someNs / 1e9;
+    row[i++] = cgroup.pressure.fullNs / 1e9;
     i = this.#counts(row, i);
     if (bandwidth !== null) {
       row[i++] = bandwidth.usageNs / 1e9;
@@ -346,6 +352,8 @@ export class ContainerRun {
       memory_events_max: past("memory_events_max") + cgroup.events.max,
       memory_high_throttled_seconds: past("memory_high_throttled_seconds") + cgroup.throttledNs / 1e9,
       memory_reclaim_cpu_seconds: past("memory_reclaim_cpu_seconds") + cgroup.reclaimNs / 1e9,
+      memory_pressure_some_seconds: past("memory_pressure_some_seconds") + cgroup.pressure.someNs / 1e9,
+      memory_pressure_full_seconds: past("memory_pressure_full_seconds") + cgroup.pressure.fullNs / 1e9,
     };
     if (this.settings.page_cache.length > 0) {
       counters["page_cache_hit_pages"] = past("page_cache_hit_pages") + this.pageCache.hitPages;

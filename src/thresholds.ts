@@ -111,6 +111,7 @@ const FIGURES: readonly { readonly need: Need; readonly names: readonly string[]
       ...["ran_seconds", "memory_current_mean_bytes", "memory_current_peak_bytes"],
       ...["memory_working_set_mean_bytes", "memory_working_set_peak_bytes", "memory_events_high"],
       ...["memory_events_max", "memory_high_throttled_seconds", "memory_reclaim_cpu_seconds"],
+      ...["memory_pressure_some_seconds", "memory_pressure_full_seconds"],
       ...["oom_kills", "restarts", "first_oom_kill_seconds"],
     ],
   },

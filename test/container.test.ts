@@ -154,6 +154,74 @@ interventions:
   });
 });
 
+describe("stalls above memory.high", () => {
+  /** A run with its stalls: when each began and how long it was, by the goroutine. */
+  function stalls(text: string) {
+    const scenario = scenarioOf(text);
+    const names = sampleColumns(scenario).map((column) => column.name);
+    const rows: Record<string, number>[] = [];
+    const sleeps: { readonly ns: number; readonly who: string }[] = [];
+    const { figures } = simulate(scenario, {
+      trace: {
+        kinds: ["stall"],
+        tracer: {
+          end: ({ name, dur_ns, detail }) => {
+            if (name === "memory.high") sleeps.push({ ns: dur_ns, who: String(detail.reason).split(" ")[0] });
+          },
+        },
+      },
+      sink: { sample: (row) => rows.push(Object.fromEntries(names.map((name, i) => [name, row[i]]))) },
+    });
+    return { sleeps, rows, figures };
+  }
+  const text = (machine: string) => `
+name: huge
+duration: 30s
+machine: {${machine}}
+container: {memory: {high: 64MiB}}
+workload:
+  - {kind: leak, name: forgotten, byte_rate: 8MiB/s, size: 1KiB}
+  - {kind: leak, name: slow, byte_rate: 1MiB/s, size: 512}
+  - {kind: batch, name: busy, workers: 1, cpu: 1ms}
+`;
+
+  test.each(["thp: always", "thp: never"])(
+    "last two seconds at most, and are those of who allocates (%s)",
+    (thp) => {
+      const { sleeps, rows, figures } = stalls(text(`cpus: 4, ${thp}`));
+      const longest = Math.max(...sleeps.map(({ ns }) => ns));
+      expect(longest).toBeGreaterThan(1.5e9);
+      // On the trace's clock in whole nanoseconds.
+      expect(longest).toBeLessThanOrEqual(2e9 + 1);
+      expect([...new Set(sleeps.map(({ who }) => who))].sort()).toEqual(["forgotten", "slow"]);
+      // Pressure: no more than the time that passed, where the sum over threads is more.
+      let before: Record<string, number> = rows[0];
+      let most = 0;
+      for (const row of rows.slice(1)) {
+        const some = row["memory_pressure_some_seconds"] - before["memory_pressure_some_seconds"];
+        const full = row["memory_pressure_full_seconds"] - before["memory_pressure_full_seconds"];
+        most = Math.max(most, some);
+        expect(some).toBeLessThanOrEqual(0.1 + 1e-9);
+        expect(full).toBeGreaterThanOrEqual(0);
+        expect(full).toBeLessThanOrEqual(some + 1e-9);
+        before = row;
+      }
+      expect(most).toBeCloseTo(0.1, 9);
+      const some = figures["memory_pressure_some_seconds"];
+      expect(figures["memory_high_throttled_seconds"]).toBeGreaterThan(1.1 * some);
+      // Somebody works all the time.
+      expect(figures["memory_pressure_full_seconds"]).toBeLessThan(0.1 * some);
+    },
+  );
+
+  test("where nobody else works all time waited is full", () => {
+    const { figures } = stalls(text("cpus: 4").replace(/ {2}- \{kind: (batch|leak, name: slow).*\n/g, ""));
+    const some = figures["memory_pressure_some_seconds"];
+    expect(some).toBeGreaterThan(15);
+    expect(figures["memory_pressure_full_seconds"]).toBeGreaterThan(0.99 * some);
+  });
+});
+
 describe("memory.current corrected for page cache", () => {
   const corrected = (pageCache: string) =>
     collect(`

@@ -229,7 +229,7 @@ describe("the control group's files", () => {
     expect(cpu["nr_periods"]).toBeGreaterThan(50);
     expect(cpu["usage_usec"]).toBeGreaterThan(1e5);
     expect(files["cgroup/memory.pressure"]).toMatch(
-      /^some avg10=\d+\.\d\d avg60=\d+\.\d\d avg300=\d+\.\d\d total=\d+\n$/,
+      /^some avg10=\d+\.\d\d avg60=\d+\.\d\d avg300=\d+\.\d\d total=\d+\nfull avg10=\d+\.\d\d avg60=\d+\.\d\d avg300=\d+\.\d\d total=\d+\n$/,
     );
   });
 
@@ -260,14 +260,15 @@ describe("the control group's files", () => {
     const averages = new PressureAverages();
     averages.sample(2e9, container);
     // Half of the next two seconds stalled: a step of 50 % into each average, 1 - 1/e^(2/10) of it at once.
-    container.cgroup.throttledNs += 1e9;
+    container.cgroup.pressure.someNs += 1e9;
     averages.sample(4e9, container);
     const numbers = (): number[] =>
-      /avg10=(\S+) avg60=(\S+) avg300=(\S+)/.exec(averages.text(container))!.slice(1).map(Number);
+      /^some avg10=(\S+) avg60=(\S+) avg300=(\S+)/.exec(averages.text(container))!.slice(1).map(Number);
     const [ten, sixty, threeHundred] = numbers();
     expect(ten).toBeCloseTo(50 * (1 - Math.exp(-2 / 10)), 1);
     expect(sixty).toBeCloseTo(50 * (1 - Math.exp(-2 / 60)), 1);
     expect(threeHundred).toBeCloseTo(50 * (1 - Math.exp(-2 / 300)), 1);
+    expect(averages.text(container)).toMatch(/^full avg10=0\.00 avg60=0\.00 avg300=0\.00 total=\d+$/m);
     averages.sample(14e9, container);
     // Five periods without a stall.
     expect(numbers()[0]).toBeCloseTo(ten * Math.exp(-10 / 10), 1);
