@@ -59,11 +59,20 @@ describe("an OOM kill", () => {
     expect(incident.memory.current_bytes).toBe(64 * MiB);
     expect(incident.t_seconds - incident.last_mem_stats_seconds!).toBeLessThanOrEqual(0.1);
     expect(incident.last_cycle_end_seconds).toBeLessThan(incident.t_seconds);
+    // It only grew: its most is what it had, its file included; the samples before saw less.
+    expect(incident.rss_hwm_bytes).toBe(incident.memory.stat.anon + defaultProfile.baseline.file_rss_bytes);
+    expect(figures["rss_hwm_bytes"]).toBe(incident.rss_hwm_bytes);
+    expect(figures["rss_peak_bytes"]).toBe(rows[rows.length - 1]["rss_bytes"]);
+    expect(figures["rss_peak_bytes"]).toBeLessThan(incident.rss_hwm_bytes);
+    // 64 MiB of 16 GiB are 3 thousandths.
+    expect(incident.oom_score).toBe(Math.floor((1003 * 2) / 3));
     const text = oomText(summary.oom_kills!, 2);
     expect(text).toMatch(/^OOM kill 1 at \d+\.\d+ s, .*; not started again within the run$/m);
     expect(text).toMatch(
       /^\[ +\d+\.\d{6}\] Memory cgroup out of memory: Killed process 4242 \(leaky\) total-vm:/m,
     );
+    expect(text).toMatch(/; badness \d+ pages, oom_score 668$/m);
+    expect(text).toMatch(/^RSS at its highest 65\.\d MiB$/m);
     expect(text).toMatch(/ms {2}last gctrace {3}gc \d+ @\d+\.\d+s \d+%: /);
     expect(text).toContain(" of 3 clocks within 100 ms of the kill)");
     expect(oomText([], 2)).toBe("no OOM kill\n");

@@ -16,6 +16,8 @@ const proc = (view: ProcessView): Record<keyof typeof PROC_FILES, string> => ({
   "proc/1/statm": PROC_FILES["proc/1/statm"](view),
   "proc/1/smaps": PROC_FILES["proc/1/smaps"](view),
   "proc/1/smaps_rollup": PROC_FILES["proc/1/smaps_rollup"](view),
+  "proc/1/oom_score": PROC_FILES["proc/1/oom_score"](view),
+  "proc/1/oom_score_adj": PROC_FILES["proc/1/oom_score_adj"](view),
 });
 
 const STATUS_LINE = /^([A-Za-z_]+):\t(?:( *\d+) kB|(.*))$/;
@@ -133,6 +135,18 @@ describe.each([
     expect(sum("LazyFree") * 1024).toBe(view.memory.lazyFreeBytes());
     expect("VmPTE" in status).toBe(text.includes("container"));
   });
+});
+
+it("shows the OOM killer's score and its adjustment", () => {
+  const text = POD.replace("container:\n", "machine: { memory: 1GiB }\ncontainer:\n  oom_score_adj: 300\n");
+  expect(text).not.toBe(POD);
+  const view = viewOf(text);
+  const files = proc(view);
+  expect(files["proc/1/oom_score_adj"]).toBe("300\n");
+  const pages = (view.memory.residentBytes() + view.container!.cgroup.stat().pagetables) / 4096;
+  const share = (pages + 300 * Math.floor(262_144 / 1000)) / 262_144;
+  expect(files["proc/1/oom_score"]).toBe(`${Math.floor(((1000 + Math.floor(1000 * share)) * 2) / 3)}\n`);
+  expect(proc(viewOf(BARE))["proc/1/oom_score"]).toMatch(/^66[67]\n$/);
 });
 
 /** The keys of a file of one's own, in its order. */
