@@ -500,12 +500,16 @@ export class Scheduler {
     busy.fill(0);
     const share = this.#running > this.cpus ? this.cpus / this.#running : 1;
     if (this.stoppedUntilNs >= 0) busy[Math.max(0, this.#stwOwner) % busy.length] = 1;
-    else
-      for (let p = 0; p < this.nprocs; p++) {
-        const state = this.pState[p];
-        if (state === P_IDLE || state === P_WAKING || state === P_STALLED || state === P_THROTTLED) continue;
-        busy[p % busy.length] = Math.min(1, busy[p % busy.length] + share);
+    else {
+      const { pState, nprocs } = this;
+      for (let p = 0, cpu = 0; p < nprocs; p++) {
+        const state = pState[p];
+        if (state !== P_IDLE && state !== P_WAKING && state !== P_STALLED && state !== P_THROTTLED)
+          busy[cpu] = Math.min(1, busy[cpu] + share);
+        // P p runs on CPU p modulo the CPUs.
+        if (++cpu === busy.length) cpu = 0;
       }
+    }
     const at = bandwidth.advance(this.#accountedNs, nextNs, busy);
     this.#accountedNs = at < 0 ? nextNs : at;
     if (at < 0) return false;
