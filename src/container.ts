@@ -11,7 +11,7 @@
 
 import { CfsBandwidth } from "./os/cfs.ts";
 import { MemoryCgroup, type MemoryEvents, type MemoryStat } from "./os/cgroup.ts";
-import { kernelStamp, oomBadness, oomLog } from "./os/oom.ts";
+import { kernelStamp, oomBadness, oomLog, oomScore } from "./os/oom.ts";
 import { OS_PAGE_BYTES } from "./os/os.ts";
 import { PageCache } from "./os/pagecache.ts";
 import type { CycleRecord } from "./runtime/mgc.ts";
@@ -19,6 +19,14 @@ import type { MemStats } from "./runtime/mstats.ts";
 import { cpuLimit } from "./scenario/container.ts";
 import type { ContainerLimits, ContainerSettings, Scenario } from "./scenario/schema.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
+
+/** What a process had when it was killed. */
+export interface KilledMemory {
+  readonly virtualBytes: number;
+  readonly fileRssBytes: number;
+  /** The highest resident set of its life. */
+  readonly rssPeakBytes: number;
+}
 
 interface Column {
   readonly name: string;
@@ -70,7 +78,12 @@ export const CONTAINER_COLUMNS = [
     name: "memory_pressure_some_seconds",
     unit: "seconds",
     description:
-      "Like memory.pressure's total (PSI), simplified: time threads slept for memory.high or reclaimed, summed over them.",
+      "memory.pressure, some total (PSI): time in which at least one thread slept for memory.high or reclaimed.",
+  },
+  {
+    name: "memory_pressure_full_seconds",
+    unit: "seconds",
+    description: "memory.pressure, full total: the part of it in which no other thread of the group ran.",
   },
   { name: "oom_kills", unit: "count", description: "OOM kills since the start of the run." },
   { name: "restarts", unit: "count", description: "Restarts since the start of the run." },
@@ -107,6 +120,10 @@ export interface OomIncident {
   readonly restart_at_seconds?: number;
   /** What the OOM killer goes by. */
   readonly oom_badness_pages: number;
+  /** What /proc/PID/oom_score would have shown. */
+  readonly oom_score: number;
+  /** The most that was resident in the life of the process (VmHWM). */
+  readonly rss_hwm_bytes: number;
   readonly memory: {
     readonly current_bytes: number;
     readonly stat: MemoryStat;
@@ -260,7 +277,8 @@ export class ContainerRun {
     row[i++] = cgroup.events.high;
     row[i++] = cgroup.events.max;
     row[i++] = cgroup.events.failcnt;
-    row[i++] = (cgroup.throttledNs + cgroup.reclaimNs) / 1e9;
+    row[i++] = cgroup.pressure.someNs / 1e9;
+    row[i++] = cgroup.pressure.fullNs / 1e9;
     i = this.#counts(row, i);
     if (bandwidth !== null) {
       row[i++] = bandwidth.usageNs / 1e9;
@@ -296,15 +314,15 @@ export class ContainerRun {
   }
 
   /** The process has been killed. Returns when it starts again; Infinity for never. */
-  killed(nowNs: number, virtualBytes: number, fileRssBytes: number): number {
+  killed(nowNs: number, memory: KilledMemory): number {
     const { cgroup, settings } = this;
     const oom = cgroup.oom!;
     const limitBytes = this.#maxBytes;
     const victim = {
       pid: FIRST_PID + this.restarts,
       comm: this.#scenario.name,
-      totalVmBytes: virtualBytes,
-      fileRssBytes,
+      totalVmBytes: memory.virtualBytes,
+      fileRssBytes: memory.fileRssBytes,
       oomScoreAdj: settings.oom_score_adj,
     };
     const path = `/gomemsim/${this.#scenario.name}${this.restarts === 0 ? "" : `-${this.restarts}`}`;
@@ -315,7 +333,7 @@ export class ContainerRun {
       events: cgroup.events,
     } as const;
     const badness = oomBadness(
-      oom.stat.anon + fileRssBytes,
+      oom.stat.anon + memory.fileRssBytes,
       oom.stat.pagetables,
       settings.oom_score_adj,
       limitBytes,
@@ -328,6 +346,13 @@ export class ContainerRun {
       process_start_seconds: this.#startNs / 1e9,
       ...(restartNs < this.#scenario.duration ? { restart_at_seconds: restartNs / 1e9 } : {}),
       oom_badness_pages: badness,
+      oom_score: oomScore(
+        oom.stat.anon + memory.fileRssBytes,
+        oom.stat.pagetables,
+        settings.oom_score_adj,
+        this.#scenario.machine.memory,
+      ),
+      rss_hwm_bytes: memory.rssPeakBytes,
       memory: { current_bytes: oom.usageBytes, stat: oom.stat, events: { ...cgroup.events } },
       kernel_log: oomLog(oom, group, victim).map((line) => `${kernelStamp(nowNs / 1e9)} ${line}`),
       ...(cycle === null ? {} : { last_cycle: cycle.cycle, last_cycle_end_seconds: cycle.endNs / 1e9 }),
@@ -356,6 +381,8 @@ export class ContainerRun {
       memory_events_max: past("memory_events_max") + cgroup.events.max,
       memory_high_throttled_seconds: past("memory_high_throttled_seconds") + cgroup.throttledNs / 1e9,
       memory_reclaim_cpu_seconds: past("memory_reclaim_cpu_seconds") + cgroup.reclaimNs / 1e9,
+      memory_pressure_some_seconds: past("memory_pressure_some_seconds") + cgroup.pressure.someNs / 1e9,
+      memory_pressure_full_seconds: past("memory_pressure_full_seconds") + cgroup.pressure.fullNs / 1e9,
     };
     if (this.settings.page_cache.length > 0) {
       counters["page_cache_hit_pages"] = past("page_cache_hit_pages") + this.pageCache.hitPages;

@@ -380,6 +380,8 @@ class RunState {
   traffic = 1;
   /** Phases and interventions to come. */
   readonly agenda: Agenda;
+  /** The most that was resident in the processes before this one. */
+  rssHwmBytes = 0;
   nextSampleNs: number;
   samples = 0;
   readonly #interval: number;
@@ -905,7 +907,7 @@ class Simulation {
     if (container === null || container.settings.page_cache.length === 0) return;
     const { sched } = this.#rt;
     const play = sched.register((now) => {
-      container.pageCache.advance(now, (pages) => container.cgroup.chargeFile(pages));
+      container.pageCache.advance(now, (pages) => container.cgroup.chargeFile(pages, now));
       sched.fire(now + FILE_TICK_NS, PRIORITY_WORLD, play);
     });
     sched.fire(this.#startNs + FILE_TICK_NS, PRIORITY_WORLD, play);
@@ -926,12 +928,13 @@ class Simulation {
   /** The process has been killed: keeps what the run's figures need of it. Returns when it starts again. */
   killed(nowNs: number): number {
     const { past, pastLatency, container } = this.#run;
-    const restartNs = container!.killed(
-      nowNs,
-      this.#memory.virtualBytes(),
-      this.#profile.baseline.file_rss_bytes,
-    );
+    const restartNs = container!.killed(nowNs, {
+      virtualBytes: this.#memory.virtualBytes(),
+      fileRssBytes: this.#profile.baseline.file_rss_bytes,
+      rssPeakBytes: this.#memory.residentPeakBytes(),
+    });
     if (restartNs >= this.#scenario.duration) return restartNs;
+    this.#run.rssHwmBytes = this.#rssHwmBytes;
     for (const [name, value] of Object.entries(this.#counters())) past[name] = value;
     for (const [name, n] of this.#allocated()) this.#run.pastAllocated.set(name, n);
     this.#scenario.workload.forEach((entry, i) => {
@@ -1147,6 +1150,11 @@ class Simulation {
     this.#options.sink?.layers?.(this.#run.samples + 1, nowNs / 1e9, parts);
   }
 
+  /** The most that was resident at any moment, of all processes of the run. */
+  get #rssHwmBytes(): number {
+    return Math.max(this.#run.rssHwmBytes, this.#memory.residentPeakBytes());
+  }
+
   /** Objects allocated by source, over all processes of the run. */
   #allocated(): Map<string, number> {
     const { kinds } = this.#rt;
@@ -1223,6 +1231,8 @@ class Simulation {
     const { container } = this.#run;
     const counters = this.#counters();
     const figures = this.#run.figures.finish(counters["gc_count"]);
+    // Of all moments, where rss_peak_bytes is of the samples, as it is for a real run.
+    figures["rss_hwm_bytes"] = this.#rssHwmBytes;
     figures["page_faults"] = counters["page_faults"];
     figures["total_alloc_bytes"] = counters["total_alloc_bytes"];
     figures["mallocs"] = counters["mallocs"];

@@ -59,11 +59,20 @@ describe("an OOM kill", () => {
     expect(incident.memory.current_bytes).toBe(64 * MiB);
     expect(incident.t_seconds - incident.last_mem_stats_seconds!).toBeLessThanOrEqual(0.1);
     expect(incident.last_cycle_end_seconds).toBeLessThan(incident.t_seconds);
+    // It only grew: its most is what it had, its file included; the samples before saw less.
+    expect(incident.rss_hwm_bytes).toBe(incident.memory.stat.anon + defaultProfile.baseline.file_rss_bytes);
+    expect(figures["rss_hwm_bytes"]).toBe(incident.rss_hwm_bytes);
+    expect(figures["rss_peak_bytes"]).toBe(rows[rows.length - 1]["rss_bytes"]);
+    expect(figures["rss_peak_bytes"]).toBeLessThan(incident.rss_hwm_bytes);
+    // 64 MiB of 16 GiB are 3 thousandths.
+    expect(incident.oom_score).toBe(Math.floor((1003 * 2) / 3));
     const text = oomText(summary.oom_kills!, 2);
     expect(text).toMatch(/^OOM kill 1 at \d+\.\d+ s, .*; not started again within the run$/m);
     expect(text).toMatch(
       /^\[ +\d+\.\d{6}\] Memory cgroup out of memory: Killed process 4242 \(leaky\) total-vm:/m,
     );
+    expect(text).toMatch(/; badness \d+ pages, oom_score 668$/m);
+    expect(text).toMatch(/^RSS at its highest 65\.\d MiB$/m);
     expect(text).toMatch(/ms {2}last gctrace {3}gc \d+ @\d+\.\d+s \d+%: /);
     expect(text).toContain(" of 3 clocks within 100 ms of the kill)");
     expect(oomText([], 2)).toBe("no OOM kill\n");
@@ -151,6 +160,74 @@ interventions:
     const longest = (run: typeof high) => Math.max(...run.cycles.map((c) => Math.max(c.stw1_ns, c.stw2_ns)));
     expect(longest(high)).toBeGreaterThan(10e6);
     expect(longest(free)).toBeLessThan(5e6);
+  });
+});
+
+describe("stalls above memory.high", () => {
+  /** A run with its stalls: when each began and how long it was, by the goroutine. */
+  function stalls(text: string) {
+    const scenario = scenarioOf(text);
+    const names = sampleColumns(scenario).map((column) => column.name);
+    const rows: Record<string, number>[] = [];
+    const sleeps: { readonly ns: number; readonly who: string }[] = [];
+    const { figures } = simulate(scenario, {
+      trace: {
+        kinds: ["stall"],
+        tracer: {
+          end: ({ name, dur_ns, detail }) => {
+            if (name === "memory.high") sleeps.push({ ns: dur_ns, who: String(detail.reason).split(" ")[0] });
+          },
+        },
+      },
+      sink: { sample: (row) => rows.push(Object.fromEntries(names.map((name, i) => [name, row[i]]))) },
+    });
+    return { sleeps, rows, figures };
+  }
+  const text = (machine: string) => `
+name: huge
+duration: 30s
+machine: {${machine}}
+container: {memory: {high: 64MiB}}
+workload:
+  - {kind: leak, name: forgotten, byte_rate: 8MiB/s, size: 1KiB}
+  - {kind: leak, name: slow, byte_rate: 1MiB/s, size: 512}
+  - {kind: batch, name: busy, workers: 1, cpu: 1ms}
+`;
+
+  test.each(["thp: always", "thp: never"])(
+    "last two seconds at most, and are those of who allocates (%s)",
+    (thp) => {
+      const { sleeps, rows, figures } = stalls(text(`cpus: 4, ${thp}`));
+      const longest = Math.max(...sleeps.map(({ ns }) => ns));
+      expect(longest).toBeGreaterThan(1.5e9);
+      // On the trace's clock in whole nanoseconds.
+      expect(longest).toBeLessThanOrEqual(2e9 + 1);
+      expect([...new Set(sleeps.map(({ who }) => who))].sort()).toEqual(["forgotten", "slow"]);
+      // Pressure: no more than the time that passed, where the sum over threads is more.
+      let before: Record<string, number> = rows[0];
+      let most = 0;
+      for (const row of rows.slice(1)) {
+        const some = row["memory_pressure_some_seconds"] - before["memory_pressure_some_seconds"];
+        const full = row["memory_pressure_full_seconds"] - before["memory_pressure_full_seconds"];
+        most = Math.max(most, some);
+        expect(some).toBeLessThanOrEqual(0.1 + 1e-9);
+        expect(full).toBeGreaterThanOrEqual(0);
+        expect(full).toBeLessThanOrEqual(some + 1e-9);
+        before = row;
+      }
+      expect(most).toBeCloseTo(0.1, 9);
+      const some = figures["memory_pressure_some_seconds"];
+      expect(figures["memory_high_throttled_seconds"]).toBeGreaterThan(1.1 * some);
+      // Somebody works all the time.
+      expect(figures["memory_pressure_full_seconds"]).toBeLessThan(0.1 * some);
+    },
+  );
+
+  test("where nobody else works all time waited is full", () => {
+    const { figures } = stalls(text("cpus: 4").replace(/ {2}- \{kind: (batch|leak, name: slow).*\n/g, ""));
+    const some = figures["memory_pressure_some_seconds"];
+    expect(some).toBeGreaterThan(15);
+    expect(figures["memory_pressure_full_seconds"]).toBeGreaterThan(0.99 * some);
   });
 });
 

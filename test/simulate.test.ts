@@ -265,7 +265,10 @@ interventions: [{at: 1ms, do: read_mem_stats, every: 1ms}]
 });
 
 describe("a memory limit", () => {
-  /** The shape of the Go project's GCMemoryLimit program: 8,000-byte objects replaced in their order, ever more of them. */
+  /**
+   * The shape of the Go project's GCMemoryLimit program (testprog/gc.go; gc_test.go's TestMemoryLimit, and TestMemoryLimitNoGCPercent with
+   * GOGC=off): 8,000-byte objects replaced in their order, ever more of them.
+   */
   const ladder = (gogc: string): string => `
 name: ladder
 duration: 14s

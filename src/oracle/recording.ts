@@ -57,7 +57,7 @@ function canonical(value: unknown): string {
 }
 
 const PLAIN_GODEBUG = canonical(godebug.parse({}));
-const { cpus: _cpus, ...plainPages } = machine.parse({});
+const { cpus: _cpus, memory: _memory, ...plainPages } = machine.parse({});
 const PLAIN_PAGES = canonical(plainPages);
 
 /**
@@ -74,7 +74,8 @@ export function scenarioHash(scenario: Scenario): string {
     ...rest
   } = scenario;
   const { GOMEMLIMIT, GODEBUG, ...go } = rest.go;
-  const { cpus, ...pages } = rest.machine;
+  // Its memory is only told of.
+  const { cpus, memory: _machineBytes, ...pages } = rest.machine;
   const what = {
     ...rest,
     go: {

@@ -52,6 +52,7 @@ export class CfsBandwidth {
    */
   advance(fromNs: number, toNs: number, busy: Float64Array): number {
     const local = this.#local;
+    const throttledUntil = this.untilNs;
     for (let t = fromNs; ; ) {
       if (t >= this.#periodEndNs) this.#nextPeriod(t);
       let until = Math.min(toNs, this.#periodEndNs);
@@ -63,7 +64,7 @@ export class CfsBandwidth {
           }
           continue;
         }
-        if (this.untilNs[c] > t) continue;
+        if (throttledUntil[c] > t) continue;
         if (local[c] <= 0) {
           // A CPU that has used more than it had pays that first, all the pool holds if need be.
           const slice = Math.min(SLICE_NS - local[c], this.#pool);
@@ -77,7 +78,7 @@ export class CfsBandwidth {
         until = Math.min(until, t + local[c] / busy[c]);
       }
       for (let c = 0; c < local.length; c++) {
-        if (busy[c] === 0 || this.untilNs[c] > t) continue;
+        if (busy[c] === 0 || throttledUntil[c] > t) continue;
         const used = (until - t) * busy[c];
         // A remainder below a nanosecond is rounding.
         local[c] = local[c] - used < 1 ? 0 : local[c] - used;

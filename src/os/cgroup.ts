@@ -15,8 +15,9 @@
  *
  * At memory.max a charge reclaims page cache and what the process has given back by MADV_FREE (filelists.ts), 32 pages or up to twice as many at a
  * time; if there is none, the OOM killer ends the process. Above
- * memory.high the faulting thread reclaims too and, as long as that does not help, sleeps before it goes on: the square of
- * the overage, at most two seconds per batch.
+ * memory.high the faulting thread reclaims too and, as long as that does not help, sleeps before it goes on: by the square of
+ * the overage, at most two seconds each time it returns to the program. That is once per fault: of small pages every 64th takes a
+ * new batch and sleeps for it, and a huge page is one fault. khugepaged belongs to no group and never sleeps.
  *
  * Limits may be changed while it runs (`resizeMax`, `resizeHigh`): whoever writes them reclaims what is above, and v2 then kills, where
  * v1 refuses.
@@ -30,8 +31,10 @@
  * Where it stops being true: swap, parent groups with limits of their own.
  */
 import { type LazyPages, SWAP_CLUSTER_MAX } from "./filelists.ts";
-import { OS_PAGE_BYTES } from "./os.ts";
+import { BLOCK_PAGES } from "./hugepages.ts";
+import { type HighSleep, OS_PAGE_BYTES } from "./os.ts";
 import { NODE_BYTES, type PageCache, RECLAIM_NS_PER_PAGE } from "./pagecache.ts";
+import { MemoryPressure } from "./psi.ts";
 
 /** Pages taken from the counter at once (MEMCG_CHARGE_BATCH). */
 export const MEMCG_CHARGE_BATCH = 64;
@@ -41,6 +44,10 @@ const MEMCG_DELAY_PRECISION_SHIFT = 20;
 const MEMCG_DELAY_SCALING_SHIFT = 14;
 /** Timer ticks per second (CONFIG_HZ) of the distributions' kernels that were looked at; delays are whole ticks. */
 const HZ = 250;
+/** The longest sleep on one return to the program (MEMCG_MAX_HIGH_DELAY_JIFFIES). */
+const MAX_HIGH_DELAY_SECONDS = 2;
+/** Ticks that are not worth a sleep. */
+const SHORT_DELAY = HZ / 100;
 
 /** Who writes a container's limits, as the kernel's log calls it. */
 const RESIZER = "runc";
@@ -77,12 +84,11 @@ export function calculateHighDelay(usage: number, high: number, nrPages: number,
   if (usage <= high) return 0;
   const overage = Math.floor(((usage - high) * 2 ** MEMCG_DELAY_PRECISION_SHIFT) / Math.max(1, high));
   // Above 100 % of overage the delay is 64 s and more, and the squares below leave the safe integers.
-  if (overage >= 2 ** MEMCG_DELAY_PRECISION_SHIFT) return 2 * hz;
+  if (overage >= 2 ** MEMCG_DELAY_PRECISION_SHIFT) return MAX_HIGH_DELAY_SECONDS * hz;
   const perBatch = Math.floor(
     (overage * overage * hz) / 2 ** (MEMCG_DELAY_PRECISION_SHIFT + MEMCG_DELAY_SCALING_SHIFT),
   );
-  // MEMCG_MAX_HIGH_DELAY_JIFFIES: two seconds per return to the program.
-  return Math.min(Math.floor((perBatch * nrPages) / MEMCG_CHARGE_BATCH), 2 * hz);
+  return Math.min(Math.floor((perBatch * nrPages) / MEMCG_CHARGE_BATCH), MAX_HIGH_DELAY_SECONDS * hz);
 }
 
 /** memory.events, counted since the group was made. */
@@ -142,9 +148,10 @@ export class MemoryCgroup {
   readonly pageCache: PageCache;
   /** Set once the OOM killer has chosen the process: what it still does is not charged. */
   oom: OomState | null = null;
-  /** Time threads have slept for memory.high, in ns, and CPU spent on reclaim: both are pressure (PSI). Since the group was made. */
+  /** Time threads have slept for memory.high, summed over them, and CPU spent on reclaim. Since the group was made. */
   throttledNs = 0;
   reclaimNs = 0;
+  readonly pressure = new MemoryPressure();
   /** The highest memory.current (memory.peak). */
   peakPages = 0;
 
@@ -159,8 +166,8 @@ export class MemoryCgroup {
   /** The page counter, stock included. */
   #usage = 0;
   #stock = 0;
-  /** Not yet fetched by the scheduler: sleep, and CPU, of the running thread. */
-  #stallNs = 0;
+  /** Not yet fetched by the scheduler: sleeps, and CPU, of the running thread. */
+  #sleeps: HighSleep[] = [];
   #cpuNs = 0;
 
   constructor(options: MemoryCgroupOptions) {
@@ -210,8 +217,8 @@ export class MemoryCgroup {
     return 0;
   }
 
-  /** `pages` of anonymous memory become resident. */
-  chargeAnon(pages: number): void {
+  /** `pages` of anonymous memory become resident, in faults of one each. Returns how many a kill has left uncharged. */
+  chargeAnon(pages: number): number {
     this.#anonPages += pages;
     const left = this.#charge(pages);
     // What the kill kept from being charged never became resident.
@@ -219,6 +226,31 @@ export class MemoryCgroup {
       this.#anonPages -= left;
       this.oom = { ...this.oom, stat: this.stat() };
     }
+    return left;
+  }
+
+  /** A huge page is faulted in: one charge, for which the caller has seen that there is room. */
+  chargeHuge(): void {
+    this.#anonPages += BLOCK_PAGES;
+    this.#chargeBlock();
+    if (this.#usage > this.highPages) this.#overHigh(BLOCK_PAGES);
+  }
+
+  /** khugepaged has made a huge page where `added` pages were not there yet; `held` frames of an earlier one are free. */
+  collapsed(added: number, held: number): void {
+    this.#anonPages += added;
+    this.#chargeBlock(added);
+    this.unchargeAnon(held);
+  }
+
+  /** Past the stock, which is drained if it takes that. */
+  #chargeBlock(pages = BLOCK_PAGES): void {
+    if (this.#usage + pages > this.maxPages) {
+      this.#usage -= this.#stock;
+      this.#stock = 0;
+    }
+    this.#usage += pages;
+    if (this.#usage > this.peakPages) this.peakPages = this.#usage;
   }
 
   unchargeAnon(pages: number): void {
@@ -227,18 +259,32 @@ export class MemoryCgroup {
     this.#usage -= pages;
   }
 
-  chargeTables(pages: number): void {
+  /** Page tables are made. Returns how many pages of them a kill has left uncharged. */
+  chargeTables(pages: number): number {
     this.#tablePages += pages;
-    this.#charge(pages);
+    const left = this.#charge(pages);
+    if (this.oom !== null && left > 0) {
+      this.#tablePages -= left;
+      this.oom = { ...this.oom, stat: this.stat() };
+    }
+    return left;
   }
 
-  /** File pages are read in. Returns how long the thread that reads must sleep for memory.high; it is none of the process's. */
-  chargeFile(pages: number): number {
-    const before = this.#stallNs;
-    // In one go, as they are for one read.
+  /**
+   * File pages are read in. Returns how long the thread that reads sleeps for memory.high from `nowNs` on, at the end of its call of read; it
+   * is none of the process's.
+   */
+  chargeFile(pages: number, nowNs: number): number {
+    const before = this.#sleeps;
+    this.#sleeps = [];
     this.#charge(pages + this.#nodesChanged());
-    const ns = this.#stallNs - before;
-    this.#stallNs = before;
+    let ns = 0;
+    for (const sleep of this.#sleeps) ns += sleep.ns * sleep.times;
+    this.#sleeps = before;
+    if (ns === 0) return 0;
+    ns = Math.min(ns, MAX_HIGH_DELAY_SECONDS * 1e9);
+    this.throttledNs += ns;
+    this.pressure.sleeps(nowNs + ns);
     return ns;
   }
 
@@ -326,10 +372,32 @@ export class MemoryCgroup {
     return this.oom !== null;
   }
 
-  takeStallNs(): number {
-    const ns = this.#stallNs;
-    this.#stallNs = 0;
+  takeSleeps(): HighSleep[] | null {
+    if (this.#sleeps.length === 0) return null;
+    const sleeps = this.#sleeps;
+    this.#sleeps = [];
+    return sleeps;
+  }
+
+  beginSleep(sleep: HighSleep, nowNs: number): number {
+    const delay = calculateHighDelay(this.#usage, this.highPages, sleep.pages);
+    if (delay <= SHORT_DELAY) return 0;
+    const ns = Math.min(sleep.ns, (delay * 1e9) / HZ);
+    this.throttledNs += ns;
+    this.pressure.sleeps(nowNs + ns);
     return ns;
+  }
+
+  reclaimed(cpuNs: number, nowNs: number): void {
+    this.pressure.reclaims(nowNs + cpuNs);
+  }
+
+  get stalledUntilNs(): number {
+    return this.pressure.untilNs;
+  }
+
+  elapse(fromNs: number, toNs: number, running: number): void {
+    this.pressure.elapse(fromNs, toNs, running);
   }
 
   takeCpuNs(): number {
@@ -405,15 +473,18 @@ export class MemoryCgroup {
         reclaimed = this.#reclaim(wanted);
       }
       const delay = calculateHighDelay(this.#usage, this.highPages, nrPages);
-      // Not worth a sleep.
-      if (delay <= HZ / 100) return;
+      if (delay <= SHORT_DELAY) return;
       // As long as reclaim gets anywhere, that comes first; only attempts in vain are counted.
       if (reclaimed > 0 || retries-- > 0) continue;
-      const ns = (delay * 1e9) / HZ;
-      this.#stallNs += ns;
-      this.throttledNs += ns;
+      this.#owes(nrPages, (delay * 1e9) / HZ);
       return;
     }
+  }
+
+  #owes(pages: number, ns: number): void {
+    const last = this.#sleeps.at(-1);
+    if (last?.pages === pages && last.ns === ns) last.times++;
+    else this.#sleeps.push({ pages, ns, times: 1 });
   }
 
   #reclaim(pages: number): number {

@@ -210,7 +210,46 @@ export class Memory implements Os, ReclaimableAnon {
     const last = ((endByte - 1) / this.pageBytes) | 0;
     if (last >= this.#pageLimit) throw new Error(`touch of unmapped memory up to byte ${endByte}`);
     if (this.#lazyPages !== 0) this.#written(first, last);
-    if (this.#huge !== null) this.#faultHuge(this.#huge, first, last);
+    const cgroup = this.#cgroup;
+    if (cgroup === null) {
+      if (this.#huge !== null) this.#faultHuge(this.#huge, first, last);
+      return this.#touchPages(first, last);
+    }
+    if (cgroup.killed) return 0;
+    // A table is charged when the touch gets to its pages, and a kill ends the touch: at each moment there are as many of both as belong together.
+    const perTable = this.#pagesPerTable;
+    let faults = 0;
+    for (let at = first; at <= last && !cgroup.killed; ) {
+      const end = Math.min(last, at | (perTable - 1));
+      if (this.#huge !== null) this.#faultHuge(this.#huge, at, end);
+      // With a table.
+      const room = cgroup.roomPages >= (end - at + 2) * this.#units;
+      faults += room ? this.#touchPages(at, end) : this.#touchOneByOne(cgroup, at, end);
+      at = end + 1;
+    }
+    return faults;
+  }
+
+  /** At the group's limit: any page may be the one that is refused. */
+  #touchOneByOne(cgroup: MemoryCgroup, first: number, last: number): number {
+    let faults = 0;
+    for (let page = first; page <= last; page++) {
+      const w = page >>> 5;
+      const bit = 1 << (page & 31);
+      if ((this.#resident[w] & bit) !== 0) continue;
+      if ((this.#ready[w] & bit) === 0) throw new Error(`touch of memory that is not ready: page ${page}`);
+      this.#chargeTablesOf(page, page);
+      if (cgroup.chargeAnon(this.#units) > 0) break;
+      this.#resident[w] |= bit;
+      this.#numa?.placed(w, bit);
+      this.#residentPages++;
+      faults++;
+    }
+    this.#count(faults);
+    return faults;
+  }
+
+  #touchPages(first: number, last: number): number {
     const resident = this.#resident;
     const lastWord = last >>> 5;
     let faults = 0;
@@ -221,7 +260,7 @@ export class Memory implements Os, ReclaimableAnon {
       const missing = mask & ~resident[w];
       if (missing === 0) continue;
       if ((missing & ~this.#ready[w]) !== 0)
-        throw new Error(`touch of memory that is not ready, in bytes ${startByte} to ${endByte}`);
+        throw new Error(`touch of memory that is not ready, in pages ${first} to ${last}`);
       resident[w] |= missing;
       this.#numa?.placed(w, missing);
       faults += popcount32(missing);
@@ -270,23 +309,35 @@ export class Memory implements Os, ReclaimableAnon {
   metaTouch(name: string, nbytes: number): number {
     const region = this.#meta.get(name);
     if (region === undefined) throw new Error(`metadata region "${name}" touched before it was mapped`);
+    if (this.#cgroup?.killed === true) return 0;
     const before = Math.ceil(region.touchedBytes / this.pageBytes);
     region.touchedBytes += nbytes;
     if (region.touchedBytes > region.mappedBytes)
       throw new Error(
         `metadata region "${name}": ${region.touchedBytes} of ${region.mappedBytes} bytes touched`,
       );
-    const faults = Math.ceil(region.touchedBytes / this.pageBytes) - before;
+    let faults = Math.ceil(region.touchedBytes / this.pageBytes) - before;
+    if (this.#cgroup !== null && faults > 0) {
+      const charged = this.#chargeMeta(this.#cgroup, before, before + faults);
+      if (charged < faults) region.touchedBytes = (before + charged) * this.pageBytes;
+      faults = charged;
+    }
     this.#metaPages += faults;
     this.#numa?.placedElsewhere(faults);
     this.#count(faults);
-    if (this.#cgroup !== null && faults > 0) {
-      this.#cgroup.chargeAnon(faults * this.#units);
-      // A region's first table is among those of the process's start.
-      const tables = (pages: number): number => Math.floor(pages / this.#pagesPerTable);
-      this.#cgroup.chargeTables((tables(before + faults) - tables(before)) * this.#units);
-    }
     return faults;
+  }
+
+  /** Pages `from` to `to` of a metadata region, with a table for every so many but the first, which is among those of the process's start. Returns how many a kill lets be charged. */
+  #chargeMeta(cgroup: MemoryCgroup, from: number, to: number): number {
+    for (let at = from; at < to; ) {
+      const end = Math.min(to, (Math.floor(at / this.#pagesPerTable) + 1) * this.#pagesPerTable);
+      const left = cgroup.chargeAnon((end - at) * this.#units);
+      if (left > 0) return end - from - Math.ceil(left / this.#units);
+      if (end % this.#pagesPerTable === 0) cgroup.chargeTables(this.#units);
+      at = end;
+    }
+    return to - from;
   }
 
   residentBytes(): number {
@@ -513,8 +564,7 @@ export class Memory implements Os, ReclaimableAnon {
       this.#fillBlock(block);
       const added = BLOCK_PAGES - before;
       this.#residentPages += added;
-      this.#cgroup?.chargeAnon(added);
-      this.#cgroup?.unchargeAnon(held);
+      this.#cgroup?.collapsed(added, held);
     }
   }
 
@@ -535,7 +585,7 @@ export class Memory implements Os, ReclaimableAnon {
   #faultHuge(huge: HugePages, first: number, last: number): void {
     for (let block = Math.floor(first / BLOCK_PAGES); block <= Math.floor(last / BLOCK_PAGES); block++) {
       if (huge.hasTable(block)) continue;
-      if (!huge.mayFault(this.#mapped, block) || !this.#roomFor(BLOCK_PAGES)) {
+      if (!huge.mayFault(this.#mapped, block) || !this.#roomFor(BLOCK_PAGES + 1)) {
         huge.tableMade(block);
         continue;
       }
@@ -546,7 +596,7 @@ export class Memory implements Os, ReclaimableAnon {
       this.largeFaultNs += (BLOCK_PAGES - 1) * OS_PAGE_BYTES * CLEAR_NS_PER_BYTE;
       // The page table for a later split is put by at once.
       this.#chargeTablesOf(block * BLOCK_PAGES, block * BLOCK_PAGES);
-      this.#cgroup?.chargeAnon(BLOCK_PAGES);
+      this.#cgroup?.chargeHuge();
     }
   }
 
@@ -616,14 +666,12 @@ export class Memory implements Os, ReclaimableAnon {
       grown.set(this.#tables);
       this.#tables = grown;
     }
-    let tables = 0;
     for (let table = firstTable; table <= lastTable; table++) {
       if (this.#tables[table] === 1) continue;
+      if (this.#cgroup !== null && this.#cgroup.chargeTables(this.#units) > 0) return;
       this.#tables[table] = 1;
-      tables++;
+      this.#arenaTables++;
     }
-    this.#arenaTables += tables;
-    if (tables > 0) this.#cgroup?.chargeTables(tables * this.#units);
   }
 
   #pageRange(call: string, startByte: number, nbytes: number): [first: number, end: number] {

@@ -31,8 +31,8 @@ export interface OomGroup {
 const TASK_COMM_CHARS = 15;
 
 /**
- * oom_badness in pages, by which a victim is chosen: resident memory and page tables, and `oom_score_adj` thousandths of the limit.
- * (/proc/PID/oom_score is the same against all memory of the machine, which a scenario does not know.)
+ * oom_badness in pages, by which a victim is chosen: resident memory and page tables, and `oom_score_adj` thousandths of all that may be had, which
+ * is the limit where a control group is out of memory.
  */
 export function oomBadness(
   residentBytes: number,
@@ -42,6 +42,21 @@ export function oomBadness(
 ): number {
   const points = Math.floor((residentBytes + tableBytes) / OS_PAGE_BYTES);
   return points + adj * Math.floor(Math.floor(limitBytes / OS_PAGE_BYTES) / 1000);
+}
+
+/**
+ * /proc/PID/oom_score (proc_oom_score of fs/proc/base.c): badness against all memory of the machine, whatever limit the group has. A process that
+ * has nothing scores 666 with an `oom_score_adj` of 0, one that has everything 1333.
+ */
+export function oomScore(
+  residentBytes: number,
+  tableBytes: number,
+  adj: number,
+  machineBytes: number,
+): number {
+  const badness = oomBadness(residentBytes, tableBytes, adj, machineBytes);
+  const thousandths = Math.trunc((badness * 1000) / Math.floor(machineBytes / OS_PAGE_BYTES));
+  return Math.floor(((1000 + thousandths) * 2) / 3);
 }
 
 const kB = (bytes: number): string => `${Math.floor(bytes / 1024)}kB`;

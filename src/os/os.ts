@@ -64,12 +64,27 @@ export interface Os {
   readonly pageBytes: number;
 }
 
+/** Sleeps in the kernel that a thread owes because its group is above memory.high, for so many pages each; one after another, in as many page faults. */
+export interface HighSleep {
+  readonly pages: number;
+  readonly ns: number;
+  times: number;
+}
+
 /** What a container does to the threads of its process, as the scheduler asks after a piece of work. */
 export interface ThreadDelays {
-  /** Time the running thread must sleep in the kernel before it goes on (memory.high), since the last call. Its P waits with it. */
-  takeStallNs(): number;
+  /** Sleeps that the running thread owes since the last call, in their order; null for none. Its P waits with it. */
+  takeSleeps(): HighSleep[] | null;
+  /** One of them begins: returns how long it is, which is no longer than it was when it was owed, and 0 where the group is not above memory.high any more. */
+  beginSleep(sleep: HighSleep, nowNs: number): number;
   /** CPU time the running thread has spent on reclaim since the last call. */
   takeCpuNs(): number;
+  /** From now on the running thread spends so much of it. */
+  reclaimed(cpuNs: number, nowNs: number): void;
+  /** Until when some thread reclaims or sleeps. */
+  readonly stalledUntilNs: number;
+  /** Time has passed while `running` threads were on a CPU or waited for one. */
+  elapse(fromNs: number, toNs: number, running: number): void;
   /** The OOM killer has ended the process: nothing of it runs any more. */
   readonly killed: boolean;
 }

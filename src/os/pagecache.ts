@@ -39,9 +39,6 @@ export const NODE_BYTES = 576;
 /** Nodes with nothing but the ages of evicted pages are kept up to one per so many pages on the group's lists (count_shadow_nodes). */
 const PAGES_PER_SHADOW_NODE = 8;
 
-/** The longest sleep on one return to user mode (MEMCG_MAX_HIGH_DELAY_JIFFIES). */
-const MAX_SLEEP_NS = 2e9;
-
 /** A page of a file that is not cached: never was, or was evicted. */
 const NEVER = -1;
 const EVICTED = -2;
@@ -144,7 +141,7 @@ export class PageCache {
       state.due -= pages;
       const sleepNs =
         load.again === null ? this.#readOnce(pages, charge) : this.#readAgain(state, pages, charge);
-      if (sleepNs > 0) state.asleepUntilNs = nowNs + Math.min(sleepNs, MAX_SLEEP_NS);
+      if (sleepNs > 0) state.asleepUntilNs = nowNs + sleepNs;
     }
     this.#nowNs = nowNs;
   }

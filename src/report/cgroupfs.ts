@@ -5,8 +5,7 @@
  * Follows mm/memcontrol.c, mm/memcontrol-v1.c, kernel/sched/core.c and kernel/sched/psi.c of Linux 6.x: the same keys in the same order,
  * less those of which the model knows nothing (anonymous memory by list, user and system time apart, most event counters).
  *
- * memory.pressure has its `some` line only, and that simplified: stalls of threads are summed, where PSI counts the time in which at
- * least one is stalled. Its averages are psi.c's, from what the group has waited in each period of two seconds.
+ * The averages of memory.pressure are psi.c's, from what the group has waited in each period of two seconds (os/psi.ts).
  */
 import type { ContainerRun } from "../container.ts";
 import { OS_PAGE_BYTES } from "../os/os.ts";
@@ -19,37 +18,54 @@ const PSI_PERIOD_NS = 2e9;
 const PSI_DECAYS = [1677, 1981, 2034] as const;
 const FIXED_1 = 1 << 11;
 
-const stalledNs = ({ cgroup }: ContainerRun): number => cgroup.throttledNs + cgroup.reclaimNs;
-
 /** Keeps memory.pressure's averages; to be shown the container from time to time, more often than every two seconds. */
 export class PressureAverages {
-  /** In percent, with eleven fractional bits. */
-  readonly #averages = [0, 0, 0];
+  readonly #some = new Averages();
+  readonly #full = new Averages();
   #periodEndNs = PSI_PERIOD_NS;
-  #lastStalledNs = 0;
   #lastNs = 0;
 
-  sample(nowNs: number, container: ContainerRun): void {
-    const stalled = stalledNs(container);
+  sample(nowNs: number, { cgroup: { pressure } }: ContainerRun): void {
     // A new group counts from nothing.
-    if (stalled < this.#lastStalledNs) this.#lastStalledNs = 0;
+    this.#some.seen(pressure.someNs);
+    this.#full.seen(pressure.fullNs);
     if (nowNs < this.#periodEndNs) return;
-    const periods = Math.floor((nowNs - this.#lastNs) / PSI_PERIOD_NS);
-    const share = Math.min(1, (stalled - this.#lastStalledNs) / Math.max(1, nowNs - this.#lastNs));
-    const active = Math.floor(share * 100) * FIXED_1;
-    for (let i = 0; i < this.#averages.length; i++)
-      for (let n = 0; n < Math.max(1, periods); n++)
-        this.#averages[i] = calcLoad(this.#averages[i], PSI_DECAYS[i], active);
+    const periods = Math.max(1, Math.floor((nowNs - this.#lastNs) / PSI_PERIOD_NS));
+    const ns = Math.max(1, nowNs - this.#lastNs);
+    this.#some.update(pressure.someNs, ns, periods);
+    this.#full.update(pressure.fullNs, ns, periods);
     this.#lastNs = nowNs;
-    this.#lastStalledNs = stalled;
     this.#periodEndNs = (Math.floor(nowNs / PSI_PERIOD_NS) + 1) * PSI_PERIOD_NS;
   }
 
   /** psi_show. */
-  text(container: ContainerRun): string {
+  text({ cgroup: { pressure } }: ContainerRun): string {
+    return `some ${this.#some.text(pressure.someNs)}full ${this.#full.text(pressure.fullNs)}`;
+  }
+}
+
+/** The averages of one line, over 10, 60 and 300 seconds. */
+class Averages {
+  /** In percent, with eleven fractional bits. */
+  readonly #averages = [0, 0, 0];
+  #lastNs = 0;
+
+  seen(stalledNs: number): void {
+    if (stalledNs < this.#lastNs) this.#lastNs = 0;
+  }
+
+  update(stalledNs: number, ns: number, periods: number): void {
+    const share = Math.min(1, (stalledNs - this.#lastNs) / ns);
+    const active = Math.floor(share * 100) * FIXED_1;
+    for (let i = 0; i < this.#averages.length; i++)
+      for (let n = 0; n < periods; n++)
+        this.#averages[i] = calcLoad(this.#averages[i], PSI_DECAYS[i], active);
+    this.#lastNs = stalledNs;
+  }
+
+  text(stalledNs: number): string {
     const [ten, sixty, threeHundred] = this.#averages.map((average) => (average / FIXED_1).toFixed(2));
-    const total = Math.floor(stalledNs(container) / 1e3);
-    return `some avg10=${ten} avg60=${sixty} avg300=${threeHundred} total=${total}\n`;
+    return `avg10=${ten} avg60=${sixty} avg300=${threeHundred} total=${Math.floor(stalledNs / 1e3)}\n`;
   }
 }
 

@@ -224,7 +224,10 @@ const CONTAINER: Row = {
 const PRESSURE: PanelSpec = {
   title: "Memory pressure",
   unit: "percentunit",
-  targets: [{ expr: rate("container_pressure_memory_waiting_seconds_total"), legend: "waiting" }],
+  targets: [
+    { expr: rate("container_pressure_memory_waiting_seconds_total"), legend: "some waiting" },
+    { expr: rate("container_pressure_memory_stalled_seconds_total"), legend: "all stalled" },
+  ],
 };
 
 const QUOTA: PanelSpec = {

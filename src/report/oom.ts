@@ -64,7 +64,8 @@ function incidentText(incident: OomIncident, number: number, cpus: number): stri
     ...incident.kernel_log,
     "",
     `memory.current ${humanBytes(memory.current_bytes)} = anon ${humanBytes(memory.stat.anon)} + file ` +
-      `${humanBytes(memory.stat.file)} + kernel ${humanBytes(memory.stat.kernel)}; badness ${incident.oom_badness_pages} pages`,
+      `${humanBytes(memory.stat.file)} + kernel ${humanBytes(memory.stat.kernel)}; badness ${incident.oom_badness_pages} pages, oom_score ${incident.oom_score}`,
+    `RSS at its highest ${humanBytes(incident.rss_hwm_bytes)}`,
     `memory.events high ${memory.events.high} max ${memory.events.max} oom ${memory.events.oom} oom_kill ${memory.events.oom_kill}`,
     "",
     `Timeline (${inside} of ${all.length} clocks within ${WINDOW_SECONDS * 1000} ms of the kill)`,

@@ -1,13 +1,14 @@
 /**
- * What the kernel shows of the simulated process in /proc/PID: status, statm, smaps, smaps_rollup.
+ * What the kernel shows of the simulated process in /proc/PID: status, statm, smaps, smaps_rollup, oom_score and oom_score_adj.
  *
- * Follows fs/proc/array.c and fs/proc/task_mmu.c of Linux 6.x, to the blank: the same keys in the same order, less those of which the
+ * Follows fs/proc/array.c, fs/proc/base.c and fs/proc/task_mmu.c of Linux 6.x, to the blank: the same keys in the same order, less those of which the
  * model knows nothing (user ids, signals, scheduling, VmStk, Referenced, VmFlags). The process is number 1, as in a container.
  *
  * Simplified: the binary is one mapping, all of it counted as text; its pages and the process's others are nobody else's, so Pss is Rss;
  * anonymous pages in memory are dirty. VmPTE is known in a container only.
  */
 import { type PlacedMapping, placedMappings } from "../os/maps.ts";
+import { oomScore } from "../os/oom.ts";
 import type { ProcessView } from "../simulate.ts";
 
 /** TASK_COMM_LEN without its zero. */
@@ -186,10 +187,20 @@ export function procSmapsRollup(view: ProcessView): string {
   );
 }
 
+const oomScoreAdj = ({ container }: ProcessView): number => container?.settings.oom_score_adj ?? 0;
+
+function procOomScore(view: ProcessView): string {
+  const { memory, scenario } = view;
+  const { machine } = scenario;
+  return `${oomScore(memory.residentBytes(), memory.pageTableBytes, oomScoreAdj(view), machine.memory)}\n`;
+}
+
 /** The files by their path below a mount point. */
 export const PROC_FILES = {
   "proc/1/status": procStatus,
   "proc/1/statm": procStatm,
   "proc/1/smaps": procSmaps,
   "proc/1/smaps_rollup": procSmapsRollup,
+  "proc/1/oom_score": procOomScore,
+  "proc/1/oom_score_adj": (view) => `${oomScoreAdj(view)}\n`,
 } as const satisfies Readonly<Record<string, (view: ProcessView) => string>>;

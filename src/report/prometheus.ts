@@ -304,7 +304,6 @@ function containerFamilies(view: ProcessView, startUnixSeconds: number): Family[
     single(`container_${name}_total`, "counter", help, value, labels);
   const v1 = settings.cgroup === "v1";
   const limit = cgroup.maxPages === Number.POSITIVE_INFINITY ? 0 : cgroup.maxPages * OS_PAGE_BYTES;
-  const stalledSeconds = (cgroup.throttledNs + cgroup.reclaimNs) / 1e9;
   return [
     counter(
       "cpu_usage_seconds",
@@ -371,7 +370,12 @@ function containerFamilies(view: ProcessView, startUnixSeconds: number): Family[
           counter(
             "pressure_memory_waiting_seconds",
             "Total time tasks have waited due to memory congestion.",
-            stalledSeconds,
+            cgroup.pressure.someNs / 1e9,
+          ),
+          counter(
+            "pressure_memory_stalled_seconds",
+            "Total time all tasks have waited due to memory congestion.",
+            cgroup.pressure.fullNs / 1e9,
           ),
         ]),
   ];

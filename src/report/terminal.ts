@@ -135,7 +135,7 @@ const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline
     name: "Process",
     rows: [
       { label: "ran for", unit: "seconds", ifDifferent: true, value: ranSeconds },
-      figure("RSS, peak", "bytes", "rss_peak_bytes"),
+      figure("RSS, high-water mark", "bytes", "rss_hwm_bytes"),
       figure("Sys, peak", "bytes", "sys_peak_bytes"),
       figure("Sys - HeapReleased, peak", "bytes", "mapped_ready_peak_bytes"),
       figure("StackInuse, mean", "bytes", "stack_inuse_mean_bytes"),

@@ -21,13 +21,14 @@
  * when GOMAXPROCS exceeds the CPUs, slices stretch by running Ps / CPUs at their start.
  *
  * In a container the kernel holds threads up. A thread that sleeps in a page fault (memory.high) keeps its P, and a stop of the
- * world waits for it. So it does for a P whose CPU is out of quota: all it does is put off until the next period. P p runs on CPU p
+ * world waits for it; between two such faults it can be stopped or preempted. Threads that run no goroutine (mark workers, new ones)
+ * do not sleep here for what they charge. A stop also waits for a P whose CPU is out of quota: all it does is put off until the next period. P p runs on CPU p
  * modulo the CPUs. What threads do without a P (waking each other, epoll) is not held up; it uses quota as far as it is known
  * (`usedWithoutP`), sysmon's part does not.
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
  */
 import type { CfsBandwidth } from "../os/cfs.ts";
-import type { ThreadDelays } from "../os/os.ts";
+import type { HighSleep, ThreadDelays } from "../os/os.ts";
 import { EventQueue } from "../sim/eventqueue.ts";
 import { TimeHistogram } from "./histogram.ts";
 import { GcCPULimiter, limiterEventIdle } from "./mgclimit.ts";
@@ -113,8 +114,8 @@ export abstract class G {
   ioWait = false;
   /** It is in gcStart and sweeps what the last cycle left, before it can start the next, for this reason. */
   gcStartReason: GcReason | undefined;
-  /** Time its thread must sleep in the kernel before it goes on. */
-  stallNs = 0;
+  /** Sleeps in the kernel that its thread has before it, in page faults of its last step; null for none. */
+  highSleeps: HighSleep[] | null = null;
   /** Set by a step that stops the world for so long right after it; -1 for none. `worldStopped` is then called at the end. */
   stopNs = -1;
   /** The P whose timer heap holds its sleep: the one it parked on. */
@@ -433,6 +434,8 @@ export class Scheduler {
     while (queue.peekTime() <= untilNs) {
       if (bandwidth !== null && this.#throttle(bandwidth, queue.peekTime())) continue;
       queue.pop();
+      if (delays !== null && delays.stalledUntilNs > this.nowNs)
+        delays.elapse(this.nowNs, queue.timeNs, this.#running);
       this.nowNs = queue.timeNs;
       const arg = queue.arg;
       switch (queue.kind) {
@@ -480,7 +483,9 @@ export class Scheduler {
         return;
       }
     }
-    this.nowNs = Math.max(this.nowNs, untilNs);
+    if (untilNs <= this.nowNs) return;
+    delays?.elapse(this.nowNs, untilNs, this.#running);
+    this.nowNs = untilNs;
   }
 
   /** `mutatorNs` without what the slices under way have still to run: it never goes back. */
@@ -520,12 +525,16 @@ export class Scheduler {
     busy.fill(0);
     const share = this.#running > this.cpus ? this.cpus / this.#running : 1;
     if (this.stoppedUntilNs >= 0) busy[Math.max(0, this.#stwOwner) % busy.length] = 1;
-    else
-      for (let p = 0; p < this.nprocs; p++) {
-        const state = this.pState[p];
-        if (state === P_IDLE || state === P_WAKING || state === P_STALLED || state === P_THROTTLED) continue;
-        busy[p % busy.length] = Math.min(1, busy[p % busy.length] + share);
+    else {
+      const { pState, nprocs } = this;
+      for (let p = 0, cpu = 0; p < nprocs; p++) {
+        const state = pState[p];
+        if (state !== P_IDLE && state !== P_WAKING && state !== P_STALLED && state !== P_THROTTLED)
+          busy[cpu] = Math.min(1, busy[cpu] + share);
+        // P p runs on CPU p modulo the CPUs.
+        if (++cpu === busy.length) cpu = 0;
       }
+    }
     const at = bandwidth.advance(this.#accountedNs, nextNs, busy);
     this.#accountedNs = at < 0 ? nextNs : at;
     if (at < 0) return false;
@@ -707,10 +716,9 @@ export class Scheduler {
       }
       if (state === P_WAKING) this.#cancelP(p);
       if (state === P_STALLED) {
-        // The stop lasts until its sleep is over (arrivalNs).
+        // The stop lasts until its sleep is over (arrivalNs). In the page faults after that it sleeps when it goes on.
         this.#cancelP(p);
         const g = this.#pG[p]!;
-        g.stallNs = 0;
         this.#pG[p] = null;
         this.#runq.push(g);
       }
@@ -967,7 +975,7 @@ export class Scheduler {
   #slice(p: number): void {
     const g = this.#pG[p]!;
     const gc = this.#gc!;
-    if (g.pendingNs <= 0) {
+    if (g.pendingNs <= 0 && g.highSleeps === null) {
       if (gc.marking && g.gcAssistBytes < 0) {
         const assistNs = gc.assist(g, p, this.nowNs);
         if (assistNs > 0) {
@@ -982,12 +990,17 @@ export class Scheduler {
       g.after = AFTER_RUN;
       g.wakeAtNs = Infinity;
       g.sleepNs = -1;
+      const delays = this.#delays;
+      // What others have charged since the last step: threads that run no goroutine.
+      delays?.takeSleeps();
       this.trace?.stepBegins(g);
       g.pendingNs = g.step(p, this.nowNs);
       this.trace?.stepEnds(g);
-      if (this.#delays !== null) {
-        g.pendingNs += this.#delays.takeCpuNs();
-        g.stallNs += this.#delays.takeStallNs();
+      if (delays !== null) {
+        const cpuNs = delays.takeCpuNs();
+        if (cpuNs > 0) delays.reclaimed(cpuNs, this.nowNs);
+        g.pendingNs += cpuNs;
+        g.highSleeps = delays.takeSleeps();
       }
       if (this.gcWanted) {
         this.gcWanted = false;
@@ -1004,11 +1017,12 @@ export class Scheduler {
         return;
       }
     }
-    if (g.stallNs > 0) {
+    const sleepNs = g.highSleeps === null ? 0 : this.#nextSleep(g, g.highSleeps);
+    if (sleepNs > 0) {
       this.pState[p] = P_STALLED;
       this.trace?.onP(p, "stalled", g);
       this.#running--;
-      this.#pEndNs[p] = this.nowNs + g.stallNs;
+      this.#pEndNs[p] = this.nowNs + sleepNs;
       this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
       return;
     }
@@ -1022,6 +1036,17 @@ export class Scheduler {
     this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
   }
 
+  /** The next of the sleeps before `g`'s thread that is worth one begins: how long it is; 0 if there is none. */
+  #nextSleep(g: G, sleeps: HighSleep[]): number {
+    let ns = 0;
+    while (ns === 0 && sleeps.length > 0) {
+      ns = this.#delays!.beginSleep(sleeps[0], this.nowNs);
+      if (--sleeps[0].times === 0) sleeps.shift();
+    }
+    if (sleeps.length === 0) g.highSleeps = null;
+    return ns;
+  }
+
   #sliceEnded(p: number): void {
     this.#pEvent[p] = -1;
     const g = this.#pG[p]!;
@@ -1029,7 +1054,11 @@ export class Scheduler {
       this.pState[p] = P_RUNNING;
       this.trace?.onP(p, "run", g);
       this.#running++;
-      g.stallNs = 0;
+      // Between two sleeps it is out of the kernel, and whoever else is to run may.
+      if (g.highSleeps !== null) {
+        this.#goOn(p, g, false);
+        return;
+      }
       // What the step cost in CPU is still to be spent; one that cost none is over.
       if (g.pendingNs > 0) {
         this.#slice(p);
@@ -1066,12 +1095,16 @@ export class Scheduler {
         return;
       }
     }
+    this.#goOn(p, g, g.pendingNs <= 0 && g.after === AFTER_YIELD);
+  }
+
+  /** P `p`'s goroutine goes on, unless it yields, or has had its time and somebody else could run. */
+  #goOn(p: number, g: G, yields: boolean): void {
     const waiting =
       this.#runqHead < this.#runq.length ||
       this.#runnext[p] !== null ||
       this.#local[p].length > 0 ||
       this.#due[p].length > 0;
-    const yields = g.pendingNs <= 0 && g.after === AFTER_YIELD;
     if (
       (yields && (waiting || this.#gc!.marking)) ||
       (this.nowNs - g.runStartNs >= FORCE_PREEMPT_NS && (waiting || this.#gc!.marking))

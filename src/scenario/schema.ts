@@ -554,6 +554,10 @@ const numa = z
 export const machine = z
   .strictObject({
     cpus: describe(z.int().min(1).max(1024).default(2), "CPUs the process may use."),
+    memory: describe(
+      bytes.prefault("16GiB"),
+      "Memory of the machine, without swap. Nothing runs short of it: it is what /proc/PID/oom_score is a share of.",
+    ),
     page_size: pageSize.prefault("4KiB"),
     thp: describe(
       z.enum(["always", "madvise", "never"]).default("madvise"),

@@ -1,7 +1,7 @@
 /** The memory controller: its counter, its limits, and the kernel's own numbers for memory.high. */
 import { describe, expect, test } from "vitest";
 import { calculateHighDelay, kernelBytesAtStart, MemoryCgroup } from "../../src/os/cgroup.ts";
-import { Memory } from "../../src/os/memory.ts";
+import { Memory, type PageSettings } from "../../src/os/memory.ts";
 import { OS_PAGE_BYTES } from "../../src/os/os.ts";
 import { type FileLoad, PageCache } from "../../src/os/pagecache.ts";
 import { Rng } from "../../src/sim/rng.ts";
@@ -20,6 +20,10 @@ function group(options: { max?: number; high?: number; binary?: number; loads?: 
   return { cgroup, pageCache };
 }
 
+/** How long a thread that has charged what was charged since the last call is to sleep, in all its faults. */
+const owedNs = (cgroup: MemoryCgroup): number =>
+  (cgroup.takeSleeps() ?? []).reduce((sum, { ns, times }) => sum + ns * times, 0);
+
 /** Reads `bytes` of files once, within a second. */
 const once = (bytes: number): FileLoad => ({
   bytesPerSecond: bytes,
@@ -37,7 +41,7 @@ const again = (fileBytes: number, stopNs: number): FileLoad => ({
 });
 
 function readFiles(g: ReturnType<typeof group>): void {
-  g.pageCache.advance(1e9, (n) => g.cgroup.chargeFile(n));
+  g.pageCache.advance(1e9, (n) => g.cgroup.chargeFile(n, 1e9));
 }
 
 describe("memory.high", () => {
@@ -80,13 +84,13 @@ describe("memory.high", () => {
     const g = group({ high: 16 * MiB, loads: [once(8 * MiB)] });
     readFiles(g);
     g.cgroup.chargeAnon(pages(12 * MiB));
-    expect(g.cgroup.takeStallNs()).toBe(0);
+    expect(owedNs(g.cgroup)).toBe(0);
     expect(g.cgroup.events.high).toBeGreaterThan(0);
     expect(g.cgroup.currentBytes).toBeLessThanOrEqual(16 * MiB + 64 * OS_PAGE_BYTES);
     // Without cache left, growth beyond costs sleep.
     g.cgroup.chargeAnon(pages(8 * MiB));
     expect(g.pageCache.inactivePages).toBe(0);
-    expect(g.cgroup.takeStallNs()).toBeGreaterThan(1e9);
+    expect(owedNs(g.cgroup)).toBeGreaterThan(1e9);
     expect(g.cgroup.killed).toBe(false);
     g.cgroup.checkInvariants();
   });
@@ -99,7 +103,7 @@ describe("memory.high", () => {
       const over = pages(g.cgroup.currentBytes);
       return {
         ticks: calculateHighDelay(over, g.cgroup.highPages, 64),
-        sleptNs: g.cgroup.takeStallNs(),
+        sleptNs: owedNs(g.cgroup),
         reclaims: g.cgroup.events.high - high,
       };
     });
@@ -122,6 +126,40 @@ describe("memory.high", () => {
     expect([...seen].sort((a, b) => a - b)).toEqual([0, 1, 17]);
   });
 
+  test("a huge page is one charge and one sleep, of two seconds at most; khugepaged's costs nobody any", () => {
+    const { cgroup } = group({ high: 100 * MiB });
+    cgroup.chargeAnon(pages(120 * MiB));
+    cgroup.takeSleeps();
+    const reclaims = cgroup.events.high;
+    cgroup.chargeHuge();
+    expect(cgroup.takeSleeps()).toEqual([{ pages: 512, ns: 2e9, times: 1 }]);
+    expect(cgroup.events.high - reclaims).toBe(17);
+    cgroup.collapsed(512, 0);
+    expect(cgroup.takeSleeps()).toBeNull();
+    expect(cgroup.events.high - reclaims).toBe(17);
+    expect(cgroup.stat().anon).toBe(124 * MiB);
+    cgroup.checkInvariants();
+    // As small pages the same memory is eight faults that sleep, each by what is above at its time.
+    cgroup.chargeAnon(512);
+    expect(cgroup.takeSleeps()).toEqual([{ pages: 64, ns: 2e9, times: 8 }]);
+  });
+
+  test("a sleep that was owed is shortened, or not slept, if less is above when it begins", () => {
+    const { cgroup } = group({ high: 100 * MiB });
+    cgroup.chargeAnon(pages(120 * MiB));
+    const last = cgroup.takeSleeps()!.at(-1)!;
+    expect(cgroup.throttledNs).toBe(0);
+    expect(cgroup.beginSleep(last, 0)).toBe(last.ns);
+    expect(cgroup.throttledNs).toBe(2e9);
+    cgroup.resizeHigh(110 * MiB);
+    const shorter = cgroup.beginSleep(last, 0);
+    expect(shorter).toBe(calculateHighDelay(pages(cgroup.currentBytes), pages(110 * MiB), 64) * 4e6);
+    expect(shorter).toBeLessThan(2e9);
+    cgroup.resizeHigh(120 * MiB);
+    expect(cgroup.beginSleep(last, 0)).toBe(0);
+    expect(cgroup.throttledNs).toBe(2e9 + shorter);
+  });
+
   test("one reclaim is of what was charged, or of 32 pages when tried again, and up to twice that", () => {
     const g = group({ high: 16 * MiB, loads: [once(4 * MiB)] });
     g.cgroup.chargeAnon(pages(14.75 * MiB));
@@ -142,7 +180,7 @@ describe("memory.high", () => {
     // No cache and a long way above: then some that the next charge finds.
     const late = group({ high: 16 * MiB, loads: [once(MiB)] });
     late.cgroup.chargeAnon(pages(18 * MiB));
-    late.cgroup.takeStallNs();
+    owedNs(late.cgroup);
     const before = late.cgroup.events.high;
     late.pageCache.advance(1e9, () => 0);
     expect(late.pageCache.inactivePages).toBe(256);
@@ -152,7 +190,7 @@ describe("memory.high", () => {
     const attempts = late.cgroup.events.high - before - 17;
     expect(attempts).toBeGreaterThanOrEqual(1 + Math.ceil((256 - 127) / 63));
     expect(attempts).toBeLessThanOrEqual(1 + (256 - 64) / 32);
-    expect(late.cgroup.takeStallNs()).toBeGreaterThan(0);
+    expect(owedNs(late.cgroup)).toBeGreaterThan(0);
   });
 });
 
@@ -188,6 +226,61 @@ describe("memory.max", () => {
     expect(g.cgroup.oom?.usageBytes).toBe(16 * MiB);
     expect(g.cgroup.oom?.stat.file).toBe(0);
     expect(g.cgroup.events).toMatchObject({ oom: 1, oom_kill: 1 });
+  });
+});
+
+describe("a touch that a kill ends", () => {
+  /** Touches `bytes` in one go in a group of 64 MiB. */
+  function touched(bytes: number, settings: PageSettings = {}) {
+    const { cgroup } = group({ max: 64 * MiB });
+    cgroup.processStarted(4);
+    const os = new Memory({ fileBytes: 0, otherBytes: 0, faults: 0 }, cgroup, settings);
+    os.sysMap(0, bytes);
+    os.sysUsed(0, bytes);
+    os.touch(0, bytes);
+    return { cgroup, os };
+  }
+
+  test.each([
+    ["8 GiB of pages", 8 * 1024 * MiB, 4096, 0],
+    ["1 TiB", 2 ** 40, 4096, 0],
+    ["pages of 64 KiB", 8 * 1024 * MiB, 65_536, 0],
+    ["huge pages", 8 * 1024 * MiB, 4096, 1],
+  ] as const)("has as many page tables as pages it got: %s", (_name, bytes, pageBytes, huge) => {
+    const hugePages = { enabled: "always", advisePerRelease: false, maxPtesNone: 511 } as const;
+    const { cgroup, os } = touched(bytes, { pageBytes, ...(huge === 1 ? { hugePages } : {}) });
+    const { stat, usageBytes } = cgroup.oom!;
+    expect(usageBytes).toBe(64 * MiB);
+    const perTable = (pageBytes * pageBytes) / 8;
+    const started = kernelBytesAtStart(4);
+    const tables = (stat.pagetables - started.pageTables) / pageBytes;
+    // The page refused may have been the first of its table.
+    expect([Math.ceil(stat.anon / perTable), Math.floor(stat.anon / perTable) + 1]).toContain(tables);
+    // What is short of the limit is less than one page.
+    const short = usageBytes - stat.anon - stat.file - stat.kernel;
+    expect(short).toBeGreaterThanOrEqual(0);
+    expect(short).toBeLessThan(pageBytes);
+    // The process has what its group was charged with, and has had no more.
+    expect(Math.floor(stat.anon / pageBytes) * pageBytes).toBe(os.residentBytes());
+    expect(os.residentPeakBytes()).toBe(os.residentBytes());
+    expect(os.pageTableBytes).toBe(stat.pagetables);
+    os.checkInvariants();
+    // Dead, it gets nothing any more.
+    os.metaMap("m", MiB);
+    expect([os.touch(0, bytes), os.metaTouch("m", MiB)]).toEqual([0, 0]);
+    expect(cgroup.oom!.stat).toBe(stat);
+  });
+
+  test("of metadata ends at the same page in both", () => {
+    const { cgroup } = group({ max: 64 * MiB });
+    const os = new Memory({ fileBytes: 0, otherBytes: 0, faults: 0 }, cgroup);
+    os.metaMap("m", 1024 * MiB);
+    os.metaTouch("m", 1024 * MiB);
+    const { stat } = cgroup.oom!;
+    expect(stat.anon + stat.kernel).toBe(64 * MiB);
+    expect(stat.pagetables).toBe(Math.floor(stat.anon / (2 * MiB)) * OS_PAGE_BYTES);
+    expect(os.residentBytes()).toBe(stat.anon);
+    os.checkInvariants();
   });
 });
 
@@ -250,7 +343,7 @@ describe("page cache", () => {
   test("random reads of a file that fits settle with all of it active", () => {
     const load = again(8 * MiB, Infinity);
     const g = group({ loads: [load] });
-    for (let t = 10e6; t <= 5e9; t += 10e6) g.pageCache.advance(t, (n) => g.cgroup.chargeFile(n));
+    for (let t = 10e6; t <= 5e9; t += 10e6) g.pageCache.advance(t, (n) => g.cgroup.chargeFile(n, t));
     // 40 reads of each page on average: one that was not read twice is a chance of e^-36.
     expect(g.pageCache.activePages).toBe(pages(8 * MiB));
     expect(g.pageCache.inactivePages).toBe(0);
@@ -260,7 +353,7 @@ describe("page cache", () => {
   test("reclaim keeps the active list while inactive pages last, then refills from it", () => {
     const log = { bytesPerSecond: 8 * MiB, again: null, startNs: 5e9, stopNs: 7e9 };
     const g = group({ loads: [again(8 * MiB, 5e9), log] });
-    for (let t = 10e6; t <= 7e9; t += 10e6) g.pageCache.advance(t, (n) => g.cgroup.chargeFile(n));
+    for (let t = 10e6; t <= 7e9; t += 10e6) g.pageCache.advance(t, (n) => g.cgroup.chargeFile(n, t));
     const active = g.pageCache.activePages;
     expect(g.pageCache.inactivePages).toBeGreaterThan(active);
     while (g.pageCache.inactivePages > active + 64) {
@@ -282,7 +375,7 @@ describe("page cache", () => {
     // 12 MiB of random reads and a log in 8 MiB: without that memory of what was evicted the log would take half.
     const log = { bytesPerSecond: 8 * MiB, again: null, startNs: 0, stopNs: Infinity };
     const g = group({ max: 8 * MiB, loads: [again(12 * MiB, Infinity), log] });
-    for (let t = 10e6; t <= 10e9; t += 10e6) g.pageCache.advance(t, (n) => g.cgroup.chargeFile(n));
+    for (let t = 10e6; t <= 10e9; t += 10e6) g.pageCache.advance(t, (n) => g.cgroup.chargeFile(n, t));
     expect(g.pageCache.activePages).toBeGreaterThan(0.4 * pages(8 * MiB));
     expect(g.cgroup.killed).toBe(false);
     g.cgroup.checkInvariants();
@@ -293,7 +386,7 @@ test("cached files have nodes in slab, and evicted pages keep theirs, up to one 
   const slabOf = (load: FileLoad, max: number): number => {
     const g = group({ max, loads: [load] });
     const before = g.cgroup.stat().slab;
-    for (let t = 10e6; t <= 60e9; t += 10e6) g.pageCache.advance(t, (n) => g.cgroup.chargeFile(n));
+    for (let t = 10e6; t <= 60e9; t += 10e6) g.pageCache.advance(t, (n) => g.cgroup.chargeFile(n, t));
     g.cgroup.checkInvariants();
     return (g.cgroup.stat().slab - before) / 576;
   };
@@ -349,12 +442,12 @@ describe("a limit that somebody changes", () => {
     const { cgroup } = group({ max: 64 * MiB });
     cgroup.chargeAnon(pages(30 * MiB));
     cgroup.resizeHigh(20 * MiB);
-    expect(cgroup.takeStallNs()).toBe(0);
+    expect(owedNs(cgroup)).toBe(0);
     cgroup.chargeAnon(1);
-    expect(cgroup.takeStallNs()).toBe(2e9);
+    expect(owedNs(cgroup)).toBe(2e9);
     cgroup.resizeHigh(60 * MiB);
     cgroup.chargeAnon(100);
-    expect(cgroup.takeStallNs()).toBe(0);
+    expect(owedNs(cgroup)).toBe(0);
   });
 });
 

@@ -1,6 +1,6 @@
 /** The OOM killer's log against lines that Linux 6.18 wrote when it killed a Go program. */
 import { expect, test } from "vitest";
-import { kernelStamp, oomBadness, oomLog } from "../../src/os/oom.ts";
+import { kernelStamp, oomBadness, oomLog, oomScore } from "../../src/os/oom.ts";
 
 test("the lines are the kernel's", () => {
   const lines = oomLog(
@@ -46,4 +46,14 @@ test("the lines are the kernel's", () => {
 test("badness counts resident pages and page tables, and adj in thousandths of the limit", () => {
   expect(oomBadness(100 * 4096, 2 * 4096, 0, 4096 * 10_000)).toBe(102);
   expect(oomBadness(100 * 4096, 2 * 4096, 500, 4096 * 10_000)).toBe(102 + 5000);
+});
+
+test("oom_score is badness against the machine's memory, two thirds of 1000 for nothing", () => {
+  const machine = 10_000 * 4096;
+  expect(oomScore(0, 0, 0, machine)).toBe(666);
+  expect(oomScore(5000 * 4096, 0, 0, machine)).toBe(1000);
+  expect(oomScore(machine, 0, 0, machine)).toBe(1333);
+  // Thousandths are cut towards zero before they are added.
+  expect(oomScore(99 * 4096, 0, -500, machine)).toBe(Math.floor(((1000 - 490) * 2) / 3));
+  expect(oomScore(0, 0, -999, machine)).toBe(0);
 });

@@ -16,6 +16,8 @@ const proc = (view: ProcessView): Record<keyof typeof PROC_FILES, string> => ({
   "proc/1/statm": PROC_FILES["proc/1/statm"](view),
   "proc/1/smaps": PROC_FILES["proc/1/smaps"](view),
   "proc/1/smaps_rollup": PROC_FILES["proc/1/smaps_rollup"](view),
+  "proc/1/oom_score": PROC_FILES["proc/1/oom_score"](view),
+  "proc/1/oom_score_adj": PROC_FILES["proc/1/oom_score_adj"](view),
 });
 
 const STATUS_LINE = /^([A-Za-z_]+):\t(?:( *\d+) kB|(.*))$/;
@@ -135,6 +137,18 @@ describe.each([
   });
 });
 
+it("shows the OOM killer's score and its adjustment", () => {
+  const text = POD.replace("container:\n", "machine: { memory: 1GiB }\ncontainer:\n  oom_score_adj: 300\n");
+  expect(text).not.toBe(POD);
+  const view = viewOf(text);
+  const files = proc(view);
+  expect(files["proc/1/oom_score_adj"]).toBe("300\n");
+  const pages = (view.memory.residentBytes() + view.container!.cgroup.stat().pagetables) / 4096;
+  const share = (pages + 300 * Math.floor(262_144 / 1000)) / 262_144;
+  expect(files["proc/1/oom_score"]).toBe(`${Math.floor(((1000 + Math.floor(1000 * share)) * 2) / 3)}\n`);
+  expect(proc(viewOf(BARE))["proc/1/oom_score"]).toMatch(/^66[67]\n$/);
+});
+
 /** The keys of a file of one's own, in its order. */
 const keysOf = (text: string): string[] => [
   ...new Set(text.split("\n").flatMap((line) => /^([A-Za-z_]+):/.exec(line)?.[1] ?? [])),
@@ -229,7 +243,7 @@ describe("the control group's files", () => {
     expect(cpu["nr_periods"]).toBeGreaterThan(50);
     expect(cpu["usage_usec"]).toBeGreaterThan(1e5);
     expect(files["cgroup/memory.pressure"]).toMatch(
-      /^some avg10=\d+\.\d\d avg60=\d+\.\d\d avg300=\d+\.\d\d total=\d+\n$/,
+      /^some avg10=\d+\.\d\d avg60=\d+\.\d\d avg300=\d+\.\d\d total=\d+\nfull avg10=\d+\.\d\d avg60=\d+\.\d\d avg300=\d+\.\d\d total=\d+\n$/,
     );
   });
 
@@ -260,14 +274,15 @@ describe("the control group's files", () => {
     const averages = new PressureAverages();
     averages.sample(2e9, container);
     // Half of the next two seconds stalled: a step of 50 % into each average, 1 - 1/e^(2/10) of it at once.
-    container.cgroup.throttledNs += 1e9;
+    container.cgroup.pressure.someNs += 1e9;
     averages.sample(4e9, container);
     const numbers = (): number[] =>
-      /avg10=(\S+) avg60=(\S+) avg300=(\S+)/.exec(averages.text(container))!.slice(1).map(Number);
+      /^some avg10=(\S+) avg60=(\S+) avg300=(\S+)/.exec(averages.text(container))!.slice(1).map(Number);
     const [ten, sixty, threeHundred] = numbers();
     expect(ten).toBeCloseTo(50 * (1 - Math.exp(-2 / 10)), 1);
     expect(sixty).toBeCloseTo(50 * (1 - Math.exp(-2 / 60)), 1);
     expect(threeHundred).toBeCloseTo(50 * (1 - Math.exp(-2 / 300)), 1);
+    expect(averages.text(container)).toMatch(/^full avg10=0\.00 avg60=0\.00 avg300=0\.00 total=\d+$/m);
     averages.sample(14e9, container);
     // Five periods without a stall.
     expect(numbers()[0]).toBeCloseTo(ten * Math.exp(-10 / 10), 1);
