@@ -13,23 +13,20 @@
 export class MemoryPressure {
   someNs = 0;
   fullNs = 0;
-  /** Until when the last thread to wake up sleeps, and the last one reclaims. */
-  #sleepUntilNs = 0;
-  #reclaimUntilNs = 0;
-
   /** No thread is in a stall after this. */
-  get untilNs(): number {
-    return Math.max(this.#sleepUntilNs, this.#reclaimUntilNs);
-  }
+  untilNs = 0;
+  /** No thread reclaims after this. */
+  #reclaimUntilNs = 0;
 
   /** A thread sleeps until then. */
   sleeps(untilNs: number): void {
-    if (untilNs > this.#sleepUntilNs) this.#sleepUntilNs = untilNs;
+    if (untilNs > this.untilNs) this.untilNs = untilNs;
   }
 
   /** A thread that runs reclaims until then. */
   reclaims(untilNs: number): void {
     if (untilNs > this.#reclaimUntilNs) this.#reclaimUntilNs = untilNs;
+    if (untilNs > this.untilNs) this.untilNs = untilNs;
   }
 
   /** Time passes while `running` threads are on a CPU or wait for one, those that reclaim among them. */

@@ -29,6 +29,8 @@ describe("gomemsim run --export", () => {
         "grafana-dashboard.json",
         "metrics.prom",
         "openmetrics.txt",
+        "proc/1/oom_score",
+        "proc/1/oom_score_adj",
         "proc/1/smaps",
         "proc/1/smaps_rollup",
         "proc/1/statm",
