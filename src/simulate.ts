@@ -13,7 +13,7 @@ import {
   type RuntimeControls,
 } from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
-import { Figures, LimitFigures } from "./figures.ts";
+import { Figures, LimitFigures, UsableCpu, usableCpus } from "./figures.ts";
 import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
 import { Memory } from "./os/memory.ts";
@@ -464,6 +464,7 @@ class Simulation {
   readonly #view = (): ProcessView => this.view();
   readonly #system = new RuntimeG();
   readonly #pauseRng: Rng;
+  readonly #usableCpu: UsableCpu;
   readonly #stacks: StackAllocator;
   readonly #scavenger: Scavenger;
   readonly #policies: RunningPolicy[] = [];
@@ -620,6 +621,7 @@ class Simulation {
         this.#rt.alloc(this.#system, p, kind, FOREVER);
       },
       onChange: (now, before, byRuntime) => {
+        this.#usableCpu.change(sched.nowNs, this.#usableCpus());
         if (byRuntime)
           this.#report(`GOMAXPROCS ${before} -> ${now}`, "the container's CPU limit has changed");
       },
@@ -636,6 +638,7 @@ class Simulation {
       tickNs,
       numa,
     });
+    this.#usableCpu = new UsableCpu(startNs, this.#usableCpus());
     this.#context = {
       rt: this.#rt,
       random,
@@ -654,6 +657,12 @@ class Simulation {
       readyNs: startNs,
       firstRequests: (service) => run.firstRequestsOf(service),
     };
+  }
+
+  /** CPUs that the process may use at this moment. */
+  #usableCpus(): number {
+    const limit = this.#run.container?.cpuLimit ?? Number.POSITIVE_INFINITY;
+    return usableCpus(this.#rt.sched.nprocs, this.#scenario.machine.cpus, limit);
   }
 
   /** GOMAXPROCS of a process that starts now: Go's default goes by the CPU limit of the moment. */
@@ -901,7 +910,9 @@ class Simulation {
       resizeContainer: (limits) => {
         const { container } = this.#run;
         if (container === null) throw new Error("there is no container to resize");
-        return container.resize(limits, (quotaNs) => sched.setQuota(quotaNs));
+        const done = container.resize(limits, (quotaNs) => sched.setQuota(quotaNs));
+        this.#usableCpu.change(sched.nowNs, this.#usableCpus());
+        return done;
       },
     });
     const { container } = this.#run;
@@ -1099,10 +1110,10 @@ class Simulation {
       mutator_cpu_seconds: rt.sched.mutatorNs / 1e9,
       gc_limiter_enabled_seconds: rt.sched.limiter.enabledNs(rt.sched.nowNs) / 1e9,
       scavenge_cpu_seconds: (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9,
+      usable_cpu_seconds: this.#usableCpu.ns(rt.sched.nowNs) / 1e9,
     };
     if (procsChange(this.#scenario)) {
       own["gomaxprocs_seconds"] = rt.sched.totalTimeNs(rt.sched.nowNs) / 1e9;
-      own["usable_cpu_seconds"] = rt.sched.usableTimeNs(rt.sched.nowNs) / 1e9;
     }
     if (this.#scenario.go.hypothetical !== undefined) {
       const { work, reservations } = rt.heap;
@@ -1152,17 +1163,19 @@ class Simulation {
     const { container } = this.#run;
     const counters = this.#counters();
     const figures = this.#run.figures.finish(counters["gc_count"]);
+    figures["ran_seconds"] = endNs / 1e9;
     figures["page_faults"] = counters["page_faults"];
     figures["total_alloc_bytes"] = counters["total_alloc_bytes"];
     figures["mallocs"] = counters["mallocs"];
     figures["gc_cpu_seconds"] = counters["gc_cpu_seconds"];
     figures["assist_cpu_seconds"] = counters["assist_cpu_seconds"];
+    figures["gc_cpu_of_usable_fraction"] = counters["gc_cpu_seconds"] / counters["usable_cpu_seconds"];
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
     figures["pause_total_ns"] = counters["pause_total_ns"];
     figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
+    figures["usable_cpu_seconds"] = counters["usable_cpu_seconds"];
     if (procsChange(this.#scenario)) {
       figures["gomaxprocs_mean"] = counters["gomaxprocs_seconds"] / (endNs / 1e9);
-      figures["usable_cpu_seconds"] = counters["usable_cpu_seconds"];
     }
     if (this.#numa !== undefined) {
       figures["numa_remote_cpu_seconds"] = counters["numa_remote_cpu_seconds"];
@@ -1174,7 +1187,7 @@ class Simulation {
       figures["gc_limiter_last_enabled_gc_cycle"] = rt.sched.limiter.lastEnabledCycle;
       figures["scavenge_cpu_seconds"] = counters["scavenge_cpu_seconds"];
     }
-    Object.assign(figures, container?.figures(endNs));
+    Object.assign(figures, container?.figures());
     const reads = this.#run.readLatency;
     if (reads.count > 0) {
       figures["read_mem_stats_count"] = reads.count;

@@ -203,6 +203,22 @@ describe("a CPU quota", () => {
     expect(rows[99]["requests_in_flight"]).toBeGreaterThan(400);
   });
 
+  test("is what the collector's share of CPU is a share of, from when it holds", () => {
+    const load =
+      "workload:\n  - {kind: stream, name: s, rate: 500k/s, size: 64, pointers: 50%, lifetime: 50ms}\n";
+    const on8 = `name: q\nduration: 4s\nmachine: {cpus: 8}\ncontainer: {cpu: {limit: 1.5}}\n`;
+    const { figures } = collect(`${on8}${load}`);
+    expect(figures["usable_cpu_seconds"]).toBeCloseTo(6, 6);
+    expect(figures["gc_cpu_of_usable_fraction"]).toBe(
+      figures["gc_cpu_seconds"] / figures["usable_cpu_seconds"],
+    );
+    // GOMAXPROCS=1 is less than the quota, and GOMAXPROCS=8 more.
+    expect(collect(`${on8}go: {GOMAXPROCS: 1}\n${load}`).figures["usable_cpu_seconds"]).toBeCloseTo(4, 6);
+    const resized = "interventions:\n  - {at: 1s, do: resize_container, cpu_limit: 4}\n";
+    const after = collect(`${on8}go: {GOMAXPROCS: 3}\n${load}${resized}`).figures;
+    expect(after["usable_cpu_seconds"]).toBeCloseTo(1.5 + 3 * 3, 6);
+  });
+
   test("that is not reached changes nothing", () => {
     const base = `name: q\nduration: 5s\nmachine: {cpus: 2}\n${SERVICE}`;
     const without = collect(base).figures;

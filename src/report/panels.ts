@@ -3,6 +3,8 @@
  *
  * Pure: takes what the files of a run say (a column per metric, its cycles, its summary) and makes svgplot.ts's description.
  */
+
+import { cpuLimit } from "../scenario/container.ts";
 import type { CycleRecord, RunSummary } from "../simulate.ts";
 import { cpuShareSince, cycleEndSeconds } from "./cycles.ts";
 import { humanNs, humanValue, NO_BYTES_LIMIT, type Unit } from "./format.ts";
@@ -68,11 +70,28 @@ function containerBound(
   return [{ label, color, x: [0, seconds], y: [value, value], style: "line", bound: true }];
 }
 
-/** CPU time of each cycle as a share of all there was since the cycle before it ended. */
+/** The container's CPU quota at a moment, as CPUs; Infinity for none. Samples tell of it where it changes. */
+function cpuLimitAt(run: PlottedRun): (seconds: number) => number {
+  const { t_seconds: t, cpu_limit_cpus: limits } = run.samples;
+  const first = cpuLimit(run.summary.scenario.container);
+  if (limits === undefined) return () => first;
+  let next = 0;
+  let limit = first;
+  return (seconds) => {
+    for (; next < t.length && t[next] <= seconds; next++)
+      if (!Number.isNaN(limits[next])) limit = limits[next];
+    return limit;
+  };
+}
+
+/** CPU time of each cycle as a share of what the process could use since the cycle before it ended. */
 function cpuShare(run: PlottedRun, ns: (cycle: CycleRecord) => number): Pick<PlotLine, "x" | "y"> {
   const { cpus } = run.summary.scenario.machine;
   const ends = run.cycles.map(cycleEndSeconds);
-  const shares = run.cycles.map((cycle, i) => cpuShareSince(ends[i - 1] ?? 0, cycle, ns(cycle), cpus));
+  const limitAt = cpuLimitAt(run);
+  const shares = run.cycles.map((cycle, i) =>
+    cpuShareSince(ends[i - 1] ?? 0, cycle, ns(cycle), cpus, limitAt(ends[i])),
+  );
   // A share holds from the end before it on; the last one up to its own.
   return { x: [0, ...ends], y: [...shares, ...shares.slice(-1)] };
 }
@@ -131,7 +150,7 @@ export const PANELS = {
     ],
   }),
   gc: (run) => ({
-    title: "GC CPU since the cycle before, of all CPU",
+    title: "GC CPU since the cycle before, of usable CPU",
     unit: "fraction",
     lines: [
       {

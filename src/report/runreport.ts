@@ -11,6 +11,7 @@ import { pageSize } from "../runtime/sizeclasses.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import type { CycleRecord, OomIncident, ProcessView, RunSummary } from "../simulate.ts";
 import type { Unit } from "./format.ts";
+import { containerLimits } from "./headlines.ts";
 import { type HeapMapShot, heapMap, liveBytes } from "./heapmap.ts";
 import { type Deflate, type HeapMaps, REASONS, type ReportRun } from "./reportdata.ts";
 import { roundedFigures, type StoredVerdict } from "./summary.ts";
@@ -142,7 +143,6 @@ export class ReportCollector {
 
   #about(summary: ReportSummary): Omit<ReportRun, "samples" | "cycles"> {
     const { scenario, profile } = summary;
-    const { max, high } = scenario.container?.memory ?? {};
     return {
       name: scenario.name,
       variant: scenario.variant,
@@ -158,8 +158,7 @@ export class ReportCollector {
       },
       cpus: scenario.machine.cpus,
       duration_seconds: scenario.duration / 1e9,
-      ...(max === undefined ? {} : { memory_max_bytes: max }),
-      ...(high === undefined ? {} : { memory_high_bytes: high }),
+      ...containerLimits(scenario.container),
       figures: roundedFigures(summary.figures),
       truth: summary.heap_at_end.truth,
       rounding_bytes: Object.fromEntries(
