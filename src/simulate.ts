@@ -9,6 +9,7 @@ import { conditionText, type Gauges, Watcher } from "./control/conditions.ts";
 import {
   type ControlEvent,
   intervene,
+  OOM_KILL,
   planInterventions,
   type RuntimeControls,
 } from "./control/interventions.ts";
@@ -851,7 +852,9 @@ class Simulation {
 
   /** The process has been killed: keeps what the run's figures need of it. Returns when it starts again. */
   killed(nowNs: number): number {
-    const { past, pastLatency, container } = this.#run;
+    const { past, pastLatency, container, events } = this.#run;
+    const limit = `memory.max of ${container!.maxBytes} bytes reached`;
+    events.push({ t_seconds: nowNs / 1e9, event: OOM_KILL, reason: limit });
     const restartNs = container!.killed(
       nowNs,
       this.#memory.virtualBytes(),

@@ -82,7 +82,7 @@ export type OutputName = (typeof OUTPUT_NAMES)[number] | `heap-${string}.pb.gz`;
 export const isOutputName = (entry: string): boolean =>
   /^heap-.+\.pb\.gz$/.test(entry) || OUTPUT_NAMES.some((name) => name === entry);
 
-/** What a run writes; a container's also tells of OOM kills, and layers and an event trace are written when they are wanted. */
+/** What a run may write; a container's also tells of OOM kills, where there were some, and layers and an event trace are written when they are wanted. */
 export const outputFiles = ({ scenario, trace, exports, heapProfiles }: Job): readonly OutputName[] => [
   "timeseries.csv",
   "cycles.csv",
@@ -314,7 +314,8 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   const verdicts = watch.verdicts(summary.figures, run.distributions());
   sink.close();
   trace?.close();
-  if (summary.oom_kills !== undefined)
+  // A folder with an oom.txt is that of a killed process.
+  if (summary.oom_kills !== undefined && summary.oom_kills.length > 0)
     writeWhole(job, "oom.txt", oomText(summary.oom_kills, scenario.machine.cpus));
   writeWhole(job, "summary.json", summaryJson(summary, verdicts));
   const told = { ...summary, thresholds: verdicts.map(verdictJson) };

@@ -116,7 +116,7 @@ export function headlinesOf(names: Iterable<string>): readonly HeadlineGroup[] {
 
 /** Words for figures that are easily taken for others. */
 const OTHER_WORDS: Readonly<Record<string, string>> = {
-  gc_cpu_fraction: "GCCPUFraction (MemStats: since start, no idle workers)",
+  gc_cpu_fraction: "GCCPUFraction (MemStats)",
 };
 
 /** Every figure: the headlines, and then those that are none. */

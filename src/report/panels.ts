@@ -4,6 +4,7 @@
  * Pure: takes what the files of a run say (a column per metric, its cycles, its summary) and makes svgplot.ts's description.
  */
 
+import { OOM_KILL } from "../control/interventions.ts";
 import { cpuLimit } from "../scenario/container.ts";
 import type { CycleRecord, RunSummary } from "../simulate.ts";
 import { cpuShareSince, cycleEndSeconds } from "./cycles.ts";
@@ -214,7 +215,9 @@ const HEAD_HEIGHT = 90;
 const MOST_LABELLED_MARKS = 200;
 
 function marksOf({ summary }: PlottedRun): PlotMark[] {
-  const events = summary.events.slice(0, MOST_LABELLED_MARKS).map(
+  // Kills are told of with the incidents.
+  const others = summary.events.filter(({ event }) => event !== OOM_KILL);
+  const events = others.slice(0, MOST_LABELLED_MARKS).map(
     ({ t_seconds, event, reason }): PlotMark => ({
       at: t_seconds,
       label: event,

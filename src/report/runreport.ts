@@ -7,6 +7,7 @@
  * simulator's own work (objects, requests, faults, cycles), not by time, so that the same run gives the same report.
  */
 import { stringify } from "yaml";
+import { OOM_KILL } from "../control/interventions.ts";
 import { pageSize } from "../runtime/sizeclasses.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import type { CycleRecord, OomIncident, ProcessView, RunSummary } from "../simulate.ts";
@@ -165,7 +166,8 @@ export class ReportCollector {
         summary.heap_at_end.size_classes.map((c) => [c.sizeclass, c.internal_waste_bytes]),
       ),
       sources: summary.sources,
-      events: summary.events,
+      // Kills are in the next but one, with what the kernel said.
+      events: summary.events.filter(({ event }) => event !== OOM_KILL),
       thresholds: summary.thresholds ?? [],
       oom_kills: (summary.oom_kills ?? []).map(({ t_seconds, restart_at_seconds, kernel_log }) => ({
         t_seconds,

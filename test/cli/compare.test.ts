@@ -100,7 +100,18 @@ describe("gomemsim compare", () => {
       ).toBe(true);
     }
     // Go's own figure is under Go's name.
-    expect(compared).toMatch(/^ +GCCPUFraction \(MemStats: since start, no idle workers\) /m);
+    expect(compared).toMatch(/^ +GCCPUFraction \(MemStats\) /m);
+  });
+
+  it("writes the page that lays the runs over each other, and says which seed of a side is drawn", async () => {
+    const result = await compare("one", "two", "--out", "both.html");
+    expect(result.stdout).toMatch(/\n\nwrote both.html: the runs laid over each other\n$/);
+    await run(folder, ["report", "one", "two", "--out", "report.html"]);
+    expect(readFileSync(at("both.html"), "utf8")).toBe(readFileSync(at("report.html"), "utf8"));
+    const seeds = await compare("many", "--out", "seeds.html");
+    expect(seeds.stdout).toMatch(
+      /wrote seeds.html: .* of base seed 1 \(one of 6\), of gogc-200 seed 1 \(one of 6\)\n$/,
+    );
   });
 
   it("writes JSON, CSV and Markdown of the same numbers", async () => {
