@@ -104,11 +104,17 @@ function tilesOf(run: Run): Tile[] {
   return tiles;
 }
 
+/** Tiles that fit beside each other on a wide screen. */
+const MOST_BESIDE = 8;
+
 export function headline(run: Run): HTMLElement {
-  return el(
-    "div",
-    { class: "tiles" },
-    ...tilesOf(run).map(({ label, value, note, bad }) =>
+  const tiles = tilesOf(run);
+  // Rows as even as can be: none with a single tile below eight.
+  const columns = Math.ceil(tiles.length / Math.ceil(tiles.length / MOST_BESIDE));
+  const box = el("div", { class: "tiles" });
+  box.style.setProperty("--columns", String(columns));
+  box.append(
+    ...tiles.map(({ label, value, note, bad }) =>
       el(
         "div",
         { class: bad === true ? "tile bad" : "tile" },
@@ -118,6 +124,7 @@ export function headline(run: Run): HTMLElement {
       ),
     ),
   );
+  return box;
 }
 
 /** Every figure of the runs, beside each other. */

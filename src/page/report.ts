@@ -140,7 +140,7 @@ class Page {
       "p",
       { class: "note backdrop" },
       el("span", { class: "chip band" }),
-      " GC cycle (a rug where they follow closely) ",
+      " GC cycle, from sweep to mark termination (a rug where they follow closely) ",
       el("span", { class: "chip mark" }),
       " phase, intervention, policy ",
       el("span", { class: "chip bad" }),
