@@ -374,6 +374,7 @@ interventions:
     expect(summary.oom_kills![0].kernel_log[1]).toContain(" limit 24576kB,");
     expect(summary.events).toEqual([
       { t_seconds: 4, event: "resize_container memory_max 25165824", reason: "at its time" },
+      { t_seconds: 4, event: "OOM kill", reason: "memory.max of 25165824 bytes reached" },
     ]);
   });
 

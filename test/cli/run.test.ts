@@ -100,14 +100,14 @@ describe("gomemsim run", () => {
         reason: `memory.max of ${32 * 2 ** 20} bytes reached`,
       })),
     );
+    // gctrace counts from the start of each process.
+    const starts = at("gctrace.txt").match(/^gc 1 @0\.\d+s /gm);
+    expect(starts?.length).toBe(2);
     // Nobody is killed with more: no oom.txt then, and none is left of the run before.
     const spared = await run(folder, ["run", "s.yaml", "--set", "container.memory.max=1GiB"]);
     expect(spared.stdout).toContain("scavtrace.txt, summary.json");
     expect(spared.stdout).not.toContain("oom.txt");
     expect(tree(folder)).not.toContain("out/c/oom.txt");
-    // gctrace counts from the start of each process.
-    const starts = at("gctrace.txt").match(/^gc 1 @0\.\d+s /gm);
-    expect(starts?.length).toBe(2);
   });
 
   it("replaces its own files in an existing folder and touches no other", async () => {
