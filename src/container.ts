@@ -143,6 +143,10 @@ export const FILE_TICK_NS = 10e6;
 /** Process numbers of the kernel's log: one per life. */
 const FIRST_PID = 4242;
 
+/** A share, where there is something to have a share of. */
+const part = (name: string, of: number, whole: number): Record<string, number> =>
+  whole > 0 ? { [name]: of / whole } : {};
+
 export class ContainerRun {
   readonly settings: ContainerSettings;
   readonly incidents: OomIncident[] = [];
@@ -400,17 +404,22 @@ export class ContainerRun {
   }
 
   /** The run's figures. */
-  figures(endNs: number): Record<string, number> {
+  figures(): Record<string, number> {
     const n = Math.max(1, this.#samples);
     const counters = this.cgroup.killed ? this.#past : this.#counters();
     const first = this.incidents[0];
     return {
-      ran_seconds: endNs / 1e9,
       memory_current_mean_bytes: this.#currentSum / n,
       memory_current_peak_bytes: this.#currentPeak,
       memory_working_set_mean_bytes: this.#workingSetSum / n,
       memory_working_set_peak_bytes: this.#workingSetPeak,
       ...counters,
+      ...part("cpu_throttled_periods_fraction", counters["cpu_nr_throttled"], counters["cpu_nr_periods"]),
+      ...part(
+        "page_cache_hit_fraction",
+        counters["page_cache_hit_pages"],
+        counters["page_cache_hit_pages"] + counters["page_cache_missed_pages"],
+      ),
       oom_kills: this.incidents.length,
       restarts: this.restarts,
       ...(first === undefined ? {} : { first_oom_kill_seconds: first.t_seconds }),

@@ -3,6 +3,36 @@ import type { CycleRecord } from "./runtime/mgc.ts";
 import type { MemStats } from "./runtime/mstats.ts";
 import { DecayMeter } from "./sim/decay.ts";
 
+/** CPUs that a process may use: of GOMAXPROCS, the machine's CPUs and the container's quota (Infinity for none) the least. */
+export const usableCpus = (procs: number, cpus: number, limit: number): number =>
+  Math.min(procs, cpus, limit);
+
+/**
+ * CPU time that a process may use, over its life. What the collector takes is told as a share of this: on 64 CPUs with a quota of
+ * 1, half a CPU is a half.
+ */
+export class UsableCpu {
+  #ns = 0;
+  #sinceNs: number;
+  #cpus: number;
+
+  constructor(startNs: number, cpus: number) {
+    this.#sinceNs = startNs;
+    this.#cpus = cpus;
+  }
+
+  /** From now on there are so many. */
+  change(nowNs: number, cpus: number): void {
+    this.#ns = this.ns(nowNs);
+    this.#sinceNs = nowNs;
+    this.#cpus = cpus;
+  }
+
+  ns(nowNs: number): number {
+    return this.#ns + (nowNs - this.#sinceNs) * this.#cpus;
+  }
+}
+
 /** What a run with a memory limit is judged by. */
 export class LimitFigures {
   #samples = 0;
@@ -113,7 +143,20 @@ export class ReclaimFigures {
   }
 }
 
-/** Means, peaks and cycle statistics of a run: the figures a real run is compared by. */
+const share = (part: number, whole: number): number => (whole > 0 ? part / whole : 0);
+
+/** The fragmentation of a sample: (free / total) x (1 - allocated / total). */
+export const fragRatio = ({ heapSys, heapAlloc }: MemStats): number =>
+  heapSys > 0 ? ((heapSys - heapAlloc) / heapSys) * (1 - heapAlloc / heapSys) : 0;
+
+/** The smallest value that at least this share of the values does not exceed. */
+const nearestRank = (sorted: Float64Array, of: number): number =>
+  sorted[Math.max(1, Math.ceil(of * sorted.length)) - 1];
+
+/**
+ * Means, peaks and cycle statistics of a run: the figures a real run is compared by. `pause` is of a cycle: both its stops, as in
+ * MemStats.PauseNs. `longest_stop` is the longest single one, as /sched/pauses/total/gc counts them: what a request can meet.
+ */
 export class Figures {
   #samples = 0;
   #cycles = 0;
@@ -124,6 +167,9 @@ export class Figures {
   #inusePeak = 0;
   #sysHeapPeak = 0;
   #idle = 0;
+  #sysHeap = 0;
+  #alloc = 0;
+  #fragRatio = 0;
   #objects = 0;
   #stack = 0;
   #mspan = 0;
@@ -136,6 +182,7 @@ export class Figures {
   #inflight = 0;
   #inflightPeak = 0;
   readonly #pauses: number[] = [];
+  #longestStop = 0;
 
   sample(nowNs: number, st: MemStats, rss: number, inflight: number): void {
     this.#samples++;
@@ -145,6 +192,9 @@ export class Figures {
     this.#inusePeak = Math.max(this.#inusePeak, st.heapInuse);
     this.#sysHeapPeak = Math.max(this.#sysHeapPeak, st.heapSys);
     this.#idle += st.heapIdle;
+    this.#sysHeap += st.heapSys;
+    this.#alloc += st.heapAlloc;
+    this.#fragRatio += fragRatio(st);
     this.#objects += st.heapObjects;
     this.#stack += st.stackInuse;
     this.#mspan += st.mspanInuse;
@@ -161,6 +211,7 @@ export class Figures {
     this.#cycles++;
     this.#marked += cycle.heap_marked_bytes;
     this.#pauses.push(cycle.stw1_ns + cycle.stw2_ns);
+    this.#longestStop = Math.max(this.#longestStop, cycle.stw1_ns, cycle.stw2_ns);
   }
 
   /** The next process has a heap of its own: that this one's went with it is no giving back. */
@@ -184,6 +235,9 @@ export class Figures {
       heap_inuse_peak_bytes: this.#inusePeak,
       heap_sys_peak_bytes: this.#sysHeapPeak,
       heap_idle_mean_bytes: this.#idle / n,
+      frag_span_unused_fraction: share(this.#inuse - this.#alloc, this.#inuse),
+      frag_mean_ratio: this.#fragRatio / n,
+      frag_idle_fraction: share(this.#idle, this.#sysHeap),
       heap_objects_mean: this.#objects / n,
       stack_inuse_mean_bytes: this.#stack / n,
       mspan_inuse_mean_bytes: this.#mspan / n,
@@ -193,7 +247,10 @@ export class Figures {
       heap_released_mean_bytes: this.#released / n,
       in_flight_mean: this.#inflight / n,
       in_flight_peak: this.#inflightPeak,
-      pause_median_ns: sorted.length === 0 ? 0 : sorted[Math.floor((sorted.length - 1) / 2)],
+      pause_median_ns: sorted.length === 0 ? 0 : nearestRank(sorted, 0.5),
+      pause_p99_ns: sorted.length === 0 ? 0 : nearestRank(sorted, 0.99),
+      pause_max_ns: sorted.length === 0 ? 0 : sorted[sorted.length - 1],
+      longest_stop_ns: this.#longestStop,
     };
   }
 }

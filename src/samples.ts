@@ -2,6 +2,7 @@
  * A sample of a run: its columns and their values, in one order. Which columns there are besides those of every run is decided by the scenario.
  */
 import { CONTAINER_COLUMNS, type ContainerRun, CPU_QUOTA_COLUMNS, LIMIT_COLUMNS } from "./container.ts";
+import { fragRatio } from "./figures.ts";
 import type { Memory } from "./os/memory.ts";
 import type { NumaNodes } from "./os/numa.ts";
 import { noMemoryLimit } from "./runtime/mgcpacer.ts";
@@ -268,7 +269,6 @@ export function fillRow(
   requests: SampledRequests,
 ): void {
   const { scenario, rt, memory, scavenger, numa, container } = of;
-  const free = st.heapSys - st.heapAlloc;
   let i = 0;
   row[i++] = nowNs / 1e9;
   row[i++] = st.heapAlloc;
@@ -298,7 +298,7 @@ export function fillRow(
   row[i++] = (rt.gc.dedicatedNs + rt.gc.fractionalNs) / 1e9;
   row[i++] = rt.gc.idleNs / 1e9;
   row[i++] = rt.sched.mutatorNs / 1e9;
-  row[i++] = st.heapSys > 0 ? (free / st.heapSys) * (1 - st.heapAlloc / st.heapSys) : 0;
+  row[i++] = fragRatio(st);
   row[i++] = st.heapInuse - st.heapAlloc;
   row[i++] = st.heapSys > 0 ? 1 - st.heapInuse / st.heapSys : 0;
   row[i++] = st.heapSys > 0 ? st.heapIdle / st.heapSys : 0;

@@ -7,9 +7,15 @@
 import { ContainerRun, FILE_TICK_NS, type OomIncident } from "./container.ts";
 import { Agenda, type OutsideAction, type Performer } from "./control/agenda.ts";
 import { type Figures as ColumnFigures, type Gauges, POLL_NS, Watcher } from "./control/conditions.ts";
-import { type ControlEvent, callText, makeCall, type RuntimeControls } from "./control/interventions.ts";
+import {
+  type ControlEvent,
+  callText,
+  makeCall,
+  OOM_KILL,
+  type RuntimeControls,
+} from "./control/interventions.ts";
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
-import { Figures, LimitFigures, ReclaimFigures } from "./figures.ts";
+import { Figures, LimitFigures, ReclaimFigures, UsableCpu, usableCpus } from "./figures.ts";
 import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
 import { Memory } from "./os/memory.ts";
@@ -437,7 +443,9 @@ class RunState {
     }
     const { container } = this;
     if (container === null) throw new Error("there is no container to resize");
-    return `${action.do} ${container.resize(action, (quotaNs) => process?.setQuota(quotaNs))}`;
+    const done = container.resize(action, (quotaNs) => process?.setQuota(quotaNs));
+    process?.limitsChanged();
+    return `${action.do} ${done}`;
   }
 
   /** The process has been killed and will be started again. */
@@ -568,6 +576,7 @@ class Simulation {
   readonly #view = (): ProcessView => this.view();
   readonly #system = new RuntimeG();
   readonly #pauseRng: Rng;
+  readonly #usableCpu: UsableCpu;
   readonly #stacks: StackAllocator;
   readonly #scavenger: Scavenger;
   readonly #policies: RunningPolicy[] = [];
@@ -729,6 +738,7 @@ class Simulation {
         this.#rt.alloc(this.#system, p, kind, FOREVER);
       },
       onChange: (now, before, byRuntime) => {
+        this.#usableCpu.change(sched.nowNs, this.#usableCpus());
         if (byRuntime)
           this.#report(`GOMAXPROCS ${before} -> ${now}`, "the container's CPU limit has changed");
       },
@@ -745,6 +755,7 @@ class Simulation {
       tickNs,
       numa,
     });
+    this.#usableCpu = new UsableCpu(startNs, this.#usableCpus());
     this.#context = {
       rt: this.#rt,
       random,
@@ -763,6 +774,12 @@ class Simulation {
       readyNs: startNs,
       firstRequests: (service) => run.firstRequestsOf(service),
     };
+  }
+
+  /** CPUs that the process may use at this moment. */
+  #usableCpus(): number {
+    const limit = this.#run.container?.cpuLimit ?? Number.POSITIVE_INFINITY;
+    return usableCpus(this.#rt.sched.nprocs, this.#scenario.machine.cpus, limit);
   }
 
   /** GOMAXPROCS of a process that starts now: Go's default goes by the CPU limit of the moment. */
@@ -862,6 +879,11 @@ class Simulation {
     this.#rt.sched.setQuota(quotaNs);
   }
 
+  /** The container's limits are others from now on. */
+  limitsChanged(): void {
+    this.#usableCpu.change(this.#rt.sched.nowNs, this.#usableCpus());
+  }
+
   /** The program calls something that nobody planned, at the moment up to which it has run. */
   callByHand(call: Parameters<typeof makeCall>[0]): void {
     if (!this.#started) this.#start();
@@ -927,7 +949,9 @@ class Simulation {
 
   /** The process has been killed: keeps what the run's figures need of it. Returns when it starts again. */
   killed(nowNs: number): number {
-    const { past, pastLatency, container } = this.#run;
+    const { past, pastLatency, container, events } = this.#run;
+    const limit = `memory.max of ${container!.maxBytes} bytes reached`;
+    events.push({ t_seconds: nowNs / 1e9, event: OOM_KILL, reason: limit });
     const restartNs = container!.killed(nowNs, {
       virtualBytes: this.#memory.virtualBytes(),
       fileRssBytes: this.#profile.baseline.file_rss_bytes,
@@ -1178,10 +1202,10 @@ class Simulation {
       mutator_cpu_seconds: rt.sched.mutatorNs / 1e9,
       gc_limiter_enabled_seconds: rt.sched.limiter.enabledNs(rt.sched.nowNs) / 1e9,
       scavenge_cpu_seconds: (this.#scavenger.assistNs + this.#scavenger.backgroundNs) / 1e9,
+      usable_cpu_seconds: this.#usableCpu.ns(rt.sched.nowNs) / 1e9,
     };
     if (procsChange(this.#scenario)) {
       own["gomaxprocs_seconds"] = rt.sched.totalTimeNs(rt.sched.nowNs) / 1e9;
-      own["usable_cpu_seconds"] = rt.sched.usableTimeNs(rt.sched.nowNs) / 1e9;
     }
     if (this.#scenario.go.hypothetical !== undefined) {
       const { work, reservations } = rt.heap;
@@ -1233,17 +1257,19 @@ class Simulation {
     const figures = this.#run.figures.finish(counters["gc_count"]);
     // Of all moments, where rss_peak_bytes is of the samples, as it is for a real run.
     figures["rss_hwm_bytes"] = this.#rssHwmBytes;
+    figures["ran_seconds"] = endNs / 1e9;
     figures["page_faults"] = counters["page_faults"];
     figures["total_alloc_bytes"] = counters["total_alloc_bytes"];
     figures["mallocs"] = counters["mallocs"];
     figures["gc_cpu_seconds"] = counters["gc_cpu_seconds"];
     figures["assist_cpu_seconds"] = counters["assist_cpu_seconds"];
+    figures["gc_cpu_of_usable_fraction"] = counters["gc_cpu_seconds"] / counters["usable_cpu_seconds"];
     figures["gc_cpu_fraction"] = rt.gc.gcCpuFraction;
     figures["pause_total_ns"] = counters["pause_total_ns"];
     figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
+    figures["usable_cpu_seconds"] = counters["usable_cpu_seconds"];
     if (procsChange(this.#scenario)) {
       figures["gomaxprocs_mean"] = counters["gomaxprocs_seconds"] / (endNs / 1e9);
-      figures["usable_cpu_seconds"] = counters["usable_cpu_seconds"];
     }
     if (this.#numa !== undefined) {
       figures["numa_remote_cpu_seconds"] = counters["numa_remote_cpu_seconds"];
@@ -1255,7 +1281,7 @@ class Simulation {
       figures["gc_limiter_last_enabled_gc_cycle"] = rt.sched.limiter.lastEnabledCycle;
       figures["scavenge_cpu_seconds"] = counters["scavenge_cpu_seconds"];
     }
-    Object.assign(figures, container?.figures(endNs), this.#run.reclaimFigures?.finish());
+    Object.assign(figures, container?.figures(), this.#run.reclaimFigures?.finish());
     const reads = this.#run.readLatency;
     if (reads.count > 0) {
       figures["read_mem_stats_count"] = reads.count;

@@ -92,15 +92,18 @@ const FIGURES: readonly { readonly need: Need; readonly names: readonly string[]
       ...["gc_count", "goal_mean_bytes", "goal_peak_bytes", "heap_marked_mean_bytes"],
       ...["heap_inuse_mean_bytes", "heap_inuse_peak_bytes", "heap_sys_peak_bytes", "heap_idle_mean_bytes"],
       ...["heap_objects_mean", "stack_inuse_mean_bytes", "mspan_inuse_mean_bytes", "sys_peak_bytes"],
+      ...["rss_peak_bytes", "rss_hwm_bytes", "rss_mean_bytes", "heap_released_mean_bytes"],
+      ...["in_flight_mean", "in_flight_peak"],
+      ...["frag_span_unused_fraction", "frag_mean_ratio", "frag_idle_fraction", "ran_seconds"],
+      ...["pause_median_ns", "pause_p99_ns", "pause_max_ns", "longest_stop_ns"],
       ...[
-        "rss_peak_bytes",
-        "rss_hwm_bytes",
-        "rss_mean_bytes",
-        "heap_released_mean_bytes",
-        "in_flight_mean",
-        "in_flight_peak",
+        "usable_cpu_seconds",
+        "gc_cpu_of_usable_fraction",
+        "page_faults",
+        "total_alloc_bytes",
+        "mallocs",
+        "gc_cpu_seconds",
       ],
-      ...["pause_median_ns", "page_faults", "total_alloc_bytes", "mallocs", "gc_cpu_seconds"],
       ...["assist_cpu_seconds", "gc_cpu_fraction", "pause_total_ns", "mutator_cpu_seconds"],
       ...["heap_retained_half_seconds", "heap_retained_90_seconds"],
     ],
@@ -115,7 +118,7 @@ const FIGURES: readonly { readonly need: Need; readonly names: readonly string[]
   {
     need: container,
     names: [
-      ...["ran_seconds", "memory_current_mean_bytes", "memory_current_peak_bytes"],
+      ...["memory_current_mean_bytes", "memory_current_peak_bytes"],
       ...["memory_working_set_mean_bytes", "memory_working_set_peak_bytes", "memory_events_high"],
       ...["memory_events_max", "memory_high_throttled_seconds", "memory_reclaim_cpu_seconds"],
       ...["memory_pressure_some_seconds", "memory_pressure_full_seconds"],
@@ -141,18 +144,24 @@ const FIGURES: readonly { readonly need: Need; readonly names: readonly string[]
   },
   {
     need: needs((p) => p.pageCache, "the scenario has no `container.page_cache`"),
-    names: ["page_cache_hit_pages", "page_cache_missed_pages", "page_cache_reclaimed_pages"],
+    names: [
+      ...["page_cache_hit_pages", "page_cache_missed_pages", "page_cache_reclaimed_pages"],
+      ...["page_cache_hit_fraction"],
+    ],
   },
   {
     need: cpuQuota,
-    names: ["cpu_usage_seconds", "cpu_nr_periods", "cpu_nr_throttled", "cpu_throttled_seconds"],
+    names: [
+      ...["cpu_usage_seconds", "cpu_nr_periods", "cpu_nr_throttled", "cpu_throttled_seconds"],
+      ...["cpu_throttled_periods_fraction"],
+    ],
   },
   {
     need: readsMemStats,
     names: ["count", "p50_ns", "p95_ns", "p99_ns", "max_ns"].map((of) => `read_mem_stats_${of}`),
   },
   { need: needs((p) => p.startup, "the scenario has no `startup`"), names: ["startup_seconds"] },
-  { need: likeColumn("gomaxprocs"), names: ["gomaxprocs_mean", "usable_cpu_seconds"] },
+  { need: likeColumn("gomaxprocs"), names: ["gomaxprocs_mean"] },
   {
     need: likeColumn("numa_remote_cpu_seconds"),
     names: ["numa_remote_cpu_seconds", "numa_remote_mark_fraction"],
@@ -443,7 +452,7 @@ export class ThresholdWatch {
     for (const { at, values } of this.#columns) values.add(row[at]);
   }
 
-  /** A cycle's pauses count together, as in MemStats.PauseNs. */
+  /** Pause per cycle: both stops together, as in MemStats.PauseNs. A single stop's maximum is the figure longest_stop_ns. */
   cycle(cycle: CycleRecord): void {
     this.#pauses?.add(cycle.stw1_ns + cycle.stw2_ns);
   }

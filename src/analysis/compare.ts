@@ -1,10 +1,10 @@
 /**
  * Runs before and after: every headline figure and the columns of gctrace, with differences and whether they are more than chance.
  *
- * A side is one run, or runs that differ in their seeds. Of gctrace's columns each run gives one number, the median over its cycles
- * (and the p99 and maximum of the pauses); a side gives the median over its runs. The figures of gctrace are the row "gctrace
- * before/after" that people make by hand from two logs: interval, pauses, phases, heap at start, end and marked, goal, CPU split,
- * and how much the live heap varies, as its standard deviation over its mean.
+ * A side is one run, or runs that differ in their seeds. Of gctrace's columns each run gives one number, the median over its cycles; a
+ * side gives the median over its runs. The figures of gctrace are the row "gctrace before/after" that people make by hand from two
+ * logs: interval, phases, heap at start, end and marked, goal, CPU split, and how much the live heap varies, as its standard
+ * deviation over its mean. (Pauses are headline figures.)
  */
 
 import type { Comparison, ComparisonCell, ComparisonRow, Side } from "../report/comparison.ts";
@@ -39,7 +39,6 @@ export class CycleFigures {
     values: new Quantiles(true),
   }));
   readonly #intervals = new Quantiles(true);
-  readonly #pauses = new Quantiles(true);
   #before: CycleRecord | undefined;
   /** Welford's: count, mean and sum of squared distances from the mean, of the marked heap. */
   #count = 0;
@@ -48,7 +47,6 @@ export class CycleFigures {
 
   add(cycle: CycleRecord): void {
     for (const { of, values } of this.#columns) values.add(of(cycle));
-    this.#pauses.add(cycle.stw1_ns + cycle.stw2_ns);
     // A process that was started again counts from 1: the time it was down is no interval.
     if (this.#before !== undefined && cycle.gc > this.#before.gc)
       this.#intervals.add(cycle.start_seconds - this.#before.start_seconds);
@@ -64,9 +62,6 @@ export class CycleFigures {
     const deviation = Math.sqrt(this.#squares / (this.#count - 1));
     return {
       ...(this.#intervals.count === 0 ? {} : { gctrace_interval_seconds: this.#intervals.quantile(0.5) }),
-      gctrace_pause_ns: this.#pauses.quantile(0.5),
-      gctrace_pause_p99_ns: this.#pauses.quantile(0.99),
-      gctrace_pause_max_ns: this.#pauses.max,
       ...Object.fromEntries(this.#columns.map(({ name, values }) => [name, values.quantile(0.5)])),
       ...(this.#count < 2 ? {} : { gctrace_heap_marked_variation_fraction: deviation / this.#mean }),
     };

@@ -13,8 +13,13 @@ import {
 } from "../analysis/compare.ts";
 import { benchmarkLine } from "../report/benchfmt.ts";
 import { comparisonCsv, comparisonJson, comparisonMarkdown, comparisonTable } from "../report/comparison.ts";
+import { reportHtml } from "../report/html.ts";
 import { onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
+import { once } from "./options.ts";
+import { writeFileWhole } from "./outputs.ts";
+import { pageBundle } from "./page.ts";
+import { readReport } from "./report.ts";
 import {
   type RunGroup,
   readGroup,
@@ -29,6 +34,7 @@ const FORMATS = ["table", "json", "csv", "markdown", "benchstat"] as const;
 interface CompareArguments {
   readonly runs: readonly string[];
   readonly format: (typeof FORMATS)[number];
+  readonly out: string | undefined;
 }
 
 /** One side of the comparison. */
@@ -36,6 +42,8 @@ interface Side {
   readonly label: string;
   readonly summary: StoredSummary;
   readonly runs: readonly Figures[];
+  /** The folder of its first run. */
+  readonly folder: string;
 }
 
 /** A run's own: all that must be the same in the runs of one side. */
@@ -57,7 +65,7 @@ function readSide(group: RunGroup, label: string): Side {
     scanCycles(path, (cycle) => cycles.add(cycle));
     return { ...summary.figures, ...cycles.figures() };
   });
-  return { label, summary: first, runs };
+  return { label, summary: first, runs, folder: group.runs[0] };
 }
 
 function readSides(paths: readonly string[]): Side[] {
@@ -101,8 +109,22 @@ function benchmarkLines(sides: readonly Side[]): string {
     .join("");
 }
 
+/** The page that lays the sides over each other, of the first run of each; says where it is, and of sides of several seeds which is drawn. */
+function writePage(sides: readonly Side[], out: string): string {
+  const page = reportHtml(
+    sides.map(({ folder }) => readReport(folder, sides.length === 1 ? "whole" : "overlay")),
+    pageBundle(),
+  );
+  writeFileWhole(out, page);
+  const drawn = sides
+    .filter(({ runs }) => runs.length > 1)
+    .map(({ label, summary, runs }) => `of ${label} seed ${summary.seed} (one of ${runs.length})`);
+  return `wrote ${out}: the runs laid over each other${drawn.length === 0 ? "" : `, ${drawn.join(", ")}`}\n`;
+}
+
 async function compare(args: CompareArguments): Promise<void> {
   const sides = readSides(args.runs);
+  const wrote = args.out === undefined ? "" : writePage(sides, args.out);
   if (args.format === "benchstat") return print(benchmarkLines(sides));
   const comparison = compareRuns(sides);
   switch (args.format) {
@@ -114,7 +136,8 @@ async function compare(args: CompareArguments): Promise<void> {
       return print(comparisonMarkdown(comparison));
     case "table": {
       const options = { width: widthOf(process.stdout), paint: paintFor(process.stdout), ascii: onlyAscii() };
-      return print(comparisonTable(comparison, headOf(sides), options));
+      const table = comparisonTable(comparison, headOf(sides), options);
+      return print(wrote === "" ? table : `${table}\n${wrote}`);
     }
   }
 }
@@ -134,6 +157,12 @@ export const compareCommand: CommandModule<object, CompareArguments> = {
         choices: FORMATS,
         default: "table" as const,
         describe: "benchstat: Go benchmark lines; several runs in one file with `benchstat -col side`",
+      })
+      .option("out", {
+        type: "string",
+        nargs: 1,
+        coerce: once("out"),
+        describe: "File for the page that lays the runs over each other (HTML); of several seeds the first",
       }),
   handler: compare,
 };

@@ -20,16 +20,15 @@ import { summaryJson, verdictJson } from "../report/summary.ts";
 import type { FinishedRun, RunDigest } from "../report/terminal.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
 import type { TraceEvent, TraceOptions, Tracer } from "../runtime/trace.ts";
+import { cpuLimit } from "../scenario/container.ts";
 import type { ScenarioPlaces } from "../scenario/places.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
-import { Quantiles } from "../sim/quantiles.ts";
 import {
   type CycleRecord,
   type LayerPart,
   type ProcessView,
   type RunSink,
-  type SampleColumn,
   type ScavTraceRecord,
   SimulatedRun,
   sampleColumns,
@@ -83,7 +82,7 @@ export type OutputName = (typeof OUTPUT_NAMES)[number] | `heap-${string}.pb.gz`;
 export const isOutputName = (entry: string): boolean =>
   /^heap-.+\.pb\.gz$/.test(entry) || OUTPUT_NAMES.some((name) => name === entry);
 
-/** What a run writes; a container's also tells of OOM kills, and layers and an event trace are written when they are wanted. */
+/** What a run may write; a container's also tells of OOM kills, where there were some, and layers and an event trace are written when they are wanted. */
 export const outputFiles = ({ scenario, trace, exports, heapProfiles }: Job): readonly OutputName[] => [
   "timeseries.csv",
   "cycles.csv",
@@ -111,17 +110,15 @@ class FileSink implements RunSink {
   readonly #gctrace: OutputFile;
   readonly #scavtrace: OutputFile;
   readonly #layers: OutputFile | undefined;
-  readonly #columns: readonly SampleColumn[];
   readonly #formatter: SampleFormatter;
   readonly #cpus: number;
+  /** The container's, as of the last sample; and where samples tell, which is where it changes. */
+  #cpuLimit: number;
+  readonly #cpuLimitColumn: number;
   /** When the process started whose collections come in. */
   #processStartNs = 0;
   readonly #batch: CycleRecord[] = [];
-  readonly #pauses = new Quantiles(true);
   readonly #watch: ThresholdWatch;
-  readonly #sums: Float64Array;
-  readonly #counts: Float64Array;
-  readonly #last: Float64Array;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
   readonly #pause = new SeriesSketch();
   readonly #gcCpuShare = new SeriesSketch();
@@ -141,13 +138,11 @@ class FileSink implements RunSink {
     this.#layers = job.scenario.layers === true ? new OutputFile(job, "layers.csv") : undefined;
     this.#layers?.writer.write(LAYERS_HEADER);
     this.#cpus = job.scenario.machine.cpus;
+    this.#cpuLimit = cpuLimit(job.scenario.container);
     const columns = sampleColumns(job.scenario);
-    this.#columns = columns;
+    this.#cpuLimitColumn = columns.findIndex(({ name }) => name === "cpu_limit_cpus");
     this.#formatter = new SampleFormatter(columns);
     this.report = new ReportCollector(job.scenario, columns);
-    this.#sums = new Float64Array(columns.length);
-    this.#counts = new Float64Array(columns.length);
-    this.#last = new Float64Array(columns.length);
     this.#pictures = ["heap_inuse_bytes", "next_gc_bytes", "rss_bytes", "latency_p99_ns"].map((name) => ({
       column: columns.findIndex((column) => column.name === name),
       sketch: new SeriesSketch(),
@@ -159,14 +154,8 @@ class FileSink implements RunSink {
   sample(row: Float64Array, view: (() => ProcessView) | undefined): void {
     this.report.sample(row, view);
     this.#timeseries.writer.write(this.#formatter.line(row));
-    for (let i = 0; i < row.length; i++) {
-      const value = row[i];
-      if (Number.isNaN(value)) continue;
-      this.#sums[i] += value;
-      this.#counts[i]++;
-      this.#last[i] = value;
-    }
     this.#watch.sample(row);
+    if (!Number.isNaN(row[this.#cpuLimitColumn] ?? Number.NaN)) this.#cpuLimit = row[this.#cpuLimitColumn];
     // Where no request ended there is no latency.
     for (const { column, sketch } of this.#pictures)
       if (column >= 0) sketch.add(Number.isNaN(row[column]) ? 0 : row[column]);
@@ -192,10 +181,9 @@ class FileSink implements RunSink {
     this.#gctrace.writer.write(`${gctraceLine(cycle, this.#cpus, this.#processStartNs / 1e9)}\n`);
     this.#watch.cycle(cycle);
     const pauseNs = cycle.stw1_ns + cycle.stw2_ns;
-    this.#pauses.add(pauseNs);
     this.#longestPauseNs = Math.max(this.#longestPauseNs, pauseNs);
     const cpuNs = cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns;
-    this.#lastShare = cpuShareSince(this.#cycleEndSeconds, cycle, cpuNs, this.#cpus);
+    this.#lastShare = cpuShareSince(this.#cycleEndSeconds, cycle, cpuNs, this.#cpus, this.#cpuLimit);
     this.#cycleEndSeconds = cycleEndSeconds(cycle);
     this.#batch.push({ ...cycle });
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
@@ -220,9 +208,6 @@ class FileSink implements RunSink {
   }
 
   digest(): RunDigest {
-    const pauses = this.#pauses;
-    const byName = (values: (i: number) => number): Record<string, number> =>
-      Object.fromEntries(this.#columns.map((column, i) => [column.name, values(i)]));
     return {
       heapInuse: this.#pictures[0].sketch.peaks,
       goal: this.#pictures[1].sketch.peaks,
@@ -230,9 +215,6 @@ class FileSink implements RunSink {
       latencyP99: this.#pictures[3].sketch.peaks,
       pause: this.#pause.peaks,
       gcCpuShare: this.#gcCpuShare.peaks,
-      pauses: { p50_ns: pauses.quantile(0.5), p99_ns: pauses.quantile(0.99), max_ns: pauses.max },
-      means: byName((i) => this.#sums[i] / this.#counts[i]),
-      last: byName((i) => this.#last[i]),
     };
   }
 }
@@ -332,7 +314,8 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   const verdicts = watch.verdicts(summary.figures, run.distributions());
   sink.close();
   trace?.close();
-  if (summary.oom_kills !== undefined)
+  // A folder with an oom.txt is that of a killed process.
+  if (summary.oom_kills !== undefined && summary.oom_kills.length > 0)
     writeWhole(job, "oom.txt", oomText(summary.oom_kills, scenario.machine.cpus));
   writeWhole(job, "summary.json", summaryJson(summary, verdicts));
   const told = { ...summary, thresholds: verdicts.map(verdictJson) };

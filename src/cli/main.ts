@@ -19,6 +19,15 @@ import { packageVersion } from "./version.ts";
 const wantsStack = (argv: readonly string[]): boolean =>
   argv.includes("--verbose") || Boolean(process.env["GOMEMSIM_DEBUG"]);
 
+const A_SCENARIO = "name a scenario file, e.g. scenarios/web-api.yaml";
+/** What commands that take no scenario file need to be given. */
+const NEEDS: Readonly<Record<string, string>> = {
+  compare:
+    "name the folders of two runs, the one before first, e.g. compare out/web-api out/what-if; or one with variants in it, e.g. compare out/gogc-compare",
+  plot: "name the folder of a run, e.g. plot out/web-api; several are laid over each other",
+  report: "name the folder of a run, e.g. report out/web-api; several are laid over each other",
+};
+
 async function main(argv: readonly string[]): Promise<ExitStatus> {
   watchStandardStreams();
   try {
@@ -55,9 +64,11 @@ async function main(argv: readonly string[]): Promise<ExitStatus> {
       .fail((message, error) => {
         // Without an error, or with one of its own, it is yargs that complains: unknown option, missing argument.
         if (error !== undefined && error !== null && error.name !== "YError") throw error;
+        const command = argv.find((argument) => Object.hasOwn(NEEDS, argument));
+        const needs = command === undefined ? A_SCENARIO : NEEDS[command];
         const complaint = (message ?? error?.message ?? "").replace(
           /^Not enough non-option arguments: .*/,
-          "name a scenario file, e.g. scenarios/web-api.yaml",
+          `${command === undefined ? "" : `${command}: `}${needs}`,
         );
         throw new CliError(EXIT.usage, `${complaint}\nTry: gomemsim --help`);
       })

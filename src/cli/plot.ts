@@ -9,6 +9,7 @@ import type { ResvgRenderOptions } from "@resvg/resvg-js";
 import type { CommandModule } from "yargs";
 import { unitOf } from "../report/format.ts";
 import {
+  cpuLimitAt,
   DEFAULT_METRICS,
   DEFAULT_PANELS,
   isPanelName,
@@ -86,7 +87,7 @@ function readPlotted(
     metrics === undefined ? panelColumns(panels) : [],
   );
   const units = new Map(columns.map(({ name, unit }) => [name, unit]));
-  const cycles = new PlottedCycles(summary.scenario.machine.cpus);
+  const cycles = new PlottedCycles(summary.scenario.machine.cpus, cpuLimitAt(summary.scenario, samples));
   scanCycles(path, (cycle) => cycles.add(cycle));
   return { summary, samples, cycles, unit: (name) => units.get(name) ?? unitOf(name) };
 }

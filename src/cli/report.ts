@@ -43,7 +43,7 @@ function readHeapMaps(folder: string): HeapMaps | undefined {
 }
 
 /** A run's folder as the page needs it: everything, or what an overlay of several shows. */
-function readReport(folder: string, part: "whole" | "overlay"): ReportRun {
+export function readReport(folder: string, part: "whole" | "overlay"): ReportRun {
   const { profile: _name, machine_profile, ...stored } = readSummary(folder);
   const summary: ReportSummary = { ...stored, profile: machine_profile };
   let collector: ReportCollector | undefined;

@@ -268,7 +268,7 @@ function removeEarlier(
   return lines;
 }
 
-/** What a job has written: of a process that is down there is no heap profile. */
+/** What a job has written: of a process that is down there is no heap profile, and without a kill no oom.txt. */
 const filesThere = (job: Job): readonly OutputName[] =>
   outputFiles(job).filter((name) => existsSync(join(job.folder, name)));
 
@@ -292,7 +292,7 @@ function writtenLines(jobs: readonly Job[]): string[] {
     const line = lines.get(seeds) ?? { files: there.join(", "), folders: [] };
     line.folders.push(job.label);
     lines.set(seeds, line);
-    const lacking = outputFiles(job).filter((name) => !there.includes(name));
+    const lacking = outputFiles(job).filter((name) => !there.includes(name) && name !== "oom.txt");
     missing.push(...lacking.map((name) => join(job.label, name)));
   }
   return [

@@ -25,6 +25,7 @@ import {
 import { xmlText } from "../report/svgplot.ts";
 import { action } from "../scenario/actions.ts";
 import { resizeFaults } from "../scenario/checks.ts";
+import { faultsOf } from "../scenario/issues.ts";
 import type { ScenarioPlaces } from "../scenario/places.ts";
 import type { ContainerLimits } from "../scenario/schema.ts";
 import type { ProcessView } from "../simulate.ts";
@@ -169,7 +170,8 @@ export class ProcessServer {
       about: "heap profile, for go tool pprof",
       GET: (_, response) => {
         response.setHeader("Content-Disposition", 'attachment; filename="heap"');
-        send(response, "application/octet-stream", gzipSync(heapProfile(this.#process(), this.#places)));
+        const profile = heapProfile(this.#process(), this.#places, this.#player.runStartUnixSeconds);
+        send(response, "application/octet-stream", gzipSync(profile));
       },
     },
     "/debug/pprof/goroutine": {
@@ -365,11 +367,15 @@ export class ProcessServer {
     const type = (request.headers["content-type"] ?? "").split(";")[0].trim().toLowerCase();
     if (type !== "application/json")
       throw new HttpError(415, "expected JSON: Content-Type: application/json");
-    const text = await body(request);
-    const parsed = control.safeParse(json(text));
+    const given = json(await body(request));
+    const parsed = control.safeParse(given, { reportInput: true });
     if (!parsed.success) {
-      const faults = parsed.error.issues.map(({ path, message }) => [...path, message].join(": "));
-      throw new HttpError(400, `${faults.join("; ")}. Expected one of ${CONTROL_HELP}`);
+      const faults = faultsOf(parsed.error, given, [], control).map(({ path, message, hint }) => {
+        // What names its key needs no path to it.
+        const at = path.filter((step) => !message.includes(`\`${step}\``)).map((step) => `${step}: `);
+        return `${at.join("")}${message}${hint === undefined ? "" : `; ${hint}`}`;
+      });
+      throw new HttpError(400, `${faults.join("\n")}\nExpected one of ${CONTROL_HELP}`);
     }
     const player = this.#player;
     const wanted = parsed.data;

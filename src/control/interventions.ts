@@ -22,6 +22,9 @@ export interface RuntimeControls {
   setGOMAXPROCS(procs: number): G;
 }
 
+/** The event of a kill; what the kernel said of it is with the run's OOM incidents. */
+export const OOM_KILL = "OOM kill";
+
 /** Something that was done to the runtime or the workload while it ran. */
 export interface ControlEvent {
   readonly t_seconds: number;

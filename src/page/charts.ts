@@ -248,8 +248,8 @@ export function runCharts(run: Run): Chart[] {
         title: "CPU (GC)",
         unit: "CPUs",
         info:
-          "CPU of the collector by kind of work, as CPU seconds per second. Go counts marking when a cycle ends, so the work of a cycle stands at its " +
-          "end. Assists are goroutines that allocate marking to pay for it: latency.",
+          "CPU of the collector by kind of work, as CPU seconds per second. Go counts marking when a cycle ends; here it is spread over the cycle’s " +
+          "time. Assists are goroutines that allocate marking to pay for it: latency.",
       },
       t,
       [
@@ -257,21 +257,21 @@ export function runCharts(run: Run): Chart[] {
           label: "dedicated, fractional",
           color: "blue",
           style: "area",
-          values: run.rate("gc_background_cpu_seconds"),
+          values: run.cpuRates().background,
           source: "/cpu/classes/gc/mark/dedicated:cpu-seconds, per second",
         },
         {
           label: "assist",
           color: "red",
           style: "area",
-          values: run.rate("gc_assist_cpu_seconds"),
+          values: run.cpuRates().assist,
           source: "/cpu/classes/gc/mark/assist:cpu-seconds, per second",
         },
         {
           label: "idle",
           color: "sky",
           style: "area",
-          values: run.rate("gc_idle_cpu_seconds"),
+          values: run.cpuRates().idle,
           source: "/cpu/classes/gc/mark/idle:cpu-seconds, per second",
         },
         {
@@ -296,14 +296,14 @@ export function runCharts(run: Run): Chart[] {
           label: "mutator",
           color: "green",
           style: "area",
-          values: run.rate("mutator_cpu_seconds"),
+          values: run.cpuRates().mutator,
           source: "/cpu/classes/user:cpu-seconds, per second; sweeping included",
         },
         {
           label: "GC marking",
           color: "blue",
           style: "area",
-          values: addRates(run, "gc_background_cpu_seconds", "gc_assist_cpu_seconds", "gc_idle_cpu_seconds"),
+          values: markRate(run),
           source: "/cpu/classes/gc/total:cpu-seconds, per second; without pauses",
         },
         {
@@ -313,12 +313,10 @@ export function runCharts(run: Run): Chart[] {
           source: "cpu.stat throttled_usec, per second",
         },
         {
-          label: "CPUs",
+          label: "usable CPUs",
           color: "axis",
-          values:
-            run.combine(["gomaxprocs"], (procs) => Math.min(procs, about.cpus)) ??
-            run.constant(Math.min(about.go.GOMAXPROCS, about.cpus)),
-          source: "the smaller of GOMAXPROCS and the machine’s CPUs",
+          values: run.cpus().usable,
+          source: "the least of GOMAXPROCS, the machine’s CPUs and the container’s quota",
           ...BOUND,
         },
       ],
@@ -518,10 +516,19 @@ export function runCharts(run: Run): Chart[] {
   ]);
 }
 
-function addRates(run: Run, ...names: readonly string[]): Float64Array | undefined {
-  const rates = names.map((name) => run.rate(name)).filter((rate) => rate !== undefined);
+const addRates = (run: Run, ...names: readonly string[]): Float64Array | undefined =>
+  sum(names.map((name) => run.rate(name)));
+
+/** CPU of marking, whoever does it. */
+function markRate(run: Run): Float64Array | undefined {
+  const { background, assist, idle } = run.cpuRates();
+  return sum([background, assist, idle]);
+}
+
+function sum(columns: readonly (Float64Array | undefined)[]): Float64Array | undefined {
+  const rates = columns.filter((rate) => rate !== undefined);
   if (rates.length === 0) return undefined;
-  return rates[0].map((_, i) => rates.reduce((sum, rate) => sum + rate[i], 0));
+  return rates[0].map((_, i) => rates.reduce((all, rate) => all + rate[i], 0));
 }
 
 /** Pauses stand at their cycles, not at samples. Of several runs the sum of a cycle's two is shown. */
@@ -606,7 +613,7 @@ const OVERLAYS: readonly {
     title: "CPU (GC)",
     unit: "CPUs",
     source: "/cpu/classes/gc/total:cpu-seconds, per second; without pauses",
-    of: (run) => addRates(run, "gc_background_cpu_seconds", "gc_assist_cpu_seconds", "gc_idle_cpu_seconds"),
+    of: (run) => markRate(run),
   },
   {
     id: "latency",

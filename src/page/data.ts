@@ -1,4 +1,6 @@
 /** A run unpacked: its columns, and what charts derive from them. */
+
+import { type CpuRates, cpuRatesOf, rateOf } from "../report/rates.ts";
 import { type HeapMap, REASONS, type ReportRun } from "../report/reportdata.ts";
 import { type PackedTable, unpack } from "../report/table.ts";
 
@@ -55,6 +57,7 @@ export class Run {
   readonly seconds: number;
   readonly #columns: Map<string, Float64Array>;
   readonly #live: Map<string, Float64Array> | undefined;
+  #cpuRates: CpuRates | undefined;
 
   constructor(
     about: ReportRun,
@@ -104,15 +107,31 @@ export class Run {
   /** Growth of a counter per second; none across a restart. */
   rate(name: string): Float64Array | undefined {
     const column = this.column(name);
-    if (column === undefined) return undefined;
-    const { t } = this;
-    const rates = new Float64Array(column.length);
-    for (let i = 0; i < column.length; i++) {
-      const grown = column[i] - (i === 0 ? 0 : column[i - 1]);
-      const seconds = t[i] - (i === 0 ? 0 : t[i - 1]);
-      rates[i] = grown < 0 ? Number.NaN : seconds > 0 ? grown / seconds : i === 0 ? 0 : rates[i - 1];
-    }
-    return rates;
+    return column === undefined ? undefined : rateOf(this.t, column);
+  }
+
+  /** CPUs that GOMAXPROCS and the machine give the process to run on, and of them those that its quota allows on average. */
+  cpus(): { readonly there: Float64Array; readonly usable: Float64Array } {
+    const { go, cpus, cpu_limit_cpus = Number.POSITIVE_INFINITY } = this.about;
+    const procs = this.column("gomaxprocs") ?? this.constant(go.GOMAXPROCS)!;
+    const limits = this.column("cpu_limit_cpus") ?? this.constant(cpu_limit_cpus)!;
+    const there = procs.map((p) => Math.min(p, cpus));
+    return { there, usable: there.map((n, i) => (limits[i] < n ? limits[i] : n)) };
+  }
+
+  /** Who uses the CPUs. */
+  cpuRates(): CpuRates {
+    return (this.#cpuRates ??= cpuRatesOf(
+      this.t,
+      {
+        mutator: this.column("mutator_cpu_seconds")!,
+        background: this.column("gc_background_cpu_seconds")!,
+        assist: this.column("gc_assist_cpu_seconds")!,
+        idle: this.column("gc_idle_cpu_seconds")!,
+      },
+      this.cpus().there,
+      this.cycles,
+    ));
   }
 
   combine(names: readonly string[], f: (...values: number[]) => number): Float64Array | undefined {

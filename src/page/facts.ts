@@ -1,5 +1,6 @@
 /** What the page says in words and figures: headline, all figures, what happened, and what the run was. */
 import { humanValue, unitOf } from "../report/format.ts";
+import { headlinesOf } from "../report/headlines.ts";
 import type { Mark, Run } from "./data.ts";
 import { el, fold, table } from "./dom.ts";
 import { clock } from "./plot.ts";
@@ -24,18 +25,6 @@ function boundOf(run: Run): { readonly name: string; readonly bytes: number } | 
   if (max !== undefined) return { name: `memory.max${when}`, bytes: max };
   if (high !== undefined) return { name: `memory.high${when}`, bytes: high };
   return typeof go.GOMEMLIMIT === "number" ? { name: "GOMEMLIMIT", bytes: go.GOMEMLIMIT } : undefined;
-}
-
-/** CPU time there was for the program; GOMAXPROCS may change. */
-function usableCpuSeconds({ about: { figures, go, cpus, duration_seconds } }: Run): number {
-  const ran = figures["ran_seconds"] ?? duration_seconds;
-  return figures["usable_cpu_seconds"] ?? Math.min(go.GOMAXPROCS, cpus) * ran;
-}
-
-/** CPU of the collector as a share of all there is. */
-function gcShare(run: Run): number | undefined {
-  const seconds = figureOf(run, "gc_cpu_seconds");
-  return seconds === undefined ? undefined : seconds / usableCpuSeconds(run);
 }
 
 function worstLatency(run: Run): { readonly name: string; readonly ns: number } | undefined {
@@ -96,15 +85,14 @@ function tilesOf(run: Run): Tile[] {
   });
   tiles.push({
     label: "GC CPU",
-    value: shown("_fraction", gcShare(run)),
-    note: `of ${Number((usableCpuSeconds(run) / ran).toFixed(1))} CPUs; assists ${shown("_seconds", figureOf(run, "assist_cpu_seconds"))}`,
+    value: shown("_fraction", figureOf(run, "gc_cpu_of_usable_fraction")),
+    note: `of ${Number(((figureOf(run, "usable_cpu_seconds") ?? 0) / ran).toFixed(2))} usable CPUs; assists ${shown("_seconds", figureOf(run, "assist_cpu_seconds"))}`,
   });
-  const longest = run.cycles.reduce((max, { stw1, stw2 }) => Math.max(max, stw1, stw2), 0);
   if (cycles > 0)
     tiles.push({
-      label: "longest pause",
-      value: shown("_ns", longest),
-      note: `stopped ${shown("_ns", figureOf(run, "pause_total_ns"))} in all`,
+      label: "longest stop",
+      value: shown("_ns", figureOf(run, "longest_stop_ns")),
+      note: `pause per cycle, max ${shown("_ns", figureOf(run, "pause_max_ns"))}`,
     });
   const latency = worstLatency(run);
   if (latency !== undefined)
@@ -116,11 +104,17 @@ function tilesOf(run: Run): Tile[] {
   return tiles;
 }
 
+/** Tiles that fit beside each other on a wide screen. */
+const MOST_BESIDE = 8;
+
 export function headline(run: Run): HTMLElement {
-  return el(
-    "div",
-    { class: "tiles" },
-    ...tilesOf(run).map(({ label, value, note, bad }) =>
+  const tiles = tilesOf(run);
+  // Rows as even as can be: none with a single tile below eight.
+  const columns = Math.ceil(tiles.length / Math.ceil(tiles.length / MOST_BESIDE));
+  const box = el("div", { class: "tiles" });
+  box.style.setProperty("--columns", String(columns));
+  box.append(
+    ...tiles.map(({ label, value, note, bad }) =>
       el(
         "div",
         { class: bad === true ? "tile bad" : "tile" },
@@ -130,6 +124,7 @@ export function headline(run: Run): HTMLElement {
       ),
     ),
   );
+  return box;
 }
 
 /** Every figure of the runs, beside each other. */
@@ -142,33 +137,22 @@ export function figuresTable(runs: readonly Run[]): HTMLElement {
   );
 }
 
-/** The figures by which runs are told apart first. */
-const COMPARED: readonly (readonly [string, string])[] = [
-  ["rss_peak_bytes", "RSS, peak"],
-  ["heap_inuse_peak_bytes", "HeapInuse, peak"],
-  ["heap_marked_mean_bytes", "marked live, mean of cycles"],
-  ["goal_mean_bytes", "GC heap goal, mean"],
-  ["gc_count", "GC cycles"],
-  ["gc_cpu_seconds", "GC CPU time"],
-  ["assist_cpu_seconds", "of it assists"],
-  ["pause_total_ns", "pauses, total"],
-  ["memory_current_peak_bytes", "memory.current, peak"],
-  ["oom_kills", "OOM kills"],
-  ["cpu_throttled_seconds", "throttled, over CPUs"],
-];
-
+/** The headline figures of the runs beside each other, as `gomemsim compare` has them. */
 export function comparisonTable(runs: readonly Run[]): HTMLElement {
-  const latencies = new Set(
-    runs.flatMap((run) => Object.keys(run.about.figures).filter((name) => name.endsWith("_latency_p99_ns"))),
+  const names = runs.flatMap((run) => Object.keys(run.about.figures));
+  const rows = headlinesOf(names).flatMap((group) =>
+    group.rows.filter(({ figure, ifDifferent }) => {
+      const values = runs.map((run) => figureOf(run, figure));
+      return ifDifferent ? values.some((x) => x !== values[0]) : values.some((x) => x !== undefined);
+    }),
   );
-  const rows = [
-    ...COMPARED,
-    ...[...latencies].map((name) => [name, name.replace(/_ns$/, "").replaceAll("_", " ")] as const),
-  ].filter(([name]) => runs.some((run) => figureOf(run, name) !== undefined));
   return table(
     "Headline figures",
     ["figure", ...runs.map((run) => run.label)],
-    rows.map(([name, label]) => [label, ...runs.map((run) => shown(name, figureOf(run, name)))]),
+    rows.map(({ label, figure }) => [
+      label.trim(),
+      ...runs.map((run) => shown(figure, figureOf(run, figure))),
+    ]),
   );
 }
 

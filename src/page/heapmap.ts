@@ -95,7 +95,7 @@ export class HeapMapView {
   readonly #tell = el("p", { class: "tell", role: "status", "aria-live": "polite" });
   readonly #totals = el("p", { class: "totals" });
   readonly #key = el("div", { class: "key" });
-  readonly #classes = el("div", { class: "scroll" });
+  readonly #classes = el("div", { class: "wide" });
   readonly #slider: HTMLInputElement;
   readonly #instants: readonly HTMLButtonElement[];
   readonly #unpacked = new Map<number, Promise<Cells>>();

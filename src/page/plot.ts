@@ -36,7 +36,7 @@ export function format(value: number | null | undefined, unit: ChartUnit): strin
     case "count/s":
       return `${humanCount(Math.round(value * 10) / 10)}/s`;
     case "CPUs":
-      return value === 0 ? "0" : value < 0.001 ? value.toExponential(1) : value.toFixed(3);
+      return `${value === 0 ? "0" : value < 0.001 ? value.toExponential(1) : value.toFixed(3)} CPUs`;
   }
 }
 
@@ -259,8 +259,8 @@ export class Plot implements Follower {
         }),
       ],
       hooks: {
-        drawClear: [(u) => this.#drawBands(u)],
-        draw: [(u) => this.#drawMarks(u)],
+        // Over the areas, which would hide them.
+        draw: [(u) => this.#drawBands(u), (u) => this.#drawMarks(u)],
         setScale: [
           (_u, key) => {
             if (key === "x") this.#tellRange();
@@ -356,12 +356,22 @@ export class Plot implements Follower {
     if (last === first) return;
     // Where cycles follow closely, only a rug at the top: bands would be one grey.
     const dense = (last - first) * 5 > width / devicePixelRatio;
+    const at = (seconds: number): number =>
+      Math.min(left + width, Math.max(left, u.valToPos(seconds, "x", true)));
+    const fill = (x0: number, x1: number): void =>
+      u.ctx.fillRect(x0, top, Math.max(devicePixelRatio, x1 - x0), dense ? 3 * devicePixelRatio : height);
     u.ctx.save();
     u.ctx.fillStyle = color(dense ? "grey" : "band");
-    for (let i = first; i < last; i++) {
-      const x0 = Math.max(left, u.valToPos(cycles[i].start, "x", true));
-      const x1 = Math.min(left + width, u.valToPos(cycles[i].end, "x", true));
-      u.ctx.fillRect(x0, top, Math.max(1, x1 - x0), dense ? 3 * devicePixelRatio : height);
+    for (let i = first; i < last; i++) fill(at(cycles[i].start), at(cycles[i].end));
+    if (!dense) {
+      // Its two stops as edges: sweep termination where it begins, mark termination where it ends.
+      u.ctx.fillStyle = color("stop");
+      for (let i = first; i < last; i++) {
+        const { start, end, stw1, stw2 } = cycles[i];
+        if (at(end) - at(start) < MIN_EDGED_PX * devicePixelRatio) continue;
+        if (start >= from) fill(at(start), at(start + stw1 / 1e9));
+        if (end <= to) fill(at(end - stw2 / 1e9), at(end));
+      }
     }
     u.ctx.restore();
   }
@@ -390,6 +400,9 @@ export class Plot implements Follower {
     u.ctx.restore();
   }
 }
+
+/** In a narrower band edges would be all there is. */
+const MIN_EDGED_PX = 5;
 
 function logRange(min: number | null, max: number | null): [number, number] {
   if (min === null || max === null || !(max > 0)) return [1e3, 1e6];

@@ -1,4 +1,5 @@
 /** The report page: one run with all its charts, or several laid over each other. Everything it shows is in the file. */
+import { limitWords } from "../report/headlines.ts";
 import type { ReportRun } from "../report/reportdata.ts";
 import { type Chart, overlayCharts, runCharts } from "./charts.ts";
 import { loadRun, type Run } from "./data.ts";
@@ -97,7 +98,7 @@ class Page {
     const help = el("button", { type: "button", title: "Keys (?)", "aria-label": "Keys" }, "?");
     help.addEventListener("click", () => this.#help.showModal());
     const limit = go.GOMEMLIMIT === "off" ? "" : ` · GOMEMLIMIT=${bytesText(go.GOMEMLIMIT)}`;
-    const facts = `${clock(about.duration_seconds, 1)} of virtual time · Go ${go.version} · GOGC=${go.GOGC}${limit} · GOMAXPROCS=${go.GOMAXPROCS} · ${about.cpus} CPUs · seed ${about.seed}`;
+    const facts = `${clock(about.duration_seconds, 1)} of virtual time · Go ${go.version} · GOGC=${go.GOGC}${limit} · GOMAXPROCS=${go.GOMAXPROCS} · ${[`${about.cpus} CPUs`, ...limitWords(about)].join(" · ")} · seed ${about.seed}`;
     return el(
       "header",
       { class: "title" },
@@ -139,7 +140,7 @@ class Page {
       "p",
       { class: "note backdrop" },
       el("span", { class: "chip band" }),
-      " GC cycle (a rug where they follow closely) ",
+      " GC cycle, from sweep to mark termination (a rug where they follow closely) ",
       el("span", { class: "chip mark" }),
       " phase, intervention, policy ",
       el("span", { class: "chip bad" }),

@@ -14,7 +14,9 @@ const COLORS = {
   ink: [INK, "#e6edf3"],
   grid: [GRID, "#272d35"],
   axis: [AXIS, "#9aa4af"],
-  band: ["rgba(87,96,106,0.13)", "rgba(200,212,226,0.11)"],
+  // Over areas and lines: what is below shows through.
+  band: ["rgba(110,84,148,0.26)", "rgba(190,170,230,0.28)"],
+  stop: ["rgba(80,50,130,0.5)", "rgba(215,195,255,0.6)"],
   bad: [BAD, "#ff6b5e"],
   mark: [MARK, "#b694f5"],
 } as const;

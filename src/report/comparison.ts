@@ -7,7 +7,8 @@
 import type { Unit } from "../sim/units.ts";
 import { csvLine } from "./cycles.ts";
 import { humanValue, plainNumber } from "./format.ts";
-import { groupFigures, type Row, renderTable, type TerminalOptions } from "./terminal.ts";
+import { groupFigures } from "./headlines.ts";
+import { type Row, renderTable, type TerminalOptions } from "./terminal.ts";
 
 export interface Side {
   readonly label: string;
@@ -49,9 +50,6 @@ export interface Comparison {
 /** The rows of gctrace, in the order of its line. */
 const GCTRACE_LABELS: Readonly<Record<string, string>> = {
   gctrace_interval_seconds: "interval between cycles",
-  gctrace_pause_ns: "both pauses, median",
-  gctrace_pause_p99_ns: "both pauses, p99",
-  gctrace_pause_max_ns: "both pauses, max",
   gctrace_sweep_term_ns: "pause: sweep termination",
   gctrace_mark_ns: "concurrent mark",
   gctrace_mark_term_ns: "pause: mark termination",
@@ -80,7 +78,7 @@ function groupsOf({ rows }: Comparison): Group[] {
   });
   const groups = groupFigures([...byName.keys()]).map(({ name, rows: labelled }) => ({
     name,
-    rows: labelled.map(({ label, figure }) => ({ label, row: byName.get(figure)! })),
+    rows: labelled.map(({ label, figure }) => ({ label: label.trim(), row: byName.get(figure)! })),
   }));
   const other = groups.findIndex((group) => group.name === "Other");
   groups.splice(other < 0 ? groups.length : other, 0, {

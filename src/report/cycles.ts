@@ -2,6 +2,7 @@
 
 // The library's browser build: the other one needs Node's Buffer as soon as it is loaded, and reports run in pages too.
 import { stringify } from "csv-stringify/browser/esm/sync";
+import { usableCpus } from "../figures.ts";
 import type { CycleRecord } from "../simulate.ts";
 import { plainNumber, unitOf } from "./format.ts";
 
@@ -61,9 +62,17 @@ export const cycleEndSeconds = ({ start_seconds, stw1_ns, concurrent_ns, stw2_ns
   start_seconds + (stw1_ns + concurrent_ns + stw2_ns) / 1e9;
 
 /**
- * CPU time of a cycle as a share of all there was since the cycle before it ended: Go counts a cycle's CPU when it ends, so
- * that a share of shorter times would say when it was counted, not when it was spent.
+ * CPU time of a cycle as a share of what the process could use since the cycle before it ended: Go counts a cycle's CPU when it
+ * ends, so that a share of shorter times would say when it was counted, not when it was spent. `cpuLimit` is the quota in force
+ * when it ended, as CPUs; Infinity for none.
  */
-export function cpuShareSince(sinceSeconds: number, cycle: CycleRecord, cpuNs: number, cpus: number): number {
-  return cpuNs / 1e9 / ((cycleEndSeconds(cycle) - sinceSeconds) * Math.min(cycle.procs, cpus));
+export function cpuShareSince(
+  sinceSeconds: number,
+  cycle: CycleRecord,
+  cpuNs: number,
+  cpus: number,
+  cpuLimit: number,
+): number {
+  const usable = usableCpus(cycle.procs, cpus, cpuLimit);
+  return cpuNs / 1e9 / ((cycleEndSeconds(cycle) - sinceSeconds) * usable);
 }

@@ -79,6 +79,5 @@ function incidentText(incident: OomIncident, number: number, cpus: number): stri
 }
 
 export function oomText(incidents: readonly OomIncident[], cpus: number): string {
-  if (incidents.length === 0) return "no OOM kill\n";
   return incidents.map((incident, i) => incidentText(incident, i + 1, cpus)).join("\n");
 }

@@ -3,6 +3,9 @@
  *
  * Pure: takes what the files of a run say (a column per metric, its cycles, its summary) and makes svgplot.ts's description.
  */
+
+import { OOM_KILL } from "../control/interventions.ts";
+import { cpuLimit } from "../scenario/container.ts";
 import type { CycleRecord, RunSummary } from "../simulate.ts";
 import { cpuShareSince, cycleEndSeconds } from "./cycles.ts";
 import { humanNs, humanValue, NO_BYTES_LIMIT, type Unit } from "./format.ts";
@@ -31,7 +34,7 @@ const CYCLE_VALUES = {
   pause_ns: (cycle) => cycle.stw1_ns + cycle.stw2_ns,
 } as const satisfies Record<string, (cycle: CycleRecord) => number>;
 
-/** CPU time of each cycle, as a share of all there was since the cycle before it ended. */
+/** CPU time of each cycle, as a share of what the process could use since the cycle before it ended. */
 const CYCLE_SHARES = {
   background_share: (cycle) => cycle.background_cpu_ns,
   idle_share: (cycle) => cycle.idle_cpu_ns,
@@ -40,15 +43,34 @@ const CYCLE_SHARES = {
 
 type CycleColumn = keyof typeof CYCLE_VALUES | keyof typeof CYCLE_SHARES;
 
+/** The container's CPU quota at a moment, as CPUs; Infinity for none. Samples tell of it where it changes. Moments must not go back. */
+export function cpuLimitAt(
+  scenario: RunSummary["scenario"],
+  samples: PlottedRun["samples"],
+): (seconds: number) => number {
+  const { t_seconds: t, cpu_limit_cpus: limits } = samples;
+  const first = cpuLimit(scenario.container);
+  if (limits === undefined) return () => first;
+  let next = 0;
+  let limit = first;
+  return (seconds) => {
+    for (; next < t.length && t[next] <= seconds; next++)
+      if (!Number.isNaN(limits[next])) limit = limits[next];
+    return limit;
+  };
+}
+
 /** What plots show of a run's cycles, taken in one by one, in bounded memory. */
 export class PlottedCycles {
   readonly #cpus: number;
+  readonly #cpuLimitAt: (seconds: number) => number;
   readonly #table: BoundedTable;
   readonly #row: Float64Array;
   #lastEndSeconds = 0;
 
-  constructor(cpus: number) {
+  constructor(cpus: number, limitAt: (seconds: number) => number) {
     this.#cpus = cpus;
+    this.#cpuLimitAt = limitAt;
     const names = [...Object.keys(CYCLE_VALUES), ...Object.keys(CYCLE_SHARES)];
     this.#table = new BoundedTable(
       names.map((name) => ({ name, scale: 1 })),
@@ -60,9 +82,11 @@ export class PlottedCycles {
   add(cycle: CycleRecord): void {
     let i = 0;
     for (const of of Object.values(CYCLE_VALUES)) this.#row[i++] = of(cycle);
+    const endSeconds = cycleEndSeconds(cycle);
+    const limit = this.#cpuLimitAt(endSeconds);
     for (const ns of Object.values(CYCLE_SHARES))
-      this.#row[i++] = cpuShareSince(this.#lastEndSeconds, cycle, ns(cycle), this.#cpus);
-    this.#lastEndSeconds = cycleEndSeconds(cycle);
+      this.#row[i++] = cpuShareSince(this.#lastEndSeconds, cycle, ns(cycle), this.#cpus, limit);
+    this.#lastEndSeconds = endSeconds;
     this.#table.add(this.#row);
   }
 
@@ -123,7 +147,7 @@ const perCycle = (line: Omit<PlotLine, "x" | "y">, name: CycleColumn): PanelPart
 
 /** A share of CPU: it holds from the end of the cycle before on; the last one up to its own. */
 const perCycleShare = (label: string, color: string, name: CycleColumn): PanelPart => ({
-  columns: [],
+  columns: ["cpu_limit_cpus"],
   lines: ({ cycles }) => {
     const shares = cycles.column(name);
     return [
@@ -193,7 +217,7 @@ export const PANELS = {
     ],
   },
   gc: {
-    title: "GC CPU since the cycle before, of all CPU",
+    title: "GC CPU since the cycle before, of usable CPU",
     unit: "fraction",
     parts: [
       perCycleShare("background", BLUE, "background_share"),
@@ -261,7 +285,9 @@ const HEAD_HEIGHT = 90;
 const MOST_LABELLED_MARKS = 200;
 
 function marksOf({ summary }: PlottedRun): PlotMark[] {
-  const events = summary.events.slice(0, MOST_LABELLED_MARKS).map(
+  // Kills are told of with the incidents.
+  const others = summary.events.filter(({ event }) => event !== OOM_KILL);
+  const events = others.slice(0, MOST_LABELLED_MARKS).map(
     ({ t_seconds, event, reason }): PlotMark => ({
       at: t_seconds,
       label: event,

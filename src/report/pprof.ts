@@ -30,6 +30,7 @@ import type { WorkloadEntry } from "../scenario/schema.ts";
 import { exp } from "../sim/math.ts";
 import { type ProcessView, VERSIONS } from "../simulate.ts";
 import { DEFAULT_START_UNIX_SECONDS } from "./memstats.ts";
+import { numGoroutine } from "./prometheus.ts";
 
 /** One stack's allocations of one size, scaled up to all objects: what a sample of the profile says. */
 export interface HeapSample {
@@ -192,7 +193,11 @@ class Functions {
 }
 
 /** The heap profile as protobuf: the four sample types of Go's, in use first to be shown. To be compressed by the caller. */
-export function heapProfile(view: ProcessView, places?: ScenarioPlaces): Uint8Array {
+export function heapProfile(
+  view: ProcessView,
+  places?: ScenarioPlaces,
+  startUnixSeconds = DEFAULT_START_UNIX_SECONDS,
+): Uint8Array {
   const strings = new StringTable();
   const text = (s: string): number => strings.dedup(s);
   const type = (name: string, unit: string): ValueType =>
@@ -244,8 +249,8 @@ export function heapProfile(view: ProcessView, places?: ScenarioPlaces): Uint8Ar
     location,
     function: func,
     stringTable: strings,
-    // Virtual time: the profile of a run is the same whenever it is played.
-    timeNanos: DEFAULT_START_UNIX_SECONDS * 1e9 + nowNs,
+    // Virtual time: the profile of a run is the same whenever it is played, unless it is told when the run began.
+    timeNanos: BigInt(Math.round(startUnixSeconds * 1e3)) * 1_000_000n + BigInt(Math.round(nowNs)),
     periodType: type("space", "bytes"),
     period: scenario.go.GODEBUG.memprofilerate,
     comment: [text(about)],
@@ -253,18 +258,13 @@ export function heapProfile(view: ProcessView, places?: ScenarioPlaces): Uint8Ar
   }).encode();
 }
 
-/** The runtime's own goroutines of every process, as Go 1.26 starts them. */
-const SYSTEM_GOROUTINES = [
-  "runtime.forcegchelper",
-  "runtime.bgsweep",
-  "runtime.bgscavenge",
-  "runtime.runFinalizers",
-] as const;
-
 const PARKED = runtimeFrame("runtime.gopark");
 const SLEEPING = [PARKED, runtimeFrame("time.Sleep", "runtime/time.go")];
 
-/** Live goroutines by what they do. */
+/**
+ * Live goroutines by what they do. The runtime's own (sweeper, scavenger, mark workers...) are left out, as GoroutineProfile does
+ * (isSystemGoroutine): the total is NumGoroutine.
+ */
 function goroutines(
   view: ProcessView,
   stacks: Stacks,
@@ -272,24 +272,25 @@ function goroutines(
   const groups: { count: number; stack: readonly Frame[] }[] = [
     { count: 1, stack: [PARKED, ...stacks.main()] },
   ];
-  const { scenario, running, rt } = view;
+  const works: { count: number; readonly stack: readonly Frame[] }[] = [];
+  const { scenario, running } = view;
   scenario.workload.forEach((entry, i) => {
     const run = running[i];
     if (run === undefined) return;
     const stack = stacks.entry(i);
     const [method, ...outer] = stack;
     const tickers = entry.kind === "stream" ? entry.goroutines : entry.kind === "batch" ? 0 : 1;
-    const works = entry.kind === "service" || entry.kind === "batch" || entry.kind === "goroutines";
+    const starts = entry.kind === "service" || entry.kind === "batch" || entry.kind === "goroutines";
     // Those that only wake at ticks; a service's and a population's start the others.
-    const name = works ? `main.(*${entry.name}).dispatch` : method.name;
+    const name = starts ? `main.(*${entry.name}).dispatch` : method.name;
     groups.push({ count: tickers, stack: [...SLEEPING, { ...method, name }, ...outer] });
-    if (works) groups.push({ count: run.inflight ?? 0, stack });
+    if (starts) works.push({ count: run.inflight ?? 0, stack });
   });
-  for (const name of SYSTEM_GOROUTINES) groups.push({ count: 1, stack: [PARKED, runtimeFrame(name)] });
-  groups.push({
-    count: rt.gc.workerGoroutines,
-    stack: [PARKED, runtimeFrame("runtime.gcBgMarkWorker", "runtime/mgc.go")],
-  });
+  // What is in flight may have no goroutine yet (a batch before its start), or one no more than started: there are as many as the runtime has.
+  let most = numGoroutine(view) - groups.reduce((sum, { count }) => sum + count, 0);
+  for (const work of works) most -= work.count = Math.min(work.count, Math.max(0, most));
+  if (most > 0 && works.length > 0) works[works.length - 1].count += most;
+  groups.push(...works);
   return groups.filter((group) => group.count > 0);
 }
 

@@ -10,9 +10,9 @@
  * container figures by CPU or device. A test compares families, types and buckets with a real process's.
  *
  * The two formats differ where it matters (both are read by other parsers): classic timestamps are milliseconds, OpenMetrics' are
- * seconds; OpenMetrics names a counter's family without `_total` and ends in `# EOF`. So a family that OpenMetrics could not have is
- * of type unknown: go_memstats_alloc_bytes_total, whose family would have the name of the gauge go_memstats_alloc_bytes, and
- * container_memory_failcnt, a counter without the suffix.
+ * seconds; OpenMetrics names a counter's family without `_total` and ends in `# EOF`. So what OpenMetrics could not have is of type
+ * unknown there: go_memstats_alloc_bytes_total, whose family would have the name of the gauge go_memstats_alloc_bytes (in the classic
+ * text a counter, as client_golang has it). container_memory_failcnt, a counter without the suffix, is unknown in both.
  */
 import { OS_PAGE_BYTES } from "../os/os.ts";
 import type { ProcessView } from "../simulate.ts";
@@ -47,6 +47,8 @@ export interface Family {
   /** With `_total` where it is a counter. */
   readonly name: string;
   readonly type: FamilyType;
+  /** In OpenMetrics, where that is another. */
+  readonly openMetricsType?: FamilyType;
   readonly help: string;
   readonly series: readonly Series[];
 }
@@ -161,11 +163,13 @@ function pauseQuantiles(view: ProcessView): number[] {
   return [0, 1, 2, 3].map((q) => at(Math.floor((pauses.length * q) / 4))).concat(at(pauses.length - 1));
 }
 
+/** runtime.NumGoroutine: without the runtime's own, those of the start but main's, and mark workers. */
+export const numGoroutine = ({ rt, profile }: ProcessView): number =>
+  rt.goroutines.live - (profile.baseline.goroutines - 1) - rt.gc.workerGoroutines;
+
 function goFamilies(view: ProcessView, startUnixSeconds: number): Family[] {
-  const { memStats: st, rt, profile, scenario } = view;
+  const { memStats: st, rt, scenario } = view;
   const { gc } = rt;
-  // runtime.NumGoroutine does not count the runtime's own: those of the start but main's, and mark workers.
-  const system = profile.baseline.goroutines - 1 + gc.workerGoroutines;
   const quantiles = pauseQuantiles(view);
   const lastGC =
     gc.numGC === 0 ? 0 : startUnixSeconds + gc.pauseEndNs[(gc.numGC - 1) % gc.pauseEndNs.length] / 1e9;
@@ -174,12 +178,7 @@ function goFamilies(view: ProcessView, startUnixSeconds: number): Family[] {
   const total = (name: string, help: string, value: number): Family =>
     single(`go_memstats_${name}_total`, "counter", help, value);
   return [
-    single(
-      "go_goroutines",
-      "gauge",
-      "Number of goroutines that currently exist.",
-      rt.goroutines.live - system,
-    ),
+    single("go_goroutines", "gauge", "Number of goroutines that currently exist.", numGoroutine(view)),
     single("go_threads", "gauge", "Number of OS threads created.", rt.goroutines.threads),
     {
       name: "go_gc_duration_seconds",
@@ -203,7 +202,11 @@ function goFamilies(view: ProcessView, startUnixSeconds: number): Family[] {
       ["version", `go${scenario.go.version}`],
     ]),
     mem("alloc_bytes", "Bytes of objects alive or not swept.", st.heapAlloc),
-    single("go_memstats_alloc_bytes_total", "unknown", "Bytes allocated on the heap so far.", st.totalAlloc),
+    // Without `_total` its family would have the name of the gauge.
+    {
+      ...total("alloc_bytes", "Bytes allocated on the heap so far.", st.totalAlloc),
+      openMetricsType: "unknown",
+    },
     mem("sys_bytes", "Bytes obtained from the system.", st.sys),
     total("mallocs", "Objects allocated so far.", st.mallocs),
     total("frees", "Objects freed so far.", st.frees),
@@ -498,11 +501,13 @@ export function classicText(families: readonly Family[]): string {
 export function openMetricsHead(family: Family): string {
   const name = openMetricsName(family);
   const help = escaped(family.help).replaceAll('"', '\\"');
-  return `# TYPE ${name} ${family.type}\n# HELP ${name} ${help}\n`;
+  return `# TYPE ${name} ${openMetricsType(family)}\n# HELP ${name} ${help}\n`;
 }
 
-const openMetricsName = ({ name, type }: Family): string =>
-  type === "counter" ? name.replace(/_total$/, "") : name;
+const openMetricsType = ({ type, openMetricsType: other = type }: Family): FamilyType => other;
+
+const openMetricsName = (family: Family): string =>
+  openMetricsType(family) === "counter" ? family.name.replace(/_total$/, "") : family.name;
 
 /** One exposition in OpenMetrics 1.0.0. */
 export function openMetricsText(families: readonly Family[]): string {

@@ -4,6 +4,7 @@
 import type { ControlEvent } from "../control/interventions.ts";
 import type { ClassSnapshot, HeapTruth } from "../runtime/heapreport.ts";
 import type { RunSummary } from "../simulate.ts";
+import type { ContainerLimitValues } from "./headlines.ts";
 import type { StoredVerdict } from "./summary.ts";
 import type { PackedTable } from "./table.ts";
 
@@ -61,7 +62,7 @@ export interface HeapMaps {
   readonly maps: readonly HeapMap[];
 }
 
-export interface ReportRun {
+export interface ReportRun extends ContainerLimitValues {
   readonly name: string;
   readonly variant: string;
   readonly description: string;
@@ -76,9 +77,6 @@ export interface ReportRun {
   };
   readonly cpus: number;
   readonly duration_seconds: number;
-  /** Limits of the container, where there is one. */
-  readonly memory_max_bytes?: number;
-  readonly memory_high_bytes?: number;
   readonly figures: Readonly<Record<string, number | null>>;
   readonly truth: HeapTruth;
   /** Bytes by which objects were rounded up to their size class, at the end. */

@@ -7,10 +7,12 @@
  * simulator's own work (objects, requests, faults, cycles), not by time, so that the same run gives the same report.
  */
 import { stringify } from "yaml";
+import { OOM_KILL } from "../control/interventions.ts";
 import { pageSize } from "../runtime/sizeclasses.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import type { CycleRecord, OomIncident, ProcessView, RunSummary } from "../simulate.ts";
 import type { Unit } from "./format.ts";
+import { containerLimits } from "./headlines.ts";
 import { type HeapMapShot, heapMap, liveBytes } from "./heapmap.ts";
 import { type Deflate, type HeapMaps, REASONS, type ReportRun } from "./reportdata.ts";
 import { roundedFigures, type StoredVerdict } from "./summary.ts";
@@ -142,7 +144,6 @@ export class ReportCollector {
 
   #about(summary: ReportSummary): Omit<ReportRun, "samples" | "cycles"> {
     const { scenario, profile } = summary;
-    const { max, high } = scenario.container?.memory ?? {};
     return {
       name: scenario.name,
       variant: scenario.variant,
@@ -158,15 +159,15 @@ export class ReportCollector {
       },
       cpus: scenario.machine.cpus,
       duration_seconds: scenario.duration / 1e9,
-      ...(max === undefined ? {} : { memory_max_bytes: max }),
-      ...(high === undefined ? {} : { memory_high_bytes: high }),
+      ...containerLimits(scenario.container),
       figures: roundedFigures(summary.figures),
       truth: summary.heap_at_end.truth,
       rounding_bytes: Object.fromEntries(
         summary.heap_at_end.size_classes.map((c) => [c.sizeclass, c.internal_waste_bytes]),
       ),
       sources: summary.sources,
-      events: summary.events,
+      // Kills are in the next but one, with what the kernel said.
+      events: summary.events.filter(({ event }) => event !== OOM_KILL),
       thresholds: summary.thresholds ?? [],
       oom_kills: (summary.oom_kills ?? []).map(({ t_seconds, restart_at_seconds, kernel_log }) => ({
         t_seconds,

@@ -56,7 +56,8 @@ export interface Plot {
   readonly marks: readonly PlotMark[];
 }
 
-const BAND = "#eceff2";
+const BAND = "#e4dcef";
+const BAND_EDGE = "#a793c4";
 export const FONT_FAMILY = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif";
 const FONT_PX = 12;
 /** Widths of characters, in ems, about as the widest of the fonts above has them. */
@@ -289,8 +290,10 @@ function drawPanel(plot: Plot, panel: PlotPanel, area: Frame, last: boolean): st
   );
   if (last)
     time.labels.forEach((label, i) => {
+      // The last one ends where the picture does.
+      const x = Math.min(gridX[i], frame.left + frame.width + RIGHT_PX - 2 - textWidth(label) / 2);
       out.push(
-        `<text fill="${AXIS}" text-anchor="middle" x="${px(gridX[i])}" y="${px(bottom + 16)}">${label}</text>`,
+        `<text fill="${AXIS}" text-anchor="middle" x="${px(x)}" y="${px(bottom + 16)}">${label}</text>`,
       );
     });
   for (const line of panel.lines) {
@@ -320,7 +323,7 @@ function grounds(plot: Plot, frame: Frame): string {
     if (right < frame.left || left > frame.left + frame.width) continue;
     const before = merged[merged.length - 1];
     if (before !== undefined && left - before.to < 1) before.to = Math.max(before.to, right);
-    else merged.push({ from: left, to: Math.max(right, left + 0.5) });
+    else merged.push({ from: left, to: Math.max(right, left + 1.5) });
   }
   if (merged.length === 0) return "";
   const d = merged
@@ -329,7 +332,16 @@ function grounds(plot: Plot, frame: Frame): string {
         `M${px(from)} ${px(frame.top)}h${px(to - from)}v${px(frame.height)}h${px(from - to)}z`,
     )
     .join("");
-  return `<path fill="${BAND}" d="${d}"/>`;
+  // Edges, so that a band is not taken for a line of the grid: the two stops of a cycle are where it begins and ends.
+  const edges = merged
+    .filter(({ from, to }) => to - from > 3)
+    .map(
+      ({ from, to }) =>
+        `M${px(from)} ${px(frame.top)}v${px(frame.height)}M${px(to)} ${px(frame.top)}v${px(frame.height)}`,
+    )
+    .join("");
+  const lines = edges === "" ? "" : `<path stroke="${BAND_EDGE}" stroke-width="0.7" d="${edges}"/>`;
+  return `<path fill="${BAND}" d="${d}"/>${lines}`;
 }
 
 const markX = (plot: Plot, frame: Frame, mark: PlotMark): number =>

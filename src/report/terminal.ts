@@ -10,6 +10,7 @@ import { median } from "../sim/quantiles.ts";
 import type { RunSummary } from "../simulate.ts";
 import type { Verdict } from "../thresholds.ts";
 import { humanNs, humanValue, NO_BYTES_LIMIT, type Unit } from "./format.ts";
+import { containerLimits, headlinesOf, limitWords } from "./headlines.ts";
 import { type SeriesSketch, sparkline } from "./sketch.ts";
 
 /** What a run leaves behind beside its summary, gathered while it streamed. All small. */
@@ -19,16 +20,10 @@ export interface RunDigest {
   readonly rss: SeriesSketch["peaks"];
   /** The longest sum of a cycle's two pauses, nanoseconds; 0 where no cycle ended. */
   readonly pause: SeriesSketch["peaks"];
-  /** CPU of the last cycle as a share of all CPU since the one before it. */
+  /** CPU of the last cycle as a share of what the process could use since the one before it. */
   readonly gcCpuShare: SeriesSketch["peaks"];
   /** 99th percentile of latency, nanoseconds; 0 where no request ended. */
   readonly latencyP99: SeriesSketch["peaks"];
-  /** Percentiles over cycles of the sum of a cycle's two pauses, as Go's own pause list keeps them. */
-  readonly pauses: { readonly p50_ns: number; readonly p99_ns: number; readonly max_ns: number };
-  /** Mean over samples of every series column, by column name. */
-  readonly means: Readonly<Record<string, number>>;
-  /** The last sample of every series column, by column name. */
-  readonly last: Readonly<Record<string, number>>;
 }
 
 export interface FinishedRun {
@@ -51,171 +46,6 @@ export interface TerminalOptions {
   readonly paint: Paint;
   /** Only ASCII characters, for terminals and logs that show nothing else. */
   readonly ascii?: boolean;
-}
-
-interface Headline {
-  readonly label: string;
-  readonly unit: Unit;
-  /** Shown only where runs differ in it. */
-  readonly ifDifferent?: boolean;
-  /** The figure it is, where it is one. */
-  readonly figure?: string;
-  /** The value; undefined or NaN when this run has none. */
-  value(run: FinishedRun): number | undefined;
-}
-
-const figure = (label: string, unit: Unit, name: string): Headline => ({
-  label,
-  unit,
-  figure: name,
-  value: (run) => run.summary.figures[name],
-});
-
-/** A run that an OOM kill ends is shorter than planned. */
-const ranSeconds = ({ summary: { figures, scenario } }: FinishedRun): number =>
-  figures["ran_seconds"] ?? scenario.duration / 1e9;
-
-const cpuShare = (run: FinishedRun, seconds: number | undefined): number | undefined => {
-  const { scenario } = run.summary;
-  // GOMAXPROCS threads cannot burn more than the machine's CPUs.
-  const cpus = Math.min(scenario.go.GOMAXPROCS, scenario.machine.cpus);
-  const usable = run.summary.figures["usable_cpu_seconds"] ?? cpus * ranSeconds(run);
-  return seconds === undefined ? undefined : seconds / usable;
-};
-
-/** The groups of the table, in its order. A row that no run has a value for is left out, a group without rows too. */
-const GROUPS: readonly { readonly name: string; readonly rows: readonly Headline[] }[] = [
-  {
-    name: "Garbage collector",
-    rows: [
-      figure("GC cycles", "count", "gc_count"),
-      {
-        label: "GC CPU, of all CPU",
-        unit: "fraction",
-        value: (run) => cpuShare(run, run.summary.figures["gc_cpu_seconds"]),
-      },
-      figure("GC CPU time", "seconds", "gc_cpu_seconds"),
-      figure("  of it assists", "seconds", "assist_cpu_seconds"),
-      figure("GC CPU limiter on", "seconds", "gc_limiter_enabled_seconds"),
-      { label: "pause p50", unit: "ns", value: (run) => run.digest.pauses.p50_ns },
-      { label: "pause p99", unit: "ns", value: (run) => run.digest.pauses.p99_ns },
-      { label: "pause max", unit: "ns", value: (run) => run.digest.pauses.max_ns },
-      figure("pauses, total", "ns", "pause_total_ns"),
-      figure("ReadMemStats p50", "ns", "read_mem_stats_p50_ns"),
-      figure("ReadMemStats p95", "ns", "read_mem_stats_p95_ns"),
-      figure("ReadMemStats p99", "ns", "read_mem_stats_p99_ns"),
-    ],
-  },
-  {
-    name: "Heap",
-    rows: [
-      figure("marked, mean of cycles", "bytes", "heap_marked_mean_bytes"),
-      figure("goal, mean", "bytes", "goal_mean_bytes"),
-      figure("goal, peak", "bytes", "goal_peak_bytes"),
-      figure("HeapInuse, mean", "bytes", "heap_inuse_mean_bytes"),
-      figure("HeapInuse, peak", "bytes", "heap_inuse_peak_bytes"),
-      figure("HeapIdle, mean", "bytes", "heap_idle_mean_bytes"),
-      {
-        label: "fragmentation: in spans",
-        unit: "fraction",
-        value: (run) => 1 - run.digest.means["heap_alloc_bytes"] / run.digest.means["heap_inuse_bytes"],
-      },
-      { label: "fragmentation: ratio F", unit: "fraction", value: (run) => run.digest.means["frag_ratio"] },
-      {
-        label: "fragmentation: idle",
-        unit: "fraction",
-        value: (run) => run.digest.means["heap_idle_bytes"] / run.digest.means["heap_sys_bytes"],
-      },
-      figure("objects, mean", "count", "heap_objects_mean"),
-      figure("allocated, total", "bytes", "total_alloc_bytes"),
-      figure("mallocs", "count", "mallocs"),
-    ],
-  },
-  {
-    name: "Process",
-    rows: [
-      { label: "ran for", unit: "seconds", ifDifferent: true, value: ranSeconds },
-      figure("RSS, high-water mark", "bytes", "rss_hwm_bytes"),
-      figure("Sys, peak", "bytes", "sys_peak_bytes"),
-      figure("Sys - HeapReleased, peak", "bytes", "mapped_ready_peak_bytes"),
-      figure("StackInuse, mean", "bytes", "stack_inuse_mean_bytes"),
-      figure("heap reservations (mmap)", "count", "heap_reserve_calls"),
-      figure("heap growths (mmap)", "count", "heap_map_calls"),
-      figure("page faults", "count", "page_faults"),
-      figure("GOMAXPROCS, mean", "count", "gomaxprocs_mean"),
-      figure("marked from another node", "fraction", "numa_remote_mark_fraction"),
-      figure("lost to other nodes' memory", "seconds", "numa_remote_cpu_seconds"),
-      figure("start-up", "seconds", "startup_seconds"),
-    ],
-  },
-  {
-    name: "Container",
-    rows: [
-      figure("memory.current, mean", "bytes", "memory_current_mean_bytes"),
-      figure("memory.current, peak", "bytes", "memory_current_peak_bytes"),
-      figure("working set, mean", "bytes", "memory_working_set_mean_bytes"),
-      figure("working set, peak", "bytes", "memory_working_set_peak_bytes"),
-      figure("memory.events high", "count", "memory_events_high"),
-      figure("memory.events max", "count", "memory_events_max"),
-      figure("slept for memory.high", "seconds", "memory_high_throttled_seconds"),
-      figure("OOM kills", "count", "oom_kills"),
-      figure("first OOM kill at", "seconds", "first_oom_kill_seconds"),
-      figure("restarts", "count", "restarts"),
-      {
-        label: "periods throttled",
-        unit: "fraction",
-        value: ({ summary: { figures } }) => figures["cpu_nr_throttled"] / figures["cpu_nr_periods"],
-      },
-      figure("throttled, over CPUs", "seconds", "cpu_throttled_seconds"),
-      {
-        label: "page cache hits",
-        unit: "fraction",
-        value: ({ summary: { figures } }) =>
-          figures["page_cache_hit_pages"] /
-          (figures["page_cache_hit_pages"] + figures["page_cache_missed_pages"]),
-      },
-    ],
-  },
-];
-
-/** Figures of services: whatever the run calls `requests...` or `...latency_p99_ns` and the like. */
-const SERVICE_FIGURE =
-  /^(?:(.+)_)?(requests(?:_done)?|throughput_per_second|inflight_mean|inflight_peak|in_flight_mean|in_flight_peak|(?:first_|later_)?latency_(?:mean|p\d+|max)_(?:ns|seconds))$/;
-
-function serviceRows(runs: readonly FinishedRun[]): Headline[] {
-  const names = new Set<string>();
-  for (const run of runs) {
-    for (const name of Object.keys(run.summary.figures)) if (SERVICE_FIGURE.test(name)) names.add(name);
-  }
-  return [...names].map((name) => {
-    const unit: Unit = name.endsWith("_ns") ? "ns" : name.endsWith("_seconds") ? "seconds" : "count";
-    return figure(name.replace(/_(?:ns|seconds)$/, "").replaceAll("_", " "), unit, name);
-  });
-}
-
-/** Figures by the summary's groups, in its order and under its words; those of services follow, then those it does not show. */
-export function groupFigures(names: readonly string[]): {
-  readonly name: string;
-  readonly rows: readonly { readonly label: string; readonly figure: string }[];
-}[] {
-  const left = new Set(names);
-  const groups = GROUPS.map(({ name, rows }) => ({
-    name,
-    rows: rows.flatMap(({ label, figure }) =>
-      figure !== undefined && left.delete(figure) ? [{ label: label.trim(), figure }] : [],
-    ),
-  }));
-  const spelled = (figure: string): { label: string; figure: string } => ({
-    label: figure.replace(/_(?:ns|seconds|bytes)$/, "").replaceAll("_", " "),
-    figure,
-  });
-  const service = [...left].filter((name) => SERVICE_FIGURE.test(name));
-  const other = [...left].filter((name) => !SERVICE_FIGURE.test(name));
-  return [
-    ...groups,
-    { name: "Service", rows: service.map(spelled) },
-    { name: "Other", rows: other.map(spelled) },
-  ].filter((group) => group.rows.length > 0);
 }
 
 export interface Row {
@@ -284,12 +114,11 @@ function thresholdRows(variants: readonly Seeds[], ascii: boolean): Row[] {
 
 function tableRows(variants: readonly Seeds[], ascii: boolean): Row[] {
   const runs = variants.flat();
-  const groups = [...GROUPS, { name: "Service", rows: serviceRows(runs) }];
   const rows: Row[] = [];
-  for (const group of groups) {
+  for (const group of headlinesOf(runs.flatMap((run) => Object.keys(run.summary.figures)))) {
     const filled: Row[] = [];
     for (const row of group.rows) {
-      const values = variants.map((seeds) => seeds.map((run) => row.value(run)));
+      const values = variants.map((seeds) => seeds.map((run) => run.summary.figures[row.figure]));
       const all = values.flat();
       if (all.every((value) => value === undefined || !Number.isFinite(value))) continue;
       if (row.ifDifferent && all.every((value) => value === all[0])) continue;
@@ -301,6 +130,10 @@ function tableRows(variants: readonly Seeds[], ascii: boolean): Row[] {
   if (thresholds.length > 0) rows.push({ label: "Thresholds", cells: undefined }, ...thresholds);
   return rows;
 }
+
+/** A run that an OOM kill ends is shorter than planned. */
+const ranSeconds = ({ summary: { figures, scenario } }: FinishedRun): number =>
+  figures["ran_seconds"] ?? scenario.duration / 1e9;
 
 /** How a run is called in a table; the scenario itself is the variant `base`. */
 export const runLabel = (run: FinishedRun): string => run.summary.scenario.variant;
@@ -421,7 +254,7 @@ function morePictures(run: FinishedRun): Picture[] {
   const { digest } = run;
   const seconds = ranSeconds(run);
   const pictures: readonly Picture[] = [
-    { label: "pauses", series: digest.pause, unit: "ns", peak: digest.pauses.max_ns, seconds },
+    { label: "pauses", series: digest.pause, unit: "ns", peak: run.summary.figures["pause_max_ns"], seconds },
     { label: "GC CPU", series: digest.gcCpuShare, unit: "fraction", peak: undefined, seconds },
     { label: "p99", series: digest.latencyP99, unit: "ns", peak: undefined, seconds },
   ];
@@ -514,6 +347,7 @@ export function terminalSummary(
         : [`GOMEMLIMIT=${humanValue(scenario.go.GOMEMLIMIT, "bytes")}`]),
       `GOMAXPROCS=${scenario.go.GOMAXPROCS}`,
       `${scenario.machine.cpus} ${scenario.machine.cpus === 1 ? "CPU" : "CPUs"}`,
+      ...limitWords(containerLimits(scenario.container)),
     ],
     separator,
     options.width,

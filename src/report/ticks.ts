@@ -97,7 +97,14 @@ export function axisFor(unit: Unit, range: number, count: number, exact = false)
   const space = unit === "count" ? "" : " ";
   return {
     ticks,
-    labels: ticks.map((_, i) => (i === 0 ? "0" : `${(i * step).toFixed(decimals)}${space}${name}`)),
+    labels: ticks.map((tick, i) =>
+      i === 0
+        ? "0"
+        : // Half minutes are spelled as a clock has them.
+          name === "min" && decimals > 0
+          ? `${Math.floor(tick / 60)}:${String(Math.round(tick % 60)).padStart(2, "0")}`
+          : `${(i * step).toFixed(decimals)}${space}${name}`,
+    ),
     top,
   };
 }

@@ -283,10 +283,9 @@ export class Scheduler {
   /** Threads that run Ps, and who is told of one more. */
   #threads: number;
   readonly #newThread: (p: number) => void;
-  /** Since when there are `nprocs` Ps; the time of all Ps, and of those that had a CPU, until then (sched.totaltime). */
+  /** Since when there are `nprocs` Ps; the time of all Ps until then (sched.totaltime). */
   #resizedNs: number;
   #totalNs = 0;
-  #usableNs = 0;
   /** Per CPU: how much of it the Ps on it use; per P: its worker or assist is held up. */
   readonly #busy: Float64Array;
   #held: Uint8Array;
@@ -592,11 +591,6 @@ export class Scheduler {
     return this.#totalNs + (nowNs - this.#resizedNs) * this.nprocs;
   }
 
-  /** The same of Ps that can run at once: no more than there are CPUs. */
-  usableTimeNs(nowNs: number): number {
-    return this.#usableNs + (nowNs - this.#resizedNs) * Math.min(this.nprocs, this.cpus);
-  }
-
   /**
    * procresize, with the world stopped and no collection under way: from now on there are `nprocs` Ps. What is runnable on those that go is the
    * first to run elsewhere, and their timers go to the P of whoever stopped the world; that is P 0 if its own goes, too. New Ps
@@ -608,7 +602,6 @@ export class Scheduler {
     if (this.stoppedUntilNs < 0 || this.#stwOwner < 0)
       throw new Error("GOMAXPROCS changes while the world is not stopped by a goroutine");
     this.#totalNs = this.totalTimeNs(now);
-    this.#usableNs = this.usableTimeNs(now);
     this.#resizedNs = now;
     let owner = this.#stwOwner;
     if (owner >= nprocs) {

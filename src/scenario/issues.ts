@@ -20,9 +20,9 @@ const HINTS: Readonly<Record<string, string>> = {
   workload: "a scenario needs at least one source of allocation",
 };
 
-/** The object type that reads the mapping at `path` of `raw`; undefined where the file's shape does not say. */
-function objectAt(path: Path, raw: unknown): z.ZodObject | undefined {
-  let type: z.core.$ZodType = scenarioFile;
+/** The object type that reads the mapping at `path` of `raw`, which `root` reads; undefined where its shape does not say. */
+function objectAt(path: Path, raw: unknown, root: z.core.$ZodType): z.ZodObject | undefined {
+  let type = root;
   let node = raw;
   for (let i = 0; ; i++) {
     type = core(type);
@@ -72,15 +72,15 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
 };
 
 /** What an unknown key of the mapping at `path` was probably meant to be. */
-function unknownKeyHint(key: string, path: Path, raw: unknown): string | undefined {
+function unknownKeyHint(key: string, path: Path, raw: unknown, root: z.core.$ZodType): string | undefined {
   if (NOT_MODELLED.has(key)) return `${key} is not modelled yet: remove it; results are those without it`;
   if (Object.hasOwn(OTHER_NAMES, key)) return OTHER_NAMES[key];
-  const object = objectAt(path, raw);
+  const object = objectAt(path, raw, root);
   if (object === undefined) return undefined;
   const keys = Object.keys(object.shape);
   const near = nearest(key, keys);
   if (near !== undefined) return `did you mean ${tick(near)}?`;
-  const home = homesOf(key, object, "", 0)[0] ?? homesOf(key, scenarioFile, "", 0)[0];
+  const home = homesOf(key, object, "", 0)[0] ?? homesOf(key, root, "", 0)[0];
   if (home !== undefined) return `did you mean ${tick(home)}?`;
   const kinds = entryTypes()
     .map(core)
@@ -113,7 +113,7 @@ function typeHint(expected: string, input: unknown, key: string): string | undef
 }
 
 /** One zod issue as faults; `raw` is the value that was parsed. */
-function translate(issue: Issue, raw: unknown): Fault[] {
+function translate(issue: Issue, raw: unknown, root: z.core.$ZodType): Fault[] {
   const path = issue.path.map((step) => (typeof step === "symbol" ? String(step) : step));
   const last = String(path[path.length - 1] ?? "");
   const one = (message: string, hint?: string): Fault[] => [
@@ -123,7 +123,7 @@ function translate(issue: Issue, raw: unknown): Fault[] {
     issue.input === undefined &&
     (issue.code === "invalid_type" || issue.code === "invalid_value" || issue.message === "missing")
   ) {
-    const parent = objectAt(path.slice(0, -1), raw);
+    const parent = objectAt(path.slice(0, -1), raw, root);
     const field = parent?.shape[last];
     const meaning = field instanceof z.ZodType ? field.description : undefined;
     return one(`${tick(last)} is missing`, meaning);
@@ -131,7 +131,7 @@ function translate(issue: Issue, raw: unknown): Fault[] {
   switch (issue.code) {
     case "unrecognized_keys":
       return issue.keys.slice(0, MAX_KEYS).map((key) => {
-        const hint = unknownKeyHint(key, path, raw);
+        const hint = unknownKeyHint(key, path, raw, root);
         const fault = { path: [...path, key], message: `unknown key ${tick(key.slice(0, 80))}`, onKey: true };
         return hint === undefined ? fault : { ...fault, hint };
       });
@@ -194,10 +194,18 @@ function translate(issue: Issue, raw: unknown): Fault[] {
   }
 }
 
-/** All issues of one parse as faults. `base`: the path of the parsed value in `raw`, when it is a part of it. */
-export function faultsOf(error: z.ZodError, raw: unknown, base: Path = []): Fault[] {
+/**
+ * All issues of one parse as faults. `base`: the path of the parsed value in `raw`, when it is a part of it. `root`: what reads `raw`,
+ * where that is no scenario.
+ */
+export function faultsOf(
+  error: z.ZodError,
+  raw: unknown,
+  base: Path = [],
+  root: z.core.$ZodType = scenarioFile,
+): Fault[] {
   const faults = error.issues.flatMap((issue) =>
-    translate(base.length === 0 ? issue : { ...issue, path: [...base, ...issue.path] }, raw),
+    translate(base.length === 0 ? issue : { ...issue, path: [...base, ...issue.path] }, raw, root),
   );
   // A required key that is "missing" because it is misspelt right beside: the misspelling says it.
   const place = (path: Path) => path.slice(0, -1).join("\u0000");

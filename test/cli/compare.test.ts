@@ -67,6 +67,53 @@ describe("gomemsim compare", () => {
     );
   });
 
+  it("has every headline figure that a run prints, with the same value", async () => {
+    const settings = [
+      "--set",
+      "machine.cpus=8",
+      "--set",
+      "container={memory: {max: 64MiB}, cpu: {limit: 1}}",
+    ];
+    const one = ["run", "s.yaml", "--variant", "base", ...settings, "--out"];
+    const { stdout } = await run(folder, [...one, "a"]);
+    await run(folder, [...one, "b", "-q"]);
+    expect(stdout).toMatch(/8 CPUs( ·|\n)\s*CPU limit 1( ·|\n)\s*memory.max 64.0 MiB\n/);
+    const table = stdout.slice(stdout.indexOf("  Garbage collector\n"), stdout.indexOf("\n\nwrote "));
+    const printed = [...table.matchAll(/^ {4,}(\S.*?) {2,}(\S.*)$/gm)].map(([, label, value]) => ({
+      label,
+      value,
+    }));
+    for (const label of [
+      ...["GC CPU, of usable CPU", "pause per cycle, max", "longest stop"],
+      ...["fragmentation: in spans", "fragmentation: ratio F", "fragmentation: idle", "periods throttled"],
+    ])
+      expect(printed.map((row) => row.label)).toContain(label);
+    const { stdout: compared } = await compare("a", "b");
+    for (const { label, value } of printed) {
+      const line = compared.split("\n").find((text) => text.startsWith(`    ${label} `));
+      expect(
+        line
+          ?.slice(label.length + 4)
+          .trimStart()
+          .startsWith(`${value}  `),
+        `${label}: ${line}`,
+      ).toBe(true);
+    }
+    // Go's own figure is under Go's name.
+    expect(compared).toMatch(/^ +GCCPUFraction \(MemStats\) /m);
+  });
+
+  it("writes the page that lays the runs over each other, and says which seed of a side is drawn", async () => {
+    const result = await compare("one", "two", "--out", "both.html");
+    expect(result.stdout).toMatch(/\n\nwrote both.html: the runs laid over each other\n$/);
+    await run(folder, ["report", "one", "two", "--out", "report.html"]);
+    expect(readFileSync(at("both.html"), "utf8")).toBe(readFileSync(at("report.html"), "utf8"));
+    const seeds = await compare("many", "--out", "seeds.html");
+    expect(seeds.stdout).toMatch(
+      /wrote seeds.html: .* of base seed 1 \(one of 6\), of gogc-200 seed 1 \(one of 6\)\n$/,
+    );
+  });
+
   it("writes JSON, CSV and Markdown of the same numbers", async () => {
     const json = JSON.parse((await compare("many", "--format", "json")).stdout) as Comparison;
     const goal = json.rows.find((row) => row.name === "goal_peak_bytes");

@@ -92,9 +92,22 @@ describe("gomemsim run", () => {
     const summary = JSON.parse(at("summary.json"));
     expect(summary.oom_kills.length).toBe(2);
     expect(summary.figures.oom_kills).toBe(2);
+    const kills = summary.events.filter(({ event }: { event: string }) => event === "OOM kill");
+    expect(kills).toEqual(
+      summary.oom_kills.map(({ t_seconds }: { t_seconds: number }) => ({
+        t_seconds,
+        event: "OOM kill",
+        reason: `memory.max of ${32 * 2 ** 20} bytes reached`,
+      })),
+    );
     // gctrace counts from the start of each process.
     const starts = at("gctrace.txt").match(/^gc 1 @0\.\d+s /gm);
     expect(starts?.length).toBe(2);
+    // Nobody is killed with more: no oom.txt then, and none is left of the run before.
+    const spared = await run(folder, ["run", "s.yaml", "--set", "container.memory.max=1GiB"]);
+    expect(spared.stdout).toContain("scavtrace.txt, summary.json");
+    expect(spared.stdout).not.toContain("oom.txt");
+    expect(tree(folder)).not.toContain("out/c/oom.txt");
   });
 
   it("replaces its own files in an existing folder and touches no other", async () => {

@@ -203,7 +203,7 @@ describe("gomemsim serve", () => {
     for (const [body, status, says] of [
       ["{", 400, "not JSON"],
       [{ do: "explode" }, 400, '{"do": "set_gc_percent", "to": 50}'],
-      [{ do: "set_gc_percent" }, 400, "to: missing"],
+      [{ do: "set_gc_percent" }, 400, "`to` is missing; "],
       [{ do: "set_speed", to: -1 }, 400, "to: "],
       [{ do: "set_memory_limit", to: "a lot" }, 400, "to: "],
       [{ do: "pause", why: "x" }, 400, "why"],
@@ -241,6 +241,21 @@ describe("gomemsim serve", () => {
       ]).toEqual([path, expect.stringMatching(/^HTTP\/1\.1 40[04] /)]);
     const wrong = await fetch(`${url}/metrics`, { method: "POST" });
     expect([wrong.status, wrong.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+    const told = async (body: object): Promise<string> => {
+      const response = await post(url, body);
+      expect(response.status).toBe(400);
+      const text = await response.text();
+      expect(text).toContain("\nExpected one of ");
+      return text.slice(0, text.indexOf("\nExpected one of "));
+    };
+    expect(await told({ do: "set_traffic", to: -1 })).toBe("to: must be at least 0, got -1");
+    expect(await told({ do: "set_gc_percentt", to: 1 })).toMatch(
+      /^do: expected `pause`.*, got "set_gc_percentt"; did you mean `set_gc_percent`\?$/,
+    );
+    expect(await told({ do: "set_speed", too: 2 })).toBe(
+      "`to` is missing\nunknown key `too`; did you mean `to`?",
+    );
+    expect(await told({ to: 2 })).toMatch(/^`do` is missing; /);
     const control = await fetch(`${url}/control`, { method: "DELETE" });
     expect([control.status, control.headers.get("allow")]).toEqual([405, "GET, HEAD, POST"]);
     expect((await fetch(`${url}/debug/pprof/goroutine`)).status).toBe(400);

@@ -77,8 +77,7 @@ describeWithModule("github.com/prometheus/client_golang@v1.25.0", () => {
       const finite = bounds.filter((bound) => bound !== Infinity);
       expect([name, theirs[name]?.type, theirs[name]?.labels, theirs[name]?.bounds.map(Number)]).toEqual([
         name,
-        // OpenMetrics could not have it as a counter beside the gauge.
-        name === "go_memstats_alloc_bytes_total" ? "COUNTER" : type.toUpperCase(),
+        type.toUpperCase(),
         labels.map(([label]) => label),
         finite,
       ]);

@@ -50,7 +50,14 @@ export function scenario(variant = BASE_VARIANT): Scenario {
 export const FIGURES = {
   gc_count: 123,
   gc_cpu_seconds: 2.4,
+  gc_cpu_of_usable_fraction: 0.02,
+  gc_cpu_fraction: 0.018,
   assist_cpu_seconds: 0.012,
+  pause_median_ns: 50_000,
+  pause_p99_ns: 81_000,
+  pause_max_ns: 99_000,
+  longest_stop_ns: 77_000,
+  frag_span_unused_fraction: 0.107,
   pause_total_ns: 12_345_678,
   heap_inuse_mean_bytes: 80 * 2 ** 20,
   heap_inuse_peak_bytes: 93.14 * 2 ** 20,
@@ -78,9 +85,6 @@ export function finished(variant = BASE_VARIANT, figures: Record<string, number>
       pause: wave.map((_, i) => (i % 10 === 0 ? 99_000 : 0)),
       gcCpuShare: wave.map((_, i) => i / 1000),
       latencyP99: wave.map(() => 0),
-      pauses: { p50_ns: 50_000, p99_ns: 81_000, max_ns: 99_000 },
-      means: { heap_alloc_bytes: 75e6, heap_inuse_bytes: 84e6, heap_idle_bytes: 16e6, heap_sys_bytes: 100e6 },
-      last: {},
     },
   };
 }

@@ -20,7 +20,7 @@ function played(text: string, label = "a run"): PlottedRun {
   const scenario = scenarioOf(text);
   const columns = sampleColumns(scenario);
   const rows: number[][] = [];
-  const cycles = new PlottedCycles(scenario.machine.cpus);
+  const cycles = new PlottedCycles(scenario.machine.cpus, () => Infinity);
   const run = new SimulatedRun(scenario, {
     sink: { sample: (row) => rows.push([...row]), cycle: (cycle) => cycles.add(cycle) },
   });

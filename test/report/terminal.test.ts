@@ -31,8 +31,9 @@ describe("terminal summary", () => {
     for (const part of ["gomemsim 1.2.3", "model m4", "seed 7", "profile ", "GOGC=100", "wrote out/made-up"])
       expect(text).toContain(part);
     expect(text).toMatch(/GC cycles +123\n/);
-    expect(text).toMatch(/GC CPU, of all CPU +2\.00 %\n/);
-    expect(text).toMatch(/pause p50 +50\.0 µs\n/);
+    expect(text).toMatch(/GC CPU, of usable CPU +2\.00 %\n/);
+    expect(text).toMatch(/pause per cycle, p50 +50\.0 µs\n/);
+    expect(text).toMatch(/pause per cycle, max +99\.0 µs\n +longest stop +77\.0 µs\n/);
     expect(text).toMatch(/HeapInuse, peak +93\.1 MiB\n/);
     expect(text).toMatch(/fragmentation: in spans +10\.7 %\n/);
     expect(text).toMatch(/RSS +[▁▂▃▄▅▆▇█]+ {2}peak 120 MiB\n/);
