@@ -229,7 +229,7 @@ thresholds: {rss_bytes: [max < 1GiB, max < 1KiB], heap_retained_half_seconds: va
     const seeds = await run(folder, [...args, "--seeds", "3", "--seed", "7"]);
     expect(seeds.status).toBe(99);
     expect(seeds.stdout).toContain("3 seeds from 7");
-    expect(seeds.stdout).toMatch(/^ +RSS, peak +[\d.]+ MiB -[\d.]+\/\+[\d.]+ %$/m);
+    expect(seeds.stdout).toMatch(/^ +RSS, high-water mark +[\d.]+ MiB -[\d.]+\/\+[\d.]+ %$/m);
     expect(seeds.stdout).toMatch(/^ +rss_bytes: max < 1KiB +✗ 3 of 3, [\d.]+ MiB/m);
     expect(seeds.stdout).toContain("wrote out/t/seed=7 and 2 seeds beside it: timeseries.csv");
     expect(seeds.stderr).toMatch(/^t, seed 9: threshold breached: rss_bytes: max < 1KiB/m);

@@ -196,8 +196,10 @@ container:
     expect(run.act({ do: "resize_container", memory_max: 2 ** 30 })).toBe(true);
     run.advance(30e9);
     const { events, figures } = run.summary();
-    expect(events.map(({ t_seconds, event }) => `${t_seconds} ${event}`)).toEqual([
+    expect(events.map(({ t_seconds, event }) => `${Math.floor(t_seconds)} ${event}`)).toEqual([
       "1 resize_container memory_max 8388608",
+      "1 OOM kill",
+      "1 OOM kill",
       "2 resize_container memory_max 1073741824",
     ]);
     expect(figures["oom_kills"]).toBe(2);

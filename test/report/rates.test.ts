@@ -65,16 +65,20 @@ workload:
     };
     const mostOf = ({ mutator, background, assist, idle }: CpuRates): number =>
       Math.max(...mutator.map((own, i) => own + background[i] + assist[i] + idle[i]));
-    const plain = rateOf(t, counters.background);
+    const plain = Object.fromEntries(
+      Object.entries(counters).map(([name, seconds]) => [name, rateOf(t, seconds)]),
+    ) as unknown as CpuRates;
+    // A goroutine's slice, of up to 10 ms, is counted when it begins: so much of a sample of 50 ms may be the next one's on each P.
+    const most = 2 + 2 * (10 / 50);
     // Some cycle takes longer than a sample: counted at its end it needs more CPUs than there are.
-    expect(Math.max(...plain)).toBeGreaterThan(2);
+    expect(mostOf(plain)).toBeGreaterThan(most);
     const rates = cpuRatesOf(
       t,
       counters,
       t.map(() => 2),
       cycles,
     );
-    expect(mostOf(rates)).toBeLessThan(2.01);
+    expect(mostOf(rates)).toBeLessThan(most);
     for (const [name, values] of Object.entries(rates)) {
       const seconds = values.reduce(
         (all: number, rate: number, i: number) => all + rate * (t[i] - (t[i - 1] ?? 0)),
