@@ -54,6 +54,21 @@ export function runtimeCosts(profile: MachineProfile): RuntimeCosts {
   };
 }
 
+/** Threads that a Go process has beside those of its Ps: sysmon's, and one that is left over once another has stood in for it. */
+const THREADS_BESIDE_PS = 2;
+
+/**
+ * Threads of a process that has not done much yet: those of Ps that have been at work, and others. The profile's process had as many in
+ * all; further ones are made when more Ps are at work.
+ */
+export function threadsAtStart(
+  { baseline, provenance }: Pick<MachineProfile, "baseline" | "provenance">,
+  procs: number,
+): { readonly ofPs: number; readonly beside: number } {
+  const known = Math.min(provenance.cpus, Math.max(1, baseline.threads - THREADS_BESIDE_PS));
+  return { ofPs: Math.min(procs, known), beside: baseline.threads - known };
+}
+
 /** The nodes of the machine; undefined where there is one. */
 export function numaNodes({ machine }: Scenario, costs: RuntimeCosts): NumaNodes | undefined {
   const { numa, cpus, page_size } = machine;

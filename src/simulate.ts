@@ -56,7 +56,7 @@ import { defaultGOMAXPROCS } from "./scenario/container.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
 import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
 import type { Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
-import { hypotheticalSettings, numaNodes, pageSettings, runtimeCosts } from "./setup.ts";
+import { hypotheticalSettings, numaNodes, pageSettings, runtimeCosts, threadsAtStart } from "./setup.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
 import { FirstRequests, LatencyHistogram } from "./workload/latency.ts";
 import { type Context, drawNs, type Running } from "./workload/program.ts";
@@ -601,9 +601,8 @@ class Simulation {
     const procs = this.#procsAtStart();
     const tickNs = chooseTickNs(scenario.duration);
     const costs = runtimeCosts(profile);
-    // The profile's process had a thread for each of its Ps, and some beside; further ones are made as they are needed.
-    const threadsForPs = Math.min(procs, profile.provenance.cpus);
-    this.#threadsAtStart = profile.baseline.threads - profile.provenance.cpus + threadsForPs;
+    const { ofPs, beside } = threadsAtStart(profile, procs);
+    this.#threadsAtStart = ofPs + beside;
     container?.start(startNs, this.#threadsAtStart);
     const numa = (this.#numa = numaNodes(scenario, costs));
     const memory = new Memory(
@@ -680,7 +679,7 @@ class Simulation {
       startNs,
       delays: container?.cgroup ?? null,
       bandwidth: container?.bandwidth ?? null,
-      threads: threadsForPs,
+      threads: ofPs,
       newThread: (p) => this.#newThread(p),
     });
     trace?.procresize(procs);

@@ -5,6 +5,7 @@
  */
 import { build } from "esbuild";
 import { describe, expect, test } from "vitest";
+import { threadsAtStart } from "../src/setup.ts";
 import { type CycleRecord, defaultProfile, SAMPLE_COLUMNS, SimulatedRun, simulate } from "../src/simulate.ts";
 import { scenarioOf } from "./scenarios.ts";
 
@@ -512,8 +513,18 @@ workload:
       run.advance(1e9);
       return run.view()!.rt.goroutines.threads;
     };
-    const beside = defaultProfile.baseline.threads - defaultProfile.provenance.cpus;
-    expect([1, 2, 8, 16].map((procs) => threads(procs) - procs)).toEqual([beside, beside, beside, beside]);
+    const { beside } = threadsAtStart(defaultProfile, 2);
+    expect([1, 2, 8, 16].map(threads)).toEqual([1, 2, 8, 16].map((procs) => procs + beside));
+  });
+
+  test("at the start are no fewer than one P takes, whatever machine the profile is of", () => {
+    const { baseline, provenance } = defaultProfile;
+    const of = (threads: number, cpus: number, procs: number) =>
+      threadsAtStart({ baseline: { ...baseline, threads }, provenance: { ...provenance, cpus } }, procs);
+    expect(of(4, 2, 16)).toEqual({ ofPs: 2, beside: 2 });
+    expect(of(4, 1, 2)).toEqual({ ofPs: 1, beside: 3 });
+    expect(of(8, 64, 2)).toEqual({ ofPs: 2, beside: 2 });
+    expect(of(8, 64, 64)).toEqual({ ofPs: 6, beside: 2 });
   });
 });
 

@@ -230,7 +230,7 @@ export class Memory implements Os, ReclaimableAnon {
     return faults;
   }
 
-  /** At the group's limit: any page may be the one that is refused. */
+  /** At the group's limit, page by page, since each may be the one that is refused. */
   #touchOneByOne(cgroup: MemoryCgroup, first: number, last: number): number {
     let faults = 0;
     for (let page = first; page <= last; page++) {

@@ -330,13 +330,15 @@ export class Gc implements MarkScheduling, PacingFollowers {
   }
 
   triggered(g: G, p: number, nowNs: number): boolean {
-    const reason = g.gcStartReason ?? this.#nextReason;
-    let swept = g.gcStartReason === undefined ? this.#sweptBefore : 0;
+    const under = g.gcStart;
+    const reason = under?.reason ?? this.#nextReason;
+    let swept = under === null ? this.#sweptBefore : 0;
     this.#nextReason = "heap";
     this.#sweptBefore = 0;
-    g.gcStartReason = undefined;
-    // Whoever finds the trigger reached sweeps, and the first who finds nothing left to sweep starts the cycle.
-    if (this.running) return false;
+    g.gcStart = null;
+    // Whoever finds the trigger reached sweeps, and the first who finds nothing left to sweep starts the cycle: the others' too,
+    // even if it is over before they look again.
+    if (this.running || (under !== null && under.numGC !== this.numGC)) return false;
     if (reason === "heap" && !this.heapAtTrigger()) return false;
     const { heap, sched, pacer } = this.#o;
     // Pick up what is left to sweep. Proportional sweeping has normally left next to nothing; but at the memory limit the next cycle
@@ -344,7 +346,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     while (swept < START_SWEEP_SPANS && heap.sweepone(p) >= 0) swept++;
     g.pendingNs += this.takeSweepNs();
     if (swept >= START_SWEEP_SPANS) {
-      g.gcStartReason = reason;
+      g.gcStart = { reason, numGC: this.numGC };
       return false;
     }
     if (reason === "heap" && !this.heapAtTrigger()) return false;

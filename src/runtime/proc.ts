@@ -112,8 +112,8 @@ export abstract class G {
   sleepNs = -1;
   /** The sleep ends by I/O, which wakes a thread at its own moment, rather than by a timer. */
   ioWait = false;
-  /** It is in gcStart and sweeps what the last cycle left, before it can start the next, for this reason. */
-  gcStartReason: GcReason | undefined;
+  /** It is in gcStart and sweeps what the last of so many cycles left, before it can start the next, for this reason. */
+  gcStart: { readonly reason: GcReason; readonly numGC: number } | null = null;
   /** Sleeps in the kernel that its thread has before it, in page faults of its last step; null for none. */
   highSleeps: HighSleep[] | null = null;
   /** Set by a step that stops the world for so long right after it; -1 for none. `worldStopped` is then called at the end. */
@@ -177,7 +177,7 @@ export interface MarkScheduling {
   /** Its assist time is over. */
   assistDone(g: G, p: number, nowNs: number): void;
   /**
-   * A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. While it sets `gcStartReason`
+   * A goroutine's step found the heap at its trigger. Returns true if the collector stopped the world. While it sets `gcStart`
    * instead, it is to be asked again once the goroutine's pending CPU time is spent.
    */
   triggered(g: G, p: number, nowNs: number): boolean;
@@ -368,9 +368,13 @@ export class Scheduler {
     this.#wakep();
   }
 
-  /** newproc and goready: makes `g` runnable now, by what runs on P `p`, whose next goroutine it is. */
+  /** newproc and goready: as `ready`, by what runs on P `p`, whose next goroutine it is. */
   readyNext(g: G, p: number): void {
     this.adopt(g);
+    if (!g.parked) {
+      g.markWoken();
+      return;
+    }
     g.parked = false;
     this.#runqput(p, g);
     this.#wakep();
@@ -1064,7 +1068,7 @@ export class Scheduler {
       this.trace?.onP(p, "run", g);
       this.#gc!.assistDone(g, p, this.nowNs);
     } else if (g.pendingNs <= 0) {
-      if (g.gcStartReason !== undefined) {
+      if (g.gcStart !== null) {
         if (this.#gc!.triggered(g, p, this.nowNs)) return;
         if (g.pendingNs > 0) {
           this.#slice(p);

@@ -182,6 +182,20 @@ describe("runnable goroutines", () => {
     expect(order).toHaveLength(259);
   });
 
+  test("made while what they did before is still being paid for run again after it, once", () => {
+    for (const next of [false, true]) {
+      const { sched, log, task } = setup(2);
+      const a = task("a", work(1e6));
+      const start = (): void => (next ? sched.readyNext(a, 0) : sched.ready(a));
+      start();
+      sched.call(500_000, 0, start);
+      sched.run(10e6);
+      expect(log.map(([name]) => name)).toEqual(["a", "a"]);
+      expect(log[1][2]).toBeGreaterThanOrEqual(log[0][2] + 1e6);
+      expect(sched.runnable).toBe(0);
+    }
+  });
+
   test("are stolen by halves from a P that computes", () => {
     const { sched, log, task } = setup(2);
     const maker = task("maker", (t) => {
