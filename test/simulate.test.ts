@@ -470,24 +470,30 @@ workload:
 `;
 
   test.each([false, true])(
-    "cycles go on, requests end, every one in flight is a goroutine (as the oracle: %s)",
+    "requests end, and every one in flight is a goroutine (as the oracle: %s)",
     (declareOracle) => {
-      const { rows, cycles } = collect(OVERLOAD, { declareOracle });
+      const { rows } = collect(OVERLOAD, { declareOracle });
       const last = rows[rows.length - 1];
       // Two CPUs serve 2000 of 3000 per second, less what the collector takes.
       expect(last[column("requests_in_flight")]).toBeGreaterThan(8000);
       expect(last[column("goroutines")]).toBeGreaterThan(last[column("requests_in_flight")]);
       const before = rows[rows.length - 11];
       expect(last[column("requests_completed")] - before[column("requests_completed")]).toBeGreaterThan(1000);
-      // The heap passes no goal without a cycle under way: whoever allocates there sweeps and starts one.
-      const ends = cycles.map((c) => c.start_seconds + (c.stw1_ns + c.concurrent_ns + c.stw2_ns) / 1e9);
-      const marking = (t: number): boolean =>
-        cycles.some((c, i) => t >= c.start_seconds - 0.1 && t <= ends[i] + 0.1);
-      const past = rows.filter((row) => row[column("heap_live_bytes")] > 1.05 * row[column("next_gc_bytes")]);
-      expect(past.filter((row) => !marking(row[column("t_seconds")]))).toEqual([]);
-      expect(12 - ends[ends.length - 1]).toBeLessThan(2);
     },
   );
+
+  // At its limit a cycle is due as soon as one has ended, with everything still to sweep; and who sweeps is preempted, behind thousands.
+  test.each([1, 2, 3])("whoever allocates sweeps for the next cycle and starts it: seed %i", (seed) => {
+    const text = `${OVERLOAD.replace("1ms", "2ms").replace("count: 20", "count: 100")}
+  - {kind: cache, name: c, requests: 100/s, keys: 300000, max_entries: 300000, prefill: true, objects: [{size: 200, pointers: 50%}]}
+go: {GOMEMLIMIT: 150MiB}
+`;
+    const { cycles } = collect(text, { seed });
+    const starts = cycles.map((c) => c.start_seconds);
+    expect(starts.length).toBeGreaterThan(40);
+    const gaps = starts.map((start, i) => (starts[i + 1] ?? 12) - start);
+    expect(Math.max(...gaps)).toBeLessThan(1.5);
+  });
 });
 
 describe("the heap's base", () => {

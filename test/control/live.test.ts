@@ -56,6 +56,16 @@ const ACTIONS: readonly Timed[] = [
   [4e9, { do: "set_traffic", to: 0.5 }],
 ];
 
+/** Killed by its leak every three seconds. */
+const leaky = (policy: string): string => `name: leaky
+duration: 30s
+workload:
+  - { kind: leak, name: l, byte_rate: 20MiB/s, size: 4096 }
+container:
+  memory: { max: 64MiB }
+  restart: { policy: ${policy} }
+`;
+
 describe("actions by hand", () => {
   it("give the same run when they come at the same times, in however many pieces it is played", () => {
     const whole = rows(SCENARIO, ACTIONS, 6e9);
@@ -149,15 +159,7 @@ container:
   });
 
   it("outlive a killed process where they are about its traffic", () => {
-    const leak = `name: leaky
-duration: 30s
-workload:
-  - { kind: leak, name: l, byte_rate: 20MiB/s, size: 4096 }
-container:
-  memory: { max: 64MiB }
-  restart: { policy: always, backoff: 5s }
-`;
-    const run = new SimulatedRun(scenarioOf(leak));
+    const run = new SimulatedRun(scenarioOf(leaky("always, backoff: 5s")));
     let down = 0;
     let up = false;
     for (let t = 1e8; t <= 30e9; t += 1e8) {
@@ -178,15 +180,7 @@ container:
   });
 
   it("resize a container, whether or not a process lives", () => {
-    const leak = `name: leaky
-duration: 30s
-workload:
-  - { kind: leak, name: l, byte_rate: 20MiB/s, size: 4096 }
-container:
-  memory: { max: 64MiB }
-  restart: { policy: always }
-`;
-    const run = new SimulatedRun(scenarioOf(leak));
+    const run = new SimulatedRun(scenarioOf(leaky("always")));
     run.advance(1e9);
     // More is in use: the kernel kills at once, and the next process starts at once.
     expect(run.act({ do: "resize_container", memory_max: 8 << 20 })).toBe(true);
