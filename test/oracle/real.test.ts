@@ -139,8 +139,12 @@ interventions:
         // 16 MiB and 4 MiB, in whole pages.
         expect(bytes).toBeGreaterThan(20 * 2 ** 20 - 2 * 4096);
         expect(bytes).toBeLessThanOrEqual(20 * 2 ** 20);
-        // 4096 random reads of 256 pages: each page is missed once. An old kernel does not say.
-        if (hits !== undefined) expect(hits).toBe(4096 - 256);
+        // 4096 random reads of 256 pages: each page is missed once, or again where a kernel short of memory took it
+        // in between. An old kernel does not say.
+        if (hits !== undefined) {
+          expect(hits).toBeLessThanOrEqual(4096 - 256);
+          expect(hits).toBeGreaterThan(4096 - 4 * 256);
+        }
       } finally {
         await reader.remove();
       }
