@@ -103,16 +103,15 @@ function objectsOf({ heap, memory, sources }: LayersOf, tick: number): LayerPart
     const start = spans.base[s] * pageSize;
     const size = spans.npages[s] * pageSize;
     const resident = memory.residentBytesIn(start, start + size);
-    const death = slots.death[spans.slotSeg[s]];
-    const kindOf = slots.kind[spans.slotSeg[s]];
-    const off = spans.slotOff[s];
+    const { death, kind: kindOf } = slots;
+    const off = spans.firstSlot[s];
     const kind = spans.kind[s];
     ofSpan.fill(0);
     let live = 0;
     for (let i = off; i < off + spans.nelems[s]; i++) {
       if (!slotIsLive(death[i], owners.death, spans.sweptTick[s], tick)) continue;
       live++;
-      ofSpan[kinds.source[kind === kindMixed && kindOf !== undefined ? kindOf[i] : kind]]++;
+      ofSpan[kinds.source[kind === kindMixed ? kindOf[i] : kind]]++;
     }
     const elemsize = spans.elemsize[s];
     const objects = spans.allocCount[s] * elemsize;

@@ -12,7 +12,7 @@
 
 import { statGCMisc } from "./mfixalloc.ts";
 import type { Heap } from "./mheap.ts";
-import { offsetOf, segmentOf, spanDead, spanInUse } from "./mspan.ts";
+import { spanDead, spanInUse } from "./mspan.ts";
 import { forever } from "./owners.ts";
 import { pageSize } from "./sizeclasses.ts";
 
@@ -75,9 +75,8 @@ export function allocUserArenaChunk(h: Heap, p: number, kind: number): number {
   spans.hasOwned[s] = 0;
   spans.kind[s] = kind;
   spans.touched[s] = 1;
-  spans.slotSeg[s] = segmentOf(at);
-  spans.slotOff[s] = offsetOf(at);
-  h.slots.death[spans.slotSeg[s]][spans.slotOff[s]] = forever;
+  spans.firstSlot[s] = at;
+  h.slots.death[at] = forever;
   h.gcBits.alloc(1);
   h.gcBits.alloc(1);
   h.os?.sysMap(base * pageSize, userArenaChunkBytes);
@@ -135,7 +134,7 @@ export function recycleUserArenaChunk(h: Heap, s: number): void {
   h.pagesInUse -= userArenaChunkPages;
   h.userArenas.quarantine--;
   h.userArenas.ready.push(spans.base[s]);
-  h.slots.free(spans.slotSeg[s], spans.slotOff[s], 1);
+  h.slots.free(spans.firstSlot[s], 1);
   spans.state[s] = spanDead;
   spans.userArena[s] = 0;
   spans.free(s);

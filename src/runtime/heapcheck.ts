@@ -76,9 +76,8 @@ export function checkHeapInvariants(h: Heap): void {
 /** A span's slots agree with its counts: allocated slots below freeIndex, survivors above, nothing else. */
 function checkSlots(h: Heap, s: number): void {
   const spans = h.spans;
-  const seg = spans.slotSeg[s];
-  const death = h.slots.death[seg];
-  const off = spans.slotOff[s];
+  const death = h.slots.death;
+  const off = spans.firstSlot[s];
   const swept = spans.sweptTick[s];
   let occupied = 0;
   let survivors = 0;

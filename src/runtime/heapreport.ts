@@ -76,10 +76,8 @@ function internalWaste(h: Heap, s: number): number {
   if (kind !== kindMixed) {
     return h.kinds.tiny[kind] !== 0 ? 0 : spans.allocCount[s] * (elemsize - h.kinds.size[kind]);
   }
-  const seg = spans.slotSeg[s];
-  const death = h.slots.death[seg];
-  const kindOf = h.slots.kind[seg] as Uint16Array;
-  const off = spans.slotOff[s];
+  const { death, kind: kindOf } = h.slots;
+  const off = spans.firstSlot[s];
   let waste = 0;
   for (let i = off; i < off + spans.nelems[s]; i++) {
     const free = death[i] >>> 0 <= spans.sweptTick[s];
@@ -153,10 +151,10 @@ export function liveInSpan(h: Heap, s: number, tick: number): number {
   const { spans, slots, owners } = h;
   // Its latest death has been.
   if (spans.hasOwned[s] === 0 && spans.maxDeath[s] <= tick) return 0;
-  const death = slots.death[spans.slotSeg[s]];
+  const death = slots.death;
   const ownerDeath = owners.death;
   const sweptTick = spans.sweptTick[s];
-  const off = spans.slotOff[s];
+  const off = spans.firstSlot[s];
   const end = off + spans.nelems[s];
   let live = 0;
   for (let i = off; i < end; i++) if (slotIsLive(death[i], ownerDeath, sweptTick, tick)) live++;

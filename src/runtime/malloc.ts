@@ -39,9 +39,8 @@ export function allocRun(
   const elemsize = h.layout.elemsize[spc];
   if (allocCount === nelems || n <= 0) return 0;
   if (spans.kind[s] !== kind) noteKind(h, s, kind);
-  const seg = spans.slotSeg[s];
-  const death = h.slots.death[seg];
-  const off = spans.slotOff[s];
+  const { death, kind: kindOf } = h.slots;
+  const off = spans.firstSlot[s];
   let freeIndex = spans.freeIndex[s];
   const room = nelems - allocCount;
   const want = Math.min(n, room);
@@ -59,11 +58,10 @@ export function allocRun(
       signs |= d;
       if (d > latest) latest = d;
     }
-    if (mixed) (h.slots.kind[seg] as Uint16Array).fill(kind, at, at + want);
+    if (mixed) kindOf.fill(kind, at, at + want);
     freeIndex += want;
   } else {
     const swept = spans.sweptTick[s];
-    const kindOf = mixed ? (h.slots.kind[seg] as Uint16Array) : undefined;
     let at = off + freeIndex;
     // No branch on a slot being free, which would be mispredicted half the time: `take` is all ones if it is.
     for (let i = 0; i < want; at++) {
@@ -72,7 +70,7 @@ export function allocRun(
       const v = death[at];
       const take = ~(v | (swept - v)) >> 31;
       death[at] = v ^ ((v ^ d) & take);
-      if (kindOf !== undefined) kindOf[at] ^= (kindOf[at] ^ kind) & take;
+      if (mixed) kindOf[at] ^= (kindOf[at] ^ kind) & take;
       i -= take;
       signs |= d;
       if (d > latest) latest = d;
@@ -105,8 +103,8 @@ function noteKind(h: Heap, s: number, kind: number): void {
     spans.kind[s] = kind;
     return;
   }
-  const off = spans.slotOff[s];
-  h.slots.kindsOf(spans.slotSeg[s]).fill(was, off, off + spans.nelems[s]);
+  const off = spans.firstSlot[s];
+  h.slots.kinds().fill(was, off, off + spans.nelems[s]);
   spans.kind[s] = kindMixed;
 }
 
@@ -120,9 +118,8 @@ export function allocOne(h: Heap, p: number, kind: number, death: number): boole
   const allocCount = spans.allocCount[s];
   if (allocCount === h.layout.nelems[spc]) return false;
   if (spans.kind[s] !== kind) noteKind(h, s, kind);
-  const seg = spans.slotSeg[s];
-  const deathOf = h.slots.death[seg];
-  const off = spans.slotOff[s];
+  const deathOf = h.slots.death;
+  const off = spans.firstSlot[s];
   let index = spans.freeIndex[s];
   if (allocCount !== index) {
     const swept = spans.sweptTick[s];
@@ -134,7 +131,7 @@ export function allocOne(h: Heap, p: number, kind: number, death: number): boole
   deathOf[off + index] = d;
   if (d < 0) spans.hasOwned[s] = 1;
   else if (d > spans.maxDeath[s]) spans.maxDeath[s] = d;
-  if (spans.kind[s] === kindMixed) (h.slots.kind[seg] as Uint16Array)[off + index] = kind;
+  if (spans.kind[s] === kindMixed) h.slots.kind[off + index] = kind;
   spans.freeIndex[s] = index + 1;
   spans.allocCount[s] = allocCount + 1;
   if (index >= spans.touched[s]) h.touchSlots(s, index + 1);
@@ -149,8 +146,6 @@ export function allocOne(h: Heap, p: number, kind: number, death: number): boole
   h.lastIndex = index;
   return true;
 }
-
-const NO_SLOTS = new Int32Array(0);
 
 /** Offset at which a tiny object of `size` bytes may follow `offset`: aligned to the largest power of two that divides its size. */
 function tinyAlign(offset: number, size: number): number {
@@ -170,8 +165,8 @@ export function allocTiny(h: Heap, p: number, kind: number, death: number): bool
   const offset = tinyAlign(caches.tinyOffset[p], size);
   if (block >= 0 && offset + size <= tinySize) {
     const spans = h.spans;
-    const deathOf = h.slots.death[spans.slotSeg[block]];
-    const at = spans.slotOff[block] + caches.tinyIndex[p];
+    const deathOf = h.slots.death;
+    const at = spans.firstSlot[block] + caches.tinyIndex[p];
     const earliest = h.lastMarkTick + 1;
     const joined = h.owners.join(deathOf[at], death >>> 0 < earliest ? earliest : death);
     deathOf[at] = joined;
@@ -229,10 +224,10 @@ export function allocMixedRun(
   budget: RunBudget,
 ): number {
   const { spc: spcOf, elemsize: elemsizeOf, tiny, scanAllocBytes, allocated } = h.kinds;
-  const { allocCount, nelems, freeIndex, sweptTick, maxDeath, touched, needzero, marked, slotSeg, slotOff } =
+  const { allocCount, nelems, freeIndex, sweptTick, maxDeath, touched, needzero, marked, firstSlot } =
     h.spans;
   const kindOfSpan = h.spans.kind;
-  const { death: deathSegs, kind: kindSegs } = h.slots;
+  const { death, kind: kindOf } = h.slots;
   const { caches, marking } = h;
   const cached = caches.alloc;
   const firstCached = (p * numSpanClasses) | 0;
@@ -258,8 +253,7 @@ export function allocMixedRun(
     const count = allocCount[s];
     const spanKind = kindOfSpan[s];
     if (count === nelems[s] || (spanKind !== kind && spanKind !== mixed)) break;
-    const death = deathSegs[slotSeg[s]];
-    const off = slotOff[s];
+    const off = firstSlot[s];
     let index = freeIndex[s];
     if (count !== index) {
       const swept = sweptTick[s];
@@ -268,7 +262,7 @@ export function allocMixedRun(
     if (index >= touched[s]) break;
     death[off + index] = d;
     if (d > maxDeath[s]) maxDeath[s] = d;
-    if (spanKind === mixed) (kindSegs[slotSeg[s]] as Uint16Array)[off + index] = kind;
+    if (spanKind === mixed) kindOf[off + index] = kind;
     freeIndex[s] = index + 1;
     allocCount[s] = count + 1;
     allocated[kind]++;
@@ -317,18 +311,16 @@ export function allocTinyRun(
   // The block under way: its span (-1 where there is none) with its deaths, its slot there, the bytes used of it.
   let block = caches.tinySpan[p];
   let used = caches.tinyOffset[p];
-  let blockDeath = block >= 0 ? h.slots.death[spans.slotSeg[block]] : NO_SLOTS;
-  let blockAt = block >= 0 ? spans.slotOff[block] + caches.tinyIndex[p] : 0;
+  let blockAt = block >= 0 ? spans.firstSlot[block] + caches.tinyIndex[p] : 0;
   // The span of the next blocks.
   const s = caches.alloc[((p * numSpanClasses) | 0) + tinySpanClass];
   const kindOfSpan = s >= 0 ? spans.kind[s] : kindNone;
   const firstCount = s >= 0 ? spans.allocCount[s] : 0;
   const room = s >= 0 ? spans.nelems[s] - firstCount : 0;
-  const seg = s >= 0 ? spans.slotSeg[s] : 0;
-  const death = s >= 0 ? h.slots.death[seg] : NO_SLOTS;
-  const kindOf = kindOfSpan === kindMixed ? (h.slots.kind[seg] as Uint16Array) : undefined;
+  const { death, kind: kindOf } = h.slots;
+  const mixed = kindOfSpan === kindMixed;
   const swept = s >= 0 ? spans.sweptTick[s] : 0;
-  const off = s >= 0 ? spans.slotOff[s] : 0;
+  const off = s >= 0 ? spans.firstSlot[s] : 0;
   const touched = s >= 0 ? off + spans.touched[s] : 0;
   let free = s >= 0 ? off + spans.freeIndex[s] : 0;
   let opened = 0;
@@ -345,28 +337,27 @@ export function allocTinyRun(
     }
     const then = tinyAlign(used, size) + size;
     if (then <= blockSize && block >= 0) {
-      const was = blockDeath[blockAt];
+      const was = death[blockAt];
       if (was < 0) break;
       // The later of the two deaths, without a branch that nobody could predict.
       const later = d - was;
-      blockDeath[blockAt] = was + (later & ~(later >> 31));
+      death[blockAt] = was + (later & ~(later >> 31));
       if (d > maxDeath[block]) maxDeath[block] = d;
       used = then;
       creditBytes -= size;
     } else {
-      if (opened === room || (kindOfSpan !== kind && kindOf === undefined)) break;
+      if (opened === room || (kindOfSpan !== kind && !mixed)) break;
       let at = free;
       while (death[at] >>> 0 > swept) at++;
       if (at >= touched) break;
       free = at + 1;
       death[at] = d;
-      if (kindOf !== undefined) kindOf[at] = kind;
+      if (mixed) kindOf[at] = kind;
       if (d > maxDeath[s]) maxDeath[s] = d;
       opened++;
       creditBytes -= blockSize;
       if (block < 0 || size < used) {
         block = s;
-        blockDeath = death;
         blockAt = at;
         used = size;
       }
@@ -383,7 +374,7 @@ export function allocTinyRun(
   budget.spent = spent;
   caches.tinySpan[p] = block;
   caches.tinyOffset[p] = used;
-  if (block >= 0) caches.tinyIndex[p] = blockAt - spans.slotOff[block];
+  if (block >= 0) caches.tinyIndex[p] = blockAt - spans.firstSlot[block];
   caches.tinyAllocs[p] += made - opened;
   if (opened === 0) return made;
   spans.freeIndex[s] = free - off;
@@ -409,7 +400,7 @@ export function allocLarge(h: Heap, p: number, kind: number, death: number, writ
   spans.allocCount[s] = 1;
   spans.kind[s] = kind;
   const dies = death >>> 0 <= h.lastMarkTick ? h.lastMarkTick + 1 : death;
-  h.slots.death[spans.slotSeg[s]][spans.slotOff[s]] = dies;
+  h.slots.death[spans.firstSlot[s]] = dies;
   if (dies < 0) spans.hasOwned[s] = 1;
   else spans.maxDeath[s] = dies;
   if (spans.needzero[s] !== 0) h.work.bytesZeroed += spans.elemsize[s];

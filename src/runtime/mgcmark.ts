@@ -183,8 +183,8 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
 
 /** Survivors of a span without owned objects. Branch-free: the sign of tick - v is the answer. */
 function countSurvivors(h: Heap, s: number, tick: number): number {
-  const death = h.slots.death[h.spans.slotSeg[s]];
-  const off = h.spans.slotOff[s];
+  const death = h.slots.death;
+  const off = h.spans.firstSlot[s];
   const end = off + h.spans.nelems[s];
   let n = 0;
   for (let i = off; i < end; i++) n += (tick - death[i]) >>> 31;
@@ -196,9 +196,9 @@ function countSurvivors(h: Heap, s: number, tick: number): number {
  * no reference to the owner is left, and until it is swept the slot stays occupied.
  */
 function countOwned(h: Heap, s: number, tick: number): number {
-  const death = h.slots.death[h.spans.slotSeg[s]];
+  const death = h.slots.death;
   const ownerDeath = h.owners.death;
-  const off = h.spans.slotOff[s];
+  const off = h.spans.firstSlot[s];
   const end = off + h.spans.nelems[s];
   let n = 0;
   let owned = 0;
@@ -223,10 +223,8 @@ function countOwned(h: Heap, s: number, tick: number): number {
 function countMixed(h: Heap, s: number, tick: number, scan: boolean, totals: MarkTotals): number {
   const { ordered, scanBytes } = h.kinds;
   const kindObjects = totals.kindObjects;
-  const seg = h.spans.slotSeg[s];
-  const death = h.slots.death[seg];
-  const kindOf = h.slots.kind[seg] as Uint16Array;
-  const off = h.spans.slotOff[s];
+  const { death, kind: kindOf } = h.slots;
+  const off = h.spans.firstSlot[s];
   const end = off + h.spans.nelems[s];
   const at = tick | 0;
   let n = 0;
@@ -270,10 +268,8 @@ function sumAlike(h: Heap, kind: number, n: number, totals: MarkTotals): void {
 
 /** Pointers of the survivors of a span of several kinds through which others are found. */
 function tableBytesOf(h: Heap, s: number, tick: number): number {
-  const seg = h.spans.slotSeg[s];
-  const death = h.slots.death[seg];
-  const kindOf = h.slots.kind[seg] as Uint16Array;
-  const off = h.spans.slotOff[s];
+  const { death, kind: kindOf } = h.slots;
+  const off = h.spans.firstSlot[s];
   const end = off + h.spans.nelems[s];
   let bytes = 0;
   for (let i = off; i < end; i++) if (death[i] < 0 || death[i] > tick) bytes += h.kinds.tableBytes[kindOf[i]];
@@ -303,8 +299,8 @@ function keepTinyBlocks(h: Heap, tick: number): void {
   for (let p = 0; p < h.caches.count; p++) {
     const s = h.caches.tinySpan[p];
     if (s < 0) continue;
-    const death = h.slots.death[spans.slotSeg[s]];
-    const at = spans.slotOff[s] + h.caches.tinyIndex[p];
+    const death = h.slots.death;
+    const at = spans.firstSlot[s] + h.caches.tinyIndex[p];
     const v = death[at];
     if (v < 0 ? h.owners.death[~v] > tick : v > tick) continue;
     death[at] = tick + 1;

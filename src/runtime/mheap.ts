@@ -55,7 +55,7 @@ import type { PageAlloc } from "./mpagealloc.ts";
 import { PageCache } from "./mpagecache.ts";
 import type { MemProfile } from "./mprof.ts";
 import { type SpanLayout, spanLayout } from "./msize.ts";
-import { kindNone, offsetOf, SlotStore, SpanTable, segmentOf, spanInUse, spanManual } from "./mspan.ts";
+import { kindNone, SlotStore, SpanTable, spanInUse, spanManual } from "./mspan.ts";
 import { SpanSetBlockPool } from "./mspanset.ts";
 import { OwnerTable } from "./owners.ts";
 import { numSpanClasses, pageSize } from "./sizeclasses.ts";
@@ -304,14 +304,14 @@ export class Heap {
 
   /** The object in a slot now belongs to `owner` and dies with it. */
   setOwner(span: number, index: number, owner: number): void {
-    this.slots.death[this.spans.slotSeg[span]][this.spans.slotOff[span] + index] = ~owner;
+    this.slots.death[this.spans.firstSlot[span] + index] = ~owner;
     this.spans.hasOwned[span] = 1;
   }
 
   /** The object in a slot dies at `tick` instead of when it was going to. */
   kill(span: number, index: number, tick: number): void {
     const death = tick > this.lastMarkTick ? tick : this.lastMarkTick + 1;
-    this.slots.death[this.spans.slotSeg[span]][this.spans.slotOff[span] + index] = death;
+    this.slots.death[this.spans.firstSlot[span] + index] = death;
     if (death > this.spans.maxDeath[span]) this.spans.maxDeath[span] = death;
   }
 
@@ -501,7 +501,7 @@ export class Heap {
     this.#pageInUse[base >>> 5] &= ~(1 << (base & 31));
     this.stats.heapInUse -= npages * pageSize;
     this.work.spansFreed++;
-    this.slots.free(spans.slotSeg[s], spans.slotOff[s], spans.nelems[s]);
+    this.slots.free(spans.firstSlot[s], spans.nelems[s]);
     this.#freePages(s, p);
   }
 
@@ -735,9 +735,7 @@ export class Heap {
   #initSlots(s: number): void {
     const spans = this.spans;
     const nelems = spans.nelems[s];
-    const at = this.slots.alloc(nelems);
-    spans.slotSeg[s] = segmentOf(at);
-    spans.slotOff[s] = offsetOf(at);
+    spans.firstSlot[s] = this.slots.alloc(nelems);
     spans.freeIndex[s] = 0;
     spans.allocCount[s] = 0;
     spans.allocCountBeforeCache[s] = 0;

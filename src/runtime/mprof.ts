@@ -99,9 +99,8 @@ export class MemProfile {
   #bucket = new Int32Array(1024);
   /** As a slot has it: a tick, or ~owner. */
   #death = new Int32Array(1024);
-  /** Segment and offset of the slot that says it instead; NO_SLOT where #death does. */
-  #slotSeg = new Int32Array(1024);
-  #slotOff = new Int32Array(1024);
+  /** The slot that says it instead; NO_SLOT where #death does. */
+  #slot = new Int32Array(1024);
 
   constructor(heap: Heap, options: MemProfileOptions) {
     this.rate = options.rate;
@@ -134,7 +133,7 @@ export class MemProfile {
   allocated(p: number, kind: number): void {
     if ((this.#nextSample[p] -= this.#kinds.elemsize[kind]) >= 0) return;
     const { spans, lastSpan, lastIndex } = this.#heap;
-    this.#sample(p, kind, 0, spans.slotSeg[lastSpan], spans.slotOff[lastSpan] + lastIndex);
+    this.#sample(p, kind, 0, spans.firstSlot[lastSpan] + lastIndex);
   }
 
   /** P has allocated `n` objects of one small kind, dying at `deaths[from + i]`. */
@@ -146,7 +145,7 @@ export class MemProfile {
       const before = Math.floor(this.#nextSample[p] / elemsize);
       if (next + before >= from + n) break;
       next += before + 1;
-      this.#sample(p, kind, deaths[next - 1], NO_SLOT, 0);
+      this.#sample(p, kind, deaths[next - 1], NO_SLOT);
     }
     this.#nextSample[p] -= (from + n - next) * elemsize;
   }
@@ -158,7 +157,7 @@ export class MemProfile {
     for (let i = from; i < end; i++) {
       left -= elemsize[kinds[i]];
       if (left >= 0) continue;
-      this.#sample(p, kinds[i], deaths[i], NO_SLOT, 0);
+      this.#sample(p, kinds[i], deaths[i], NO_SLOT);
       left = this.#nextSample[p];
     }
     this.#nextSample[p] = left;
@@ -175,7 +174,7 @@ export class MemProfile {
   }
 
   /** profilealloc and mProf_Malloc. */
-  #sample(p: number, kind: number, death: number, slotSeg: number, slotOff: number): void {
+  #sample(p: number, kind: number, death: number, slot: number): void {
     this.#nextSample[p] = this.#drawNext();
     const b = this.#bucketFor(kind);
     this.#futureAllocs[b * CYCLES + ((this.#cycle + 2) % CYCLES)]++;
@@ -183,14 +182,12 @@ export class MemProfile {
       const n = this.#live * 2;
       this.#bucket = grownInt32(this.#bucket, n);
       this.#death = grownInt32(this.#death, n);
-      this.#slotSeg = grownInt32(this.#slotSeg, n);
-      this.#slotOff = grownInt32(this.#slotOff, n);
+      this.#slot = grownInt32(this.#slot, n);
     }
     const i = this.#live++;
     this.#bucket[i] = b;
     this.#death[i] = death;
-    this.#slotSeg[i] = slotSeg;
-    this.#slotOff[i] = slotOff;
+    this.#slot[i] = slot;
   }
 
   /** stkbucket: by stack and size. */
@@ -236,17 +233,15 @@ export class MemProfile {
     const cycle = (this.#cycle + 2) % CYCLES;
     let kept = 0;
     for (let i = 0; i < this.#live; i++) {
-      const seg = this.#slotSeg[i];
-      const off = this.#slotOff[i];
-      const v = seg === NO_SLOT ? this.#death[i] : slots.death[seg][off];
+      const slot = this.#slot[i];
+      const v = slot === NO_SLOT ? this.#death[i] : slots.death[slot];
       if (v < 0 ? owners.death[~v] <= tick : v <= tick) {
         this.#futureFrees[this.#bucket[i] * CYCLES + cycle]++;
         continue;
       }
       this.#bucket[kept] = this.#bucket[i];
       this.#death[kept] = this.#death[i];
-      this.#slotSeg[kept] = seg;
-      this.#slotOff[kept] = off;
+      this.#slot[kept] = slot;
       kept++;
     }
     this.#live = kept;

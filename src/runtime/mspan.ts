@@ -13,9 +13,10 @@
  * compare above every tick, so the test is one comparison: (v >>> 0) <= sweptTick. A mark gives the slots of owners
  * it finds dead its own tick as death, so that only its sweep frees them.
  *
- * A span's slots are contiguous in one segment of 2^20 slots, taken from a free list per span length, so storage
- * never moves and costs 4 bytes a slot, plus 2 where objects of several kinds share spans. Slots are handed on
- * without clearing: whatever a dead span left behind is no later than the last mark, and a new span starts with
+ * All slots are in one array, those of a span side by side, taken from a free list per span length: 4 bytes a slot, plus 2
+ * where objects of several kinds share spans. One array, not many: its address and length stay in registers in loops that go
+ * from span to span. It is replaced when it grows, so whatever may make a span has to be followed by reading it anew. Slots are
+ * handed on without clearing: whatever a dead span left behind is no later than the last mark, and a new span starts with
  * that mark as its sweptTick. Hence a span without survivors is freed without touching its slots.
  *
  * `maxDeath` bounds the deaths in a span from above (survivors of a mark keep the bound valid); a span with no
@@ -33,68 +34,61 @@ export const spanManual = 2;
 export const kindNone = -2;
 export const kindMixed = -1;
 
-const logSegmentSlots = 20;
-const segmentSlots = 1 << logSegmentSlots;
+/** What the store begins with, and the most it can hold: slots are numbered in 32 bits. */
+const firstSlots = 1 << 16;
+const maxSlots = 2 ** 31;
+
+const noKinds = new Uint16Array(0);
 
 /** Storage for the slots of all spans. */
 export class SlotStore {
-  /** Death words, by segment. */
-  readonly death: Int32Array[] = [];
-  /** Kinds, by segment; undefined while every span of the segment is of one kind. */
-  readonly kind: (Uint16Array | undefined)[] = [];
-  /** Free blocks by length in slots: global slot numbers, as stacks. */
-  readonly #free: (Float64Array | undefined)[] = new Array(1025);
+  /** Death words. */
+  death = new Int32Array(firstSlots);
+  /** Kinds, as long as `death` once there is a span of several; empty before. */
+  kind = noKinds;
+  /** Free blocks by length: their first slots, as stacks. */
+  readonly #free: (Int32Array | undefined)[] = new Array(1025);
   readonly #freeCount = new Int32Array(1025);
-  /** Slots of the last segment handed out. */
-  #used = segmentSlots;
+  #used = 0;
 
-  /** A block of n <= 1024 contiguous slots: segment << 20 | offset, as a number. */
+  /** The first of n <= 1024 contiguous slots. */
   alloc(n: number): number {
     const count = this.#freeCount[n];
     if (count > 0) {
       this.#freeCount[n] = count - 1;
-      return (this.#free[n] as Float64Array)[count - 1];
+      return (this.#free[n] as Int32Array)[count - 1];
     }
-    if (this.#used + n > segmentSlots) {
-      this.death.push(new Int32Array(segmentSlots));
-      this.kind.push(undefined);
-      this.#used = 0;
-    }
-    const at = (this.death.length - 1) * segmentSlots + this.#used;
+    if (this.#used + n > this.death.length) this.#grow();
+    const first = this.#used;
     this.#used += n;
-    return at;
+    return first;
   }
 
-  free(seg: number, off: number, n: number): void {
+  free(first: number, n: number): void {
     const count = this.#freeCount[n];
     let stack = this.#free[n];
-    if (stack === undefined) this.#free[n] = stack = new Float64Array(16);
-    else if (count === stack.length) this.#free[n] = stack = grownFloat64(stack, count * 2);
-    stack[count] = seg * segmentSlots + off;
+    if (stack === undefined) this.#free[n] = stack = new Int32Array(16);
+    else if (count === stack.length) this.#free[n] = stack = grownInt32(stack, count * 2);
+    stack[count] = first;
     this.#freeCount[n] = count + 1;
   }
 
-  /** The kinds of a segment, made on first use. */
-  kindsOf(seg: number): Uint16Array {
-    let kinds = this.kind[seg];
-    if (kinds === undefined) this.kind[seg] = kinds = new Uint16Array(segmentSlots);
-    return kinds;
+  /** `kind`, made on first use. */
+  kinds(): Uint16Array {
+    if (this.kind.length === 0) this.kind = new Uint16Array(this.death.length);
+    return this.kind;
   }
 
-  /** Bytes of memory the simulator itself holds for slots. */
-  get memoryBytes(): number {
-    let n = this.death.length * segmentSlots * 4;
-    for (const k of this.kind) if (k !== undefined) n += segmentSlots * 2;
-    return n;
+  /** What was never written of an array takes no memory yet, so doubling it does not double what the simulator holds. */
+  #grow(): void {
+    const n = this.death.length * 2;
+    if (n > maxSlots) throw new RangeError(`slot store: more than ${maxSlots} slots`);
+    this.death = grownInt32(this.death, n);
+    if (this.kind.length === 0) return;
+    const kind = new Uint16Array(n);
+    kind.set(this.kind);
+    this.kind = kind;
   }
-}
-
-export function segmentOf(at: number): number {
-  return Math.floor(at / segmentSlots);
-}
-
-export function offsetOf(at: number): number {
-  return at % segmentSlots;
 }
 
 /** Fields of all spans, by span number. Numbers of dead spans are used again. */
@@ -137,8 +131,8 @@ export class SpanTable {
   kind = new Int32Array(1024);
   /** Slots [0, touched) lie on resident OS pages. */
   touched = new Int32Array(1024);
-  slotSeg = new Int32Array(1024);
-  slotOff = new Int32Array(1024);
+  /** Its first slot in the SlotStore. */
+  firstSlot = new Int32Array(1024);
 
   /** A span number; the caller fills in the fields. */
   alloc(): number {
@@ -176,7 +170,6 @@ export class SpanTable {
     this.maxDeath = grownInt32(this.maxDeath, n);
     this.kind = grownInt32(this.kind, n);
     this.touched = grownInt32(this.touched, n);
-    this.slotSeg = grownInt32(this.slotSeg, n);
-    this.slotOff = grownInt32(this.slotOff, n);
+    this.firstSlot = grownInt32(this.firstSlot, n);
   }
 }
