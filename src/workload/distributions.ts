@@ -37,6 +37,12 @@ const CHORD_TOLERANCE = 1e-4;
 const HALF_GRAIN = 2 ** -54;
 const LEAST_PROBABILITY = HALF_GRAIN / CELLS / FINE_PARTS;
 
+/** Cells by which classes of samples are remembered: finer than the tables', as at each end of a class a cell is of no use. */
+const CLASS_BITS = 12;
+const CLASS_GRAIN_BITS = 32 - CLASS_BITS;
+const CLASS_UNKNOWN = -1;
+const CLASS_SEVERAL = -2;
+
 const GUIDE_BITS = 8;
 const GUIDE_CELLS = 2 ** GUIDE_BITS;
 
@@ -67,6 +73,13 @@ interface Parts {
   readonly b?: number;
   readonly c?: number;
   readonly choices?: readonly Choice[];
+}
+
+/** What a consumer makes of samples where all it wants to know is in which range of values each lies: its classes, from 0. */
+export interface Classifier {
+  classOf(value: number): number;
+  /** Whether all values between the two are of one class. Unlike classOf it may be asked of values that nobody drew. */
+  sameClass(low: number, high: number): boolean;
 }
 
 const NO_GUIDE = new Int32Array(0);
@@ -136,21 +149,134 @@ export class Sampler {
   }
 
   sample(rng: Rng): number {
-    let k = 0;
-    if (this.#kind === SELECT) {
-      const t = rng.u32();
-      k = this.#guide[t >>> (32 - GUIDE_BITS)];
-      while (t >= this.#upTo[k]) k++;
-    }
-    const start = this.#tableAt[k];
-    const width = this.#widthPerGrain[k];
-    if (start === NO_TABLE && width === 0) return this.#low[k];
+    const k = this.#kind === SELECT ? this.#choose(rng.u32()) : 0;
+    if (this.#isPoint(k)) return this.#low[k];
     const u = rng.u32();
-    if (start === NO_TABLE) return this.#low[k] + (u + 0.5) * width;
-    const cell = u >>> GRAIN_BITS;
-    const at = start + cell * 2;
-    const value = this.#table[at] + (u & GRAIN_MASK) * this.#table[at + 1];
+    const value = this.#valueAt(k, u);
     return Number.isNaN(value) ? this.#parts[k]!.#drawFinely(u, rng) : value;
+  }
+
+  /** Whether choice k is one value, for which no number is drawn. */
+  #isPoint(k: number): boolean {
+    return this.#tableAt[k] === NO_TABLE && this.#widthPerGrain[k] === 0;
+  }
+
+  /** What choice k makes of a number; NaN in a cell that is not straight. */
+  #valueAt(k: number, u: number): number {
+    const start = this.#tableAt[k];
+    if (start === NO_TABLE) return this.#low[k] + (u + 0.5) * this.#widthPerGrain[k];
+    const at = start + (u >>> GRAIN_BITS) * 2;
+    return this.#table[at] + (u & GRAIN_MASK) * this.#table[at + 1];
+  }
+
+  /** For fillClasses: what is known of the classes of numbers, by choice and cell: nothing yet. */
+  newClasses(): Int32Array {
+    return new Int32Array(this.#low.length << CLASS_BITS).fill(CLASS_UNKNOWN);
+  }
+
+  /**
+   * The classes of the next n samples, exactly as `fill` and `classOf` would give them. Most cells lie in one class: then the
+   * number's cell is all that has to be looked at, once the cell has been met. `known` comes from newClasses.
+   */
+  fillClasses(rng: Rng, out: Int32Array, n: number, known: Int32Array, classifier: Classifier): void {
+    const select = this.#kind === SELECT;
+    let i = 0;
+    while (true) {
+      i = select ? this.#choicesClasses(rng, out, i, n, known) : this.#knownClasses(rng, out, i, n, known);
+      if (i === n) return;
+      out[i++] = this.sampleClass(rng, known, classifier);
+    }
+  }
+
+  /** The class of the next sample, as fillClasses gives it. */
+  sampleClass(rng: Rng, known: Int32Array, classifier: Classifier): number {
+    const k = this.#kind === SELECT ? this.#choose(rng.u32()) : 0;
+    const point = this.#isPoint(k);
+    const u = point ? 0 : rng.u32();
+    const cell = u >>> CLASS_GRAIN_BITS;
+    const at = (k << CLASS_BITS) + cell;
+    if (known[at] >= 0) return known[at];
+    let value = point ? this.#low[k] : this.#valueAt(k, u);
+    if (Number.isNaN(value)) value = this.#parts[k]!.#drawFinely(u, rng);
+    const c = classifier.classOf(value);
+    if (known[at] === CLASS_UNKNOWN) {
+      const first = cell * 2 ** CLASS_GRAIN_BITS;
+      const low = point ? value : this.#valueAt(k, first);
+      const high = point ? value : this.#valueAt(k, first + 2 ** CLASS_GRAIN_BITS - 1);
+      // Where the cell is not straight they are NaN, and in no order.
+      known[at] = low <= high && classifier.sameClass(low, high) ? c : CLASS_SEVERAL;
+    }
+    return c;
+  }
+
+  /** As #fillFromTable and for ranges, too: up to the first sample whose class its cell does not tell, which is not drawn yet. */
+  #knownClasses(rng: Rng, out: Int32Array, from: number, n: number, known: Int32Array): number {
+    const s = rng.state;
+    let a = s[0];
+    let b = s[1];
+    let c = s[2];
+    let counter = s[3];
+    let i = from;
+    for (; i < n; i++) {
+      const u = (((a + b) | 0) + counter) | 0;
+      const k = known[u >>> CLASS_GRAIN_BITS];
+      if (k < 0) break;
+      out[i] = k;
+      counter = (counter + 1) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (((c << 21) | (c >>> 11)) + u) | 0;
+    }
+    s[0] = a;
+    s[1] = b;
+    s[2] = c;
+    s[3] = counter;
+    return i;
+  }
+
+  /** As #knownClasses, for SELECT. */
+  #choicesClasses(rng: Rng, out: Int32Array, from: number, n: number, known: Int32Array): number {
+    const upTo = this.#upTo;
+    const guide = this.#guide;
+    const tableAt = this.#tableAt;
+    const widthPerGrain = this.#widthPerGrain;
+    const s = rng.state;
+    let a = s[0];
+    let b = s[1];
+    let c = s[2];
+    let counter = s[3];
+    let i = from;
+    for (; i < n; i++) {
+      const t = (((a + b) | 0) + counter) | 0;
+      let k = guide[t >>> (32 - GUIDE_BITS)];
+      while (t >>> 0 >= upTo[k]) k++;
+      // The state after t; after u, where a second number is drawn.
+      const a1 = b ^ (b >>> 9);
+      const b1 = (c + (c << 3)) | 0;
+      const c1 = (((c << 21) | (c >>> 11)) + t) | 0;
+      const counter1 = (counter + 1) | 0;
+      const point = tableAt[k] === NO_TABLE && widthPerGrain[k] === 0;
+      const u = (((a1 + b1) | 0) + counter1) | 0;
+      const found = known[(k << CLASS_BITS) + (point ? 0 : u >>> CLASS_GRAIN_BITS)];
+      if (found < 0) break;
+      out[i] = found;
+      counter = point ? counter1 : (counter1 + 1) | 0;
+      a = point ? a1 : b1 ^ (b1 >>> 9);
+      b = point ? b1 : (c1 + (c1 << 3)) | 0;
+      c = point ? c1 : (((c1 << 21) | (c1 >>> 11)) + u) | 0;
+    }
+    s[0] = a;
+    s[1] = b;
+    s[2] = c;
+    s[3] = counter;
+    return i;
+  }
+
+  /** The choice that a number falls to. */
+  #choose(t: number): number {
+    let k = this.#guide[t >>> (32 - GUIDE_BITS)];
+    while (t >= this.#upTo[k]) k++;
+    return k;
   }
 
   /**

@@ -10,7 +10,7 @@ import type { KindTable } from "../runtime/kinds.ts";
 import type { GoRuntime } from "../runtime/runtime.ts";
 import type { Dist, Lifetime, PointerPart } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
-import { compileDist, type Sampler } from "./distributions.ts";
+import { type Classifier, compileDist, type Sampler } from "./distributions.ts";
 
 const PAGE = 8192;
 const FOREVER = 0x7fffffff;
@@ -22,7 +22,7 @@ const SMALL_STEPS = 134 + (MAX_SMALL >>> 7) + 1;
 const MAX_BY_BYTES = 4096;
 
 /** Draws kinds for one source. */
-export class KindSampler {
+export class KindSampler implements Classifier {
   /** The kind, when every object is of one kind; else -1. */
   readonly single: number;
   readonly #kinds: KindTable;
@@ -34,30 +34,29 @@ export class KindSampler {
   readonly #large = new Map<number, number>();
   /** Kinds of sizes as drawn, rounded to bytes; -1 where none was drawn yet. */
   readonly #byBytes = new Int32Array(MAX_BY_BYTES + 1).fill(-1);
+  readonly #known: Int32Array;
 
   constructor(kinds: KindTable, source: number, size: Dist, pointers: PointerPart) {
     this.#kinds = kinds;
     this.#source = source;
     this.#pointers = pointers;
     this.#size = compileDist(size);
+    this.#known = this.#size.newClasses();
     this.single = size.kind === "constant" ? this.#kindOf(size.value) : -1;
   }
 
   draw(rng: Rng): number {
-    return this.single >= 0 ? this.single : this.#kindFor(this.#size.sample(rng));
+    return this.single >= 0 ? this.single : this.#size.sampleClass(rng, this.#known, this);
   }
 
-  /** The next `n` kinds. `scratch` holds at least n numbers. */
-  fill(rng: Rng, out: Int32Array, scratch: Float64Array, n: number): void {
-    if (this.single >= 0) {
-      out.fill(this.single, 0, n);
-      return;
-    }
-    this.#size.fill(rng, scratch, n);
-    for (let i = 0; i < n; i++) out[i] = this.#kindFor(scratch[i]);
+  /** The next `n` kinds. */
+  fill(rng: Rng, out: Int32Array, n: number): void {
+    if (this.single >= 0) out.fill(this.single, 0, n);
+    else this.#size.fillClasses(rng, out, n, this.#known, this);
   }
 
-  #kindFor(drawn: number): number {
+  /** The kind of an object drawn as so many bytes. */
+  classOf(drawn: number): number {
     if (drawn >= MAX_BY_BYTES) return this.#kindOf(drawn);
     // Drawn sizes are positive: adding a half and cutting is rounding.
     const bytes = (drawn + 0.5) | 0;
@@ -66,6 +65,10 @@ export class KindSampler {
     const kind = this.#kindOf(drawn);
     this.#byBytes[bytes] = kind;
     return kind;
+  }
+
+  sameClass(low: number, high: number): boolean {
+    return quantisedSize(low, this.#pointers) === quantisedSize(high, this.#pointers);
   }
 
   #kindOf(drawn: number): number {

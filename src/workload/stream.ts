@@ -43,7 +43,6 @@ class StreamTask extends G {
   /** The next objects to allocate: when they die and, unless all are of one kind, of what kind they are. */
   readonly #deaths = new Int32Array(BLOCK);
   readonly #blockKinds = new Int32Array(BLOCK);
-  readonly #scratch = new Float64Array(BLOCK);
   readonly #table: SlotTable;
   #kinds!: KindSampler;
   #death!: DeathSampler;
@@ -135,7 +134,7 @@ class StreamTask extends G {
       if (this.#blockAt === this.#blockEnd) {
         const n = Math.min(BLOCK, Math.floor(this.#due));
         this.#death.fill(this.#rng, nowNs, this.#deaths, n);
-        if (!run) this.#kinds.fill(this.#rng, this.#blockKinds, this.#scratch, n);
+        if (!run) this.#kinds.fill(this.#rng, this.#blockKinds, n);
         this.#blockAt = 0;
         this.#blockEnd = n;
         if (this.#death.alike) this.#table.addAlike(this, p, this.#deaths[0], n);

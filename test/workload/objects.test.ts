@@ -3,6 +3,7 @@ import { KindTable } from "../../src/runtime/kinds.ts";
 import { rulesFor } from "../../src/runtime/version.ts";
 import type { Dist } from "../../src/scenario/schema.ts";
 import { RandomStreams } from "../../src/sim/rng.ts";
+import { compileDist } from "../../src/workload/distributions.ts";
 import { KindSampler } from "../../src/workload/objects.ts";
 
 test.each<[string, Dist]>([
@@ -20,16 +21,22 @@ test.each<[string, Dist]>([
       ],
     },
   ],
-])("a block of kinds of %s is what as many single draws give", (_, size) => {
+])("kinds of %s, in blocks and one by one, are those of the sizes drawn", (_, size) => {
   const n = 5000;
   const kinds = new KindTable(rulesFor("1.26"));
   const sampler = new KindSampler(kinds, 0, size, { kind: "fraction", fraction: 0.5 });
   const single = new RandomStreams(3).stream("a");
   const block = new RandomStreams(3).stream("a");
-  const expected = Int32Array.from({ length: n }, () => sampler.draw(single));
+  const sizes = compileDist(size);
+  const expected = Int32Array.from({ length: n }, () => sampler.classOf(sizes.sample(single)));
   const out = new Int32Array(n);
   const fresh = new KindSampler(kinds, 0, size, { kind: "fraction", fraction: 0.5 });
-  fresh.fill(block, out, new Float64Array(n), n);
+  fresh.fill(block, out, n);
   expect(out).toEqual(expected);
   expect(block.u32()).toBe(single.u32());
+  // What is known of the cells by now is used.
+  const again = Int32Array.from({ length: n }, () => sampler.classOf(sizes.sample(single)));
+  expect(Int32Array.from({ length: n / 2 }, () => fresh.draw(block))).toEqual(again.subarray(0, n / 2));
+  fresh.fill(block, out, n / 2);
+  expect(out.subarray(0, n / 2)).toEqual(again.subarray(n / 2));
 });
