@@ -109,6 +109,16 @@ export class GoRuntime {
     }
   }
 
+  /** Whether the step has run long enough, or must end for another reason. */
+  isSliceOver(): boolean {
+    return this.stop || this.sliceNs > this.#maxSliceNs;
+  }
+
+  /** The stack of goroutine `gid`, which runs on P `p`, holds `bytes` from now on: newstack as often as that takes, and its page faults. */
+  growStack(p: number, gid: number, bytes: number): void {
+    this.sliceNs += this.goroutines.growTo(p, gid, bytes) * this.costs.stackCopyNsPerByte + this.takeWorkNs();
+  }
+
   /** The tick in which something that ends at `atNs` is dead. */
   deathTick(atNs: number): number {
     const tick = Math.ceil(atNs / this.tickNs);

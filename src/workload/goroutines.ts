@@ -2,11 +2,10 @@
  * A population of goroutines: each grows its stack, allocates what it holds, and parks; with a lifetime, one that ends is
  * replaced.
  *
- * One manager goroutine starts them and, at each tick, wakes those whose time has come. The parked goroutines themselves
- * are rows in the table of goroutines (stack, used bytes) and an owner; the scheduler runs only the manager and the
- * start and end of each, on the manager's P.
+ * One manager goroutine starts them and, at each tick, wakes those whose time has come. A member runs like any goroutine, on
+ * whichever P takes it, twice: from its `go` until it parks, and from then until it ends.
  */
-import { AFTER_PARK, AFTER_RUN, G } from "../runtime/proc.ts";
+import { AFTER_EXIT, AFTER_PARK, AFTER_RUN, G } from "../runtime/proc.ts";
 import type { Goroutines, WorkloadEntry } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
 import { compileDist, type Sampler } from "./distributions.ts";
@@ -29,39 +28,32 @@ export function startGoroutines(ctx: Context, entry: Goroutines): Running {
 }
 
 class Manager extends G implements Running {
-  readonly #ctx: Context;
-  readonly #rng: Rng;
-  readonly #objects: OwnedObjects;
+  readonly ctx: Context;
+  readonly rng: Rng;
+  readonly objects: OwnedObjects;
+  stack!: Sampler;
   #entry: Goroutines;
-  #stack!: Sampler;
   #life: Sampler | null = null;
-  /** One bucket of members per tick at which they end; members are indexes into the arrays below. */
-  readonly #ending = new Map<number, number[]>();
-  readonly #gid: number[] = [];
-  readonly #owner: number[] = [];
-  readonly #held: number[] = [];
-  readonly #pooled: (readonly number[])[] = [];
-  readonly #freeMembers: number[] = [];
+  /** Members by the tick at which they end. */
+  readonly #ending = new Map<number, Member[]>();
   /** Members that end only when the population shrinks. */
-  readonly #lasting: number[] = [];
+  readonly #lasting: Member[] = [];
+  /** Members whose goroutine has ended, to be used for others. */
+  readonly free: Member[] = [];
   #alive = 0;
   #nextTick = 0;
   #wokeNs = 0;
-  readonly #toEnd: number[] = [];
-  /** The member being started when a step ended in its middle; -1 for none. */
-  #starting = -1;
-  #group = 0;
-  #left = 0;
-  #depth = 0;
-  readonly #holder = new Holder();
+  /** It has not done yet what it last woke for. */
+  #busy = false;
+  readonly #toEnd: Member[] = [];
   completed = 0;
 
   constructor(ctx: Context, entry: Goroutines) {
     super();
-    this.#ctx = ctx;
+    this.ctx = ctx;
     this.#entry = entry;
-    this.#rng = ctx.random.stream(entry.name);
-    this.#objects = new OwnedObjects(ctx, entry.name, true);
+    this.rng = ctx.random.stream(entry.name);
+    this.objects = new OwnedObjects(ctx, entry.name, true);
     this.#configure(entry);
   }
 
@@ -75,10 +67,10 @@ class Manager extends G implements Running {
 
   #configure(entry: Goroutines): void {
     this.#entry = entry;
-    this.#stack = compileDist(entry.stack);
+    this.stack = compileDist(entry.stack);
     this.#life = entry.lifetime.until === "time" ? compileDist(entry.lifetime.dist) : null;
-    this.#objects.configure(entry.objects, 0);
-    this.#objects.needsOwner = true;
+    this.objects.configure(entry.objects, 0);
+    this.objects.needsOwner = true;
   }
 
   change(changed: WorkloadEntry): void {
@@ -87,15 +79,14 @@ class Manager extends G implements Running {
   }
 
   step(p: number, nowNs: number): number {
-    const rt = this.#ctx.rt;
-    const owes = this.owedKind >= 0;
+    const { rt, program } = this.ctx;
     rt.beginStep(this, p, nowNs);
     const tick = this.#entry.tick;
     const stopped = nowNs >= (this.#entry.stop ?? Infinity);
-    if (this.#starting < 0 && this.#toEnd.length === 0 && !owes) {
+    if (!this.#busy) {
       this.#wokeNs = nowNs;
-      this.#objects.expire(nowNs);
-      rt.sched.usedWithoutP(p, this.#ctx.program.tickNs);
+      this.objects.expire(nowNs);
+      rt.sched.usedWithoutP(p, program.tickNs);
       for (const now = Math.floor(nowNs / tick); this.#nextTick <= now; this.#nextTick++) {
         const due = this.#ending.get(this.#nextTick);
         if (due === undefined) continue;
@@ -103,99 +94,140 @@ class Manager extends G implements Running {
         for (const member of due) this.#toEnd.push(member);
       }
     }
-    while (!rt.stop && this.#toEnd.length > 0) this.#end(p, this.#toEnd.pop()!, nowNs);
     const wanted = stopped ? 0 : this.#entry.count;
-    while (!rt.stop && this.#alive > wanted && this.#lasting.length > 0)
-      this.#end(p, this.#lasting.pop()!, nowNs);
-    while (!rt.stop && (this.#starting >= 0 || this.#alive < wanted)) this.#start(p, nowNs);
-    const busy = this.#starting >= 0 || this.#toEnd.length > 0 || this.#alive < wanted;
-    if (busy || (this.#alive > wanted && this.#lasting.length > 0)) {
-      this.after = AFTER_RUN;
-    } else {
+    while (!rt.isSliceOver() && this.#toEnd.length > 0) this.#end(p, this.#toEnd.pop()!);
+    while (!rt.isSliceOver() && this.#alive > wanted && this.#lasting.length > 0)
+      this.#end(p, this.#lasting.pop()!);
+    while (!rt.isSliceOver() && this.#alive < wanted) this.#go(p, nowNs);
+    const excess = this.#alive > wanted && this.#lasting.length > 0;
+    this.#busy = this.#toEnd.length > 0 || this.#alive < wanted || excess;
+    if (this.#busy) this.after = AFTER_RUN;
+    else {
       this.after = AFTER_PARK;
-      if (!stopped) {
-        const next = (Math.floor(this.#wokeNs / tick) + 1) * tick;
-        this.wakeAtNs = next;
-      }
+      if (!stopped) this.wakeAtNs = (Math.floor(this.#wokeNs / tick) + 1) * tick;
     }
     return rt.sliceNs;
   }
 
-  #start(p: number, nowNs: number): void {
-    const rt = this.#ctx.rt;
-    if (this.#starting < 0) {
-      const member = this.#freeMembers.pop() ?? this.#gid.length;
-      const gid = rt.goroutines.newproc(p);
-      rt.sliceNs += rt.costs.goroutineStartNs + rt.costs.goroutineSwitchNs;
-      const depth = stackDepth(this.#ctx.program, this.#stack.sample(this.#rng));
-      const frames = this.#objects.length > 0 ? MALLOC_FRAMES_BYTES : PARK_FRAMES_BYTES;
-      rt.sliceNs += rt.goroutines.growTo(p, gid, depth + frames) * rt.costs.stackCopyNsPerByte;
-      this.#depth = depth;
-      this.#gid[member] = gid;
-      this.#owner[member] = rt.owners.alloc();
-      this.#held[member] = 0;
-      this.#starting = member;
-      // Each member is a goroutine of its own: without credit for what its predecessor has assisted.
-      this.gcAssistBytes = 0;
-      this.#group = -1;
-      this.#left = 0;
-    }
-    const member = this.#starting;
-    this.#holder.owner = this.#owner[member];
-    this.#populate(p, member, nowNs);
-    const deepest = this.#depth + MALLOC_FRAMES_BYTES + rt.slowFramesBytes;
-    const gid = this.#gid[member];
-    if (rt.slowFramesBytes > 0) {
-      rt.sliceNs += rt.goroutines.growTo(p, gid, deepest) * rt.costs.stackCopyNsPerByte;
-      rt.slowFramesBytes = 0;
-    }
-    rt.goroutines.setUsed(gid, this.#depth + PARKED_USED_BYTES);
-  }
-
-  #populate(p: number, member: number, nowNs: number): void {
-    const rt = this.#ctx.rt;
-    while (!rt.stop) {
-      if (this.#left > 0) {
-        this.#objects.allocOne(this, p, this.#group, this.#holder, this.#rng, nowNs);
-        this.#left--;
-        continue;
-      }
-      this.#group++;
-      if (this.#group >= this.#objects.length) {
-        this.#started(member, nowNs);
-        return;
-      }
-      this.#left = this.#objects.drawCount(this.#group, this.#rng);
-      if (this.#left > 0 && this.#objects.isOwned(this.#group)) {
-        this.#held[member] += this.#left;
-        this.#objects.table.hold(this, p, this.#left);
-      }
-    }
-  }
-
-  #started(member: number, nowNs: number): void {
-    this.#starting = -1;
-    this.#pooled[member] = this.#holder.takePooled();
+  #go(p: number, nowNs: number): void {
+    const { rt } = this.ctx;
+    rt.sliceNs += rt.costs.goroutineStartNs;
+    const member = this.free.pop() ?? new Member(this);
+    member.go(p);
     this.#alive++;
-    if (this.#life === null) {
-      this.#lasting.push(member);
-      return;
+    if (this.#life === null) this.#lasting.push(member);
+    else {
+      const at = Math.max(
+        this.#nextTick,
+        Math.ceil((nowNs + this.#life.sample(this.rng)) / this.#entry.tick),
+      );
+      const bucket = this.#ending.get(at);
+      if (bucket === undefined) this.#ending.set(at, [member]);
+      else bucket.push(member);
     }
-    const at = Math.max(this.#nextTick, Math.ceil((nowNs + this.#life.sample(this.#rng)) / this.#entry.tick));
-    const bucket = this.#ending.get(at);
-    if (bucket === undefined) this.#ending.set(at, [member]);
-    else bucket.push(member);
+    rt.sched.readyNext(member, p);
   }
 
-  #end(p: number, member: number, nowNs: number): void {
-    const rt = this.#ctx.rt;
-    rt.sliceNs += rt.costs.goroutineSwitchNs;
-    rt.owners.end(this.#owner[member], rt.deathTick(nowNs));
-    this.#objects.table.release(this.#held[member]);
-    this.#objects.putBack(p, this.#pooled[member]);
-    rt.goroutines.goexit(p, this.#gid[member]);
-    this.#freeMembers.push(member);
+  /** Its time has come. Whether it has parked yet or not, it ends when it runs next. */
+  #end(p: number, member: Member): void {
     this.#alive--;
     this.completed++;
+    this.ctx.rt.sched.readyNext(member, p);
+  }
+}
+
+class Member extends G {
+  readonly #manager: Manager;
+  readonly #holder = new Holder();
+  #gid = -1;
+  #held = 0;
+  /** Holds all it will. */
+  #complete = false;
+  /** The group of objects under way, and how many of it are still to come; -1 before its first step. */
+  #group = -1;
+  #left = 0;
+  #depth = 0;
+
+  constructor(manager: Manager) {
+    super();
+    this.#manager = manager;
+  }
+
+  override get label(): string {
+    return this.#manager.label;
+  }
+
+  /** `go`, by whoever runs on P `p`. */
+  go(p: number): void {
+    this.#gid = this.#manager.ctx.rt.goroutines.newproc(p);
+    this.#complete = false;
+    this.#group = -1;
+    this.#held = 0;
+    this.#left = 0;
+  }
+
+  step(p: number, nowNs: number): number {
+    const { rt } = this.#manager.ctx;
+    rt.beginStep(this, p, nowNs);
+    if (this.#complete) this.#end(p, nowNs);
+    else this.#begin(p, nowNs);
+    return rt.sliceNs;
+  }
+
+  #begin(p: number, nowNs: number): void {
+    const { rt, program } = this.#manager.ctx;
+    const { rng, objects, stack } = this.#manager;
+    if (this.#group < 0) {
+      this.#group = 0;
+      this.#depth = stackDepth(program, stack.sample(rng));
+      rt.growStack(
+        p,
+        this.#gid,
+        this.#depth + (objects.length > 0 ? MALLOC_FRAMES_BYTES : PARK_FRAMES_BYTES),
+      );
+      this.#holder.owner = rt.owners.alloc();
+      this.#draw(p);
+    }
+    while (!rt.stop && this.#group < objects.length) {
+      if (this.#left > 0) {
+        objects.allocOne(this, p, this.#group, this.#holder, rng, nowNs);
+        this.#left--;
+      } else {
+        this.#group++;
+        this.#draw(p);
+      }
+    }
+    if (rt.slowFramesBytes > 0) {
+      rt.growStack(p, this.#gid, this.#depth + MALLOC_FRAMES_BYTES + rt.slowFramesBytes);
+      rt.slowFramesBytes = 0;
+    }
+    if (this.#group < objects.length) {
+      this.after = AFTER_RUN;
+      return;
+    }
+    rt.goroutines.setUsed(this.#gid, this.#depth + PARKED_USED_BYTES);
+    this.#complete = true;
+    this.after = AFTER_PARK;
+  }
+
+  /** How many objects of the group it comes to it will hold. */
+  #draw(p: number): void {
+    const { objects, rng } = this.#manager;
+    if (this.#group >= objects.length) return;
+    this.#left = objects.drawCount(this.#group, rng);
+    if (this.#left > 0 && objects.isOwned(this.#group)) {
+      this.#held += this.#left;
+      objects.table.hold(this, p, this.#left);
+    }
+  }
+
+  #end(p: number, nowNs: number): void {
+    const { rt } = this.#manager.ctx;
+    const { objects, free } = this.#manager;
+    objects.release(p, this.#holder, nowNs);
+    objects.table.release(this.#held);
+    rt.goroutines.goexit(p, this.#gid);
+    free.push(this);
+    this.after = AFTER_EXIT;
   }
 }

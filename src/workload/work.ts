@@ -162,7 +162,7 @@ export abstract class Work extends G {
         : spec.objects.length > 0
           ? MALLOC_FRAMES_BYTES
           : COMPUTE_FRAMES_BYTES;
-    rt.sliceNs += rt.goroutines.growTo(p, this.gid, this.#depth + frames) * rt.costs.stackCopyNsPerByte;
+    rt.growStack(p, this.gid, this.#depth + frames);
     spec.objects.expire(nowNs);
     rt.sliceNs += program.requestNs;
     if (spec.objects.needsOwner) this.holder.owner = rt.owners.alloc();
@@ -198,8 +198,7 @@ export abstract class Work extends G {
       this.#left--;
     }
     if (rt.slowFramesBytes > 0) {
-      const deepest = this.#depth + MALLOC_FRAMES_BYTES + rt.slowFramesBytes;
-      rt.sliceNs += rt.goroutines.growTo(p, this.gid, deepest) * rt.costs.stackCopyNsPerByte;
+      rt.growStack(p, this.gid, this.#depth + MALLOC_FRAMES_BYTES + rt.slowFramesBytes);
     }
     this.after = AFTER_RUN;
   }
