@@ -10,9 +10,9 @@ import { gctraceLine } from "../report/gctrace.ts";
 import { reportHtml } from "../report/html.ts";
 import { LAYERS_HEADER, layerLines } from "../report/layers.ts";
 import { oomText } from "../report/oom.ts";
+import type { OverlayPart } from "../report/overlay.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
 import { heapProfile } from "../report/pprof.ts";
-import type { ReportRun } from "../report/reportdata.ts";
 import { ReportCollector } from "../report/runreport.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
@@ -277,7 +277,7 @@ function withExports(sink: FileSink, exports: RunExports): RunSink {
 
 /** What a job leaves for the page that lays several runs over each other, too. */
 export interface DoneJob extends FinishedRun {
-  readonly overlay: ReportRun | undefined;
+  readonly overlay: OverlayPart | undefined;
 }
 
 /** A heap profile as /debug/pprof/heap would serve it now; none while the process is down. */
@@ -322,6 +322,6 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   const heap = sink.report.heap(deflate);
   writeWhole(job, "heapmap.json", `${JSON.stringify(heap)}\n`);
   writeWhole(job, "report.html", reportHtml([sink.report.finish(told, heap, deflate)], bundle));
-  const overlay = job.overlaid ? sink.report.overlay(told, deflate) : undefined;
+  const overlay = job.overlaid ? sink.report.overlay(told) : undefined;
   return { summary, digest: sink.digest(), verdicts, overlay };
 }

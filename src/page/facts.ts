@@ -1,8 +1,9 @@
 /** What the page says in words and figures: headline, all figures, what happened, and what the run was. */
 import { humanValue, unitOf } from "../report/format.ts";
 import { headlinesOf } from "../report/headlines.ts";
+import type { ComparisonTexts } from "../report/reportdata.ts";
 import type { Mark, Run } from "./data.ts";
-import { el, fold, table } from "./dom.ts";
+import { el, fold, groupedTable, table } from "./dom.ts";
 import { clock } from "./plot.ts";
 
 interface Tile {
@@ -154,6 +155,14 @@ export function comparisonTable(runs: readonly Run[]): HTMLElement {
       ...runs.map((run) => shown(figure, figureOf(run, figure))),
     ]),
   );
+}
+
+/** The comparison of the runs as `gomemsim compare` prints it. */
+export function comparisonOf({ heads, groups, notes }: ComparisonTexts): HTMLElement[] {
+  return [
+    el("div", { class: "scroll" }, groupedTable("The runs compared", heads, groups)),
+    ...notes.map((note) => el("p", { class: "note" }, note)),
+  ];
 }
 
 /** What came of the thresholds; nothing where there are none. */

@@ -9,7 +9,7 @@ import { humanBytes, humanCount, humanNs, humanShare } from "../report/format.ts
 import type { Chart, ChartUnit, Series } from "./charts.ts";
 import type { Cycle, Mark, Values } from "./data.ts";
 import { el } from "./dom.ts";
-import { color, onTheme, tint } from "./theme.ts";
+import { color, faint, onTheme, tint } from "./theme.ts";
 import type { Follower, TimeView } from "./view.ts";
 
 const SYNC = "gomemsim";
@@ -101,6 +101,8 @@ export class Plot implements Follower {
   readonly #order: readonly number[];
   readonly #legend: readonly { readonly button: HTMLButtonElement; readonly value: HTMLElement }[];
   readonly #frame: HTMLElement;
+  /** Ends of bands, uPlot's series after those in #order, two for each; and whose they are. */
+  readonly #banded: readonly { readonly of: number; readonly low: Values; readonly high: Values }[];
 
   constructor(chart: Chart, view: TimeView, backdrop: Backdrop, height: number) {
     this.#chart = chart;
@@ -111,6 +113,9 @@ export class Plot implements Follower {
     const areas = [...chart.series.keys()].filter((i) => chart.series[i].style === "area");
     const lines = [...chart.series.keys()].filter((i) => chart.series[i].style !== "area");
     this.#order = [...areas.reverse(), ...lines];
+    this.#banded = chart.series.flatMap(({ band }, of) =>
+      band === undefined ? [] : [{ of, low: withNulls(band.low), high: withNulls(band.high) }],
+    );
     this.#legend = chart.series.map((series, i) => this.#legendItem(series, i));
     this.#frame = el("div", {
       class: "plot",
@@ -184,7 +189,11 @@ export class Plot implements Follower {
       below = drawn[i];
     }
     // uPlot reads only; its types ask for arrays.
-    return [this.#chart.x, ...this.#order.map((i) => drawn[i])] as uPlot.AlignedData;
+    return [
+      this.#chart.x,
+      ...this.#order.map((i) => drawn[i]),
+      ...this.#banded.flatMap(({ low, high }) => [low, high]),
+    ] as uPlot.AlignedData;
   }
 
   #options(height: number): uPlot.Options {
@@ -257,7 +266,20 @@ export class Plot implements Follower {
             auto: one.bound !== true || this.#near(i),
           };
         }),
+        ...this.#banded.flatMap(({ of }) => {
+          const edge = {
+            show: this.#shown[of],
+            stroke: () => faint(series[of].color),
+            width: 0.5,
+            paths: LINEAR,
+          };
+          return [edge, edge].map((one) => ({ ...one, points: { show: false } }));
+        }),
       ],
+      bands: this.#banded.map(({ of }, i) => {
+        const low = this.#order.length + 1 + 2 * i;
+        return { series: [low + 1, low] as uPlot.Band.Bounds, fill: () => faint(series[of].color) };
+      }),
       hooks: {
         // Over the areas, which would hide them.
         draw: [(u) => this.#drawBands(u), (u) => this.#drawMarks(u)],
@@ -323,6 +345,11 @@ export class Plot implements Follower {
     this.#legend[i].button.setAttribute("aria-pressed", String(this.#shown[i]));
     this.plot.batch(() => {
       this.plot.setSeries(this.#order.indexOf(i) + 1, { show: this.#shown[i] }, false);
+      this.#banded.forEach(({ of }, at) => {
+        if (of !== i) return;
+        for (const end of [1, 2])
+          this.plot.setSeries(this.#order.length + 2 * at + end, { show: this.#shown[i] }, false);
+      });
       this.plot.setData(this.#data(), false);
       this.plot.setScale("x", { min: this.#view.from, max: this.#view.to });
     });
@@ -340,7 +367,13 @@ export class Plot implements Follower {
     const at = firstFrom(x as unknown as number[], this.#view.from, (t) => t);
     const end = firstFrom(x as unknown as number[], this.#view.to, (t) => t) + 1;
     this.#values.forEach((values, i) => {
-      const text = idx === null ? `max ${format(peak(values, at, end), unit)}` : format(values[idx], unit);
+      const band = this.#banded.find(({ of }) => of === i);
+      const range =
+        idx === null || band === undefined
+          ? ""
+          : ` (${format(band.low[idx], unit)} – ${format(band.high[idx], unit)})`;
+      const text =
+        idx === null ? `max ${format(peak(values, at, end), unit)}` : `${format(values[idx], unit)}${range}`;
       const { value } = this.#legend[i];
       if (value.textContent !== text) value.textContent = text;
     });

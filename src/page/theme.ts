@@ -51,6 +51,9 @@ export function tint(name: ColorName): string {
   return `rgb(${mix(r, 0)},${mix(g, 1)},${mix(b, 2)})`;
 }
 
+/** A band around a line of that colour: lines and other bands show through. */
+export const faint = (name: ColorName): string => `${color(name)}33`;
+
 export function onTheme(listener: () => void): void {
   listeners.push(listener);
 }

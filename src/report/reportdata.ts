@@ -65,6 +65,10 @@ export interface HeapMaps {
 export interface ReportRun extends ContainerLimitValues {
   readonly name: string;
   readonly variant: string;
+  /** How a page that lays runs over each other calls it; by name and variant where it does not say. */
+  readonly label?: string;
+  /** In such a page: runs that differ in their seeds, of which series are medians (overlay.ts). */
+  readonly seeds?: number;
   readonly description: string;
   readonly seed: number | string;
   readonly versions: RunSummary["versions"];
@@ -91,6 +95,17 @@ export interface ReportRun extends ContainerLimitValues {
   readonly samples: PackedTable;
   readonly cycles: PackedTable;
   readonly heap?: HeapMaps;
+}
+
+/** A comparison of the runs of a page, as the terminal has it: texts by row. */
+export interface ComparisonTexts {
+  readonly heads: readonly string[];
+  readonly groups: readonly {
+    readonly name: string;
+    readonly rows: readonly (readonly string[])[];
+  }[];
+  /** What the figures are, and what too few runs leave open. */
+  readonly notes: readonly string[];
 }
 
 /** Why a cycle began, by its number in the table of cycles. */

@@ -14,6 +14,7 @@ import type { CycleRecord, OomIncident, ProcessView, RunSummary } from "../simul
 import type { Unit } from "./format.ts";
 import { containerLimits } from "./headlines.ts";
 import { type HeapMapShot, heapMap, liveBytes } from "./heapmap.ts";
+import { OVERLAY_POINTS, OVERLAYS, type OverlayPart } from "./overlay.ts";
 import { type Deflate, type HeapMaps, REASONS, type ReportRun } from "./reportdata.ts";
 import { roundedFigures, type StoredVerdict } from "./summary.ts";
 import { BoundedTable, MOST, type TableColumn } from "./table.ts";
@@ -30,11 +31,10 @@ export type ReportSummary = Pick<
   readonly heap_at_end: Pick<RunSummary["heap_at_end"], "truth" | "size_classes">;
 };
 
-/** Points kept of the series and of the cycles; in an overlay of several runs, where a line is enough, fewer. */
+/** Points kept of the series and of the cycles. */
 const SAMPLE_POINTS = 12_288;
 const CYCLE_POINTS = 4096;
 const LIVE_POINTS = 2048;
-const OVERLAY_POINTS = 3072;
 /** Heap maps at even steps of the run, the last at its end. */
 const EVEN_MAPS = 8;
 /** A new peak is mapped when it is so much above the mapped one, a new fall when it is so much deeper. */
@@ -133,12 +133,43 @@ export class ReportCollector {
     };
   }
 
-  /** What a page that lays several runs over each other shows of one. */
-  overlay(summary: ReportSummary, deflate: Deflate): ReportRun {
+  /** What a page that lays several runs over each other shows of one. Of runs of several seeds all have equally many points. */
+  overlay(summary: ReportSummary): OverlayPart {
+    const { scenario } = summary;
+    // A run that was killed for good has no value from there on.
+    const row = this.#samples.columns.map(() => Number.NaN);
+    const whole = this.#samples.reduced(SAMPLE_POINTS);
+    for (let i = whole.rows + 1; i * scenario.sample_interval <= scenario.duration; i++) {
+      row[0] = (i * scenario.sample_interval) / 1e9;
+      whole.add(row);
+    }
+    const samples = whole.reduced(OVERLAY_POINTS);
+    const cycles = this.#cycles.reduced(OVERLAY_POINTS);
+    const t = samples.column("t_seconds").slice();
+    const end = cycles.column("end_seconds");
+    const source = {
+      t,
+      column: (name: string) =>
+        samples.columns.some((column) => column.name === name) ? samples.column(name) : undefined,
+      cycles: Array.from(cycles.column("start_seconds"), (start, i) => ({ start, end: end[i] })),
+      cpus: scenario.machine.cpus,
+      GOMAXPROCS: scenario.go.GOMAXPROCS,
+    };
     return {
-      ...this.#about(summary),
-      samples: this.#samples.reduced(OVERLAY_POINTS).pack(deflate),
-      cycles: this.#cycles.reduced(OVERLAY_POINTS).pack(deflate),
+      about: this.#about(summary),
+      rows: samples.rows,
+      rowsPerBucket: samples.rowsPerBucket,
+      timeScale: timeScale(scenario),
+      t,
+      values: new Map(
+        OVERLAYS.flatMap(({ id, of }) => {
+          const values = of(source);
+          return values === undefined ? [] : [[id, values.slice()] as const];
+        }),
+      ),
+      cycleColumns: cycles.columns,
+      cycleValues: cycles.columns.map(({ name }) => cycles.column(name).slice()),
+      cycleRows: cycles.rows,
     };
   }
 

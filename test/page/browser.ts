@@ -9,7 +9,8 @@ import { buildSync } from "esbuild";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { bundleOf, deflate } from "../../src/cli/page.ts";
 import { type PageBundle, reportHtml } from "../../src/report/html.ts";
-import type { ReportRun } from "../../src/report/reportdata.ts";
+import type { OverlayPart } from "../../src/report/overlay.ts";
+import type { ComparisonTexts, ReportRun } from "../../src/report/reportdata.ts";
 import { ReportCollector } from "../../src/report/runreport.ts";
 import type { Scenario } from "../../src/scenario/schema.ts";
 import { sampleColumns, simulate } from "../../src/simulate.ts";
@@ -60,7 +61,7 @@ export function bundleOfSources(): PageBundle {
 
 export interface Gathered {
   readonly whole: ReportRun;
-  readonly overlay: ReportRun;
+  readonly overlay: OverlayPart;
 }
 
 /** A run with all its page shows. */
@@ -75,17 +76,22 @@ export function gather(scenario: Scenario): Gathered {
   });
   return {
     whole: collector.finish(summary, collector.heap(deflate), deflate),
-    overlay: collector.overlay(summary, deflate),
+    overlay: collector.overlay(summary),
   };
 }
 
 /** Where pages and screenshots of tests are left to be looked at. */
 export const ARTEFACTS = fileURLToPath(new URL("../../out/artefacts/", import.meta.url));
 
-export function writePage(name: string, runs: readonly ReportRun[], bundle: PageBundle): string {
+export function writePage(
+  name: string,
+  runs: readonly ReportRun[],
+  bundle: PageBundle,
+  comparison?: ComparisonTexts,
+): string {
   mkdirSync(ARTEFACTS, { recursive: true });
   const path = join(ARTEFACTS, `${name}.html`);
-  writeFileSync(path, reportHtml(runs, bundle));
+  writeFileSync(path, reportHtml(runs, bundle, comparison));
   return pathToFileURL(path).href;
 }
 

@@ -4,6 +4,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { deflate } from "../../src/cli/page.ts";
 import { jsonForScript } from "../../src/report/html.ts";
+import { overlayRun } from "../../src/report/overlay.ts";
 import type { ReportRun } from "../../src/report/reportdata.ts";
 import { scenariosOf } from "../scenarios.ts";
 import {
@@ -99,20 +100,34 @@ describe.skipIf(NO_BROWSER)(`the report page${WHY_NOT}`, () => {
   let browser: Browser;
   let single: string;
   let overlay: string;
+  let seeds: string;
 
   beforeAll(async () => {
     browser = await launch();
     const bundle = bundleOfSources();
     const runs = scenariosOf(SCENARIO).map(gather);
     single = writePage("report", [{ ...runs[0].whole, variant: HOSTILE }], bundle);
-    const hostile: ReportRun = { ...runs[1].overlay, variant: HOSTILE };
-    overlay = writePage("overlay", [runs[0].overlay, hostile], bundle);
+    const [base, other] = runs.map((run) => overlayRun([run.overlay], deflate));
+    const hostile: ReportRun = { ...other, variant: HOSTILE };
+    const sides = scenariosOf(SCENARIO).map((scenario) =>
+      [2, 3].map((seed) => gather({ ...scenario, seed }).overlay),
+    );
+    const texts = {
+      heads: ["", "base", HOSTILE, "difference"],
+      groups: [{ name: "Garbage collector", rows: [["GC cycles", "12 ± 7 % HOSTILE", "1", "~ (p=0.700)"]] }],
+      notes: [HOSTILE],
+    };
+    const lines = sides.map((own, i) =>
+      overlayRun([runs[i].overlay, ...own], deflate, i === 0 ? "base" : HOSTILE),
+    );
+    seeds = writePage("seeds", lines, bundle, texts);
+    overlay = writePage("overlay", [base, hostile], bundle);
   });
 
   afterAll(() => browser?.close());
 
   test("loads offline from a file, asks for nothing, complains of nothing", async () => {
-    for (const url of [single, overlay]) {
+    for (const url of [single, overlay, seeds]) {
       const { page, requests, complaints, close } = await open(browser, url);
       await page.mouse.wheel(0, 5000);
       await settled(page);
@@ -318,7 +333,7 @@ describe.skipIf(NO_BROWSER)(`the report page${WHY_NOT}`, () => {
   });
 
   test("hostile text is shown as text", async () => {
-    for (const url of [single, overlay]) {
+    for (const url of [single, overlay, seeds]) {
       const { page, complaints, close } = await open(browser, url);
       expect(await page.locator("h1, h3").allTextContents()).toContainEqual(expect.stringContaining(HOSTILE));
       expect(await page.title()).not.toBe("owned");
@@ -342,10 +357,33 @@ describe.skipIf(NO_BROWSER)(`the report page${WHY_NOT}`, () => {
     await close();
   });
 
+  test("runs of several seeds are a median with a band, and the comparison is said in the terminal's words", async () => {
+    const { page, close } = await open(browser, seeds);
+    expect(await page.locator("h1").textContent()).toBe("6 runs in 2 lines: eventful");
+    expect(await page.locator("#chart-rss .legend .label").allTextContents()).toEqual(["base", HOSTILE]);
+    expect(await page.locator("table").first().locator(".group").first().textContent()).toBe(
+      "Garbage collector",
+    );
+    expect(await page.locator("table").first().textContent()).toContain("± 7 % HOSTILE");
+    const box = (await over(page, "rss").boundingBox())!;
+    await page.mouse.move(box.x + box.width * 0.2, box.y + 50);
+    await settled(page);
+    expect((await legends(page, "rss"))[0]).toMatch(/^[\d.]+ MiB \([\d.]+ MiB – [\d.]+ MiB\)$/);
+    // Hidden with its line, the band is gone: the picture is that of the other run alone.
+    const picture = () => pictureOf(page, "#chart-rss canvas");
+    await page.mouse.move(5, 5);
+    const both = await picture();
+    await page.locator("#chart-rss .legend button").first().click();
+    await settled(page);
+    expect(await picture()).not.toBe(both);
+    await close();
+  });
+
   test("nothing is wider than the screen, at 1280 and at 400 pixels", async () => {
     for (const [name, url] of [
       ["report", single],
       ["overlay", overlay],
+      ["seeds", seeds],
     ] as const)
       for (const width of [1280, 400])
         for (const colorScheme of ["light", "dark"] as const) {
