@@ -6,6 +6,7 @@
  */
 import uPlot from "uplot";
 import { humanBytes, humanCount, humanNs, humanShare } from "../report/format.ts";
+import { type Axis, type AxisUnit, axisFor } from "../report/ticks.ts";
 import type { Chart, ChartUnit, Series } from "./charts.ts";
 import type { Cycle, Mark, Values } from "./data.ts";
 import { el } from "./dom.ts";
@@ -13,6 +14,9 @@ import { color, faint, onTheme, tint } from "./theme.ts";
 import type { Follower, TimeView } from "./view.ts";
 
 const SYNC = "gomemsim";
+/** Of a chart's height: the time axis, and room for half a label at the top. */
+const X_AXIS_PX = 26;
+const TOP_PX = 8;
 const FONT = "11px system-ui, sans-serif";
 /** Bounds beyond so many times everything else are off the scale. */
 const BOUND_REACH = 2;
@@ -40,19 +44,35 @@ export function format(value: number | null | undefined, unit: ChartUnit): strin
   }
 }
 
-/** Axis labels: the same, without the digits nobody needs there. */
-function tick(value: number, unit: ChartUnit): string {
-  if (unit === "CPUs") return String(Math.round(value * 1e4) / 1e4);
-  return format(value, unit)
-    .replace(/\.0+(?=\D|$)/, "")
-    .replace(/(\.\d*?)0+(?=\D|$)/, "$1");
+/** Pixels of a linear axis to a step, about. */
+const STEP_PX = 34;
+
+/** A linear axis up to `range`; what is per second says so. */
+function axisOf(unit: ChartUnit, range: number, height: number): Axis {
+  const [plain, perSecond] = AXES[unit];
+  const axis = axisFor(plain, range, Math.max(2, Math.floor(height / STEP_PX)));
+  return perSecond
+    ? { ...axis, labels: axis.labels.map((label, i) => (i === 0 ? label : `${label}/s`)) }
+    : axis;
 }
+
+const AXES: Readonly<Record<ChartUnit, readonly [unit: AxisUnit, perSecond: boolean]>> = {
+  bytes: ["bytes", false],
+  "bytes/s": ["bytes", true],
+  ns: ["ns", false],
+  share: ["fraction", false],
+  count: ["count", false],
+  "count/s": ["count", true],
+  CPUs: ["CPUs", false],
+};
+
+/** Labels of a logarithmic axis: a power of ten in the unit that fits it. */
+const decade = (value: number, unit: ChartUnit): string => format(value, unit).replace(/\.0+(?=\D|$)/, "");
 
 const TIME_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500]
   .flatMap((step) => [step * 1e-6, step * 1e-3])
   .sort((a, b) => a - b)
   .concat([1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400]);
-const POWERS_OF_TWO = Array.from({ length: 50 }, (_, i) => 2 ** i);
 
 /** `12.5 s` or `3:05`, as exact as the steps between labels need. `last` is the largest of those it stands among. */
 export function clock(seconds: number, step: number, last = seconds): string {
@@ -198,7 +218,8 @@ export class Plot implements Follower {
 
   #options(height: number): uPlot.Options {
     const { series, unit, log } = this.#chart;
-    const bytes = unit === "bytes" || unit === "bytes/s";
+    const inside = height - X_AXIS_PX - TOP_PX;
+    let linear = axisOf(unit, 1, inside);
     const axis = (): uPlot.Axis => ({
       stroke: () => color("axis"),
       font: FONT,
@@ -208,7 +229,7 @@ export class Plot implements Follower {
     return {
       width: 600,
       height,
-      padding: [8, 22, 0, 0],
+      padding: [TOP_PX, 22, 0, 0],
       legend: { show: false },
       cursor: {
         drag: { x: true, y: false, setScale: false },
@@ -227,12 +248,17 @@ export class Plot implements Follower {
         y:
           log === true
             ? { distr: 3, range: (_u, min, max) => logRange(min, max) }
-            : { range: (_u, _min, max) => [0, max > 0 ? max * 1.06 : 1] },
+            : {
+                range: (_u, _min, max) => {
+                  linear = axisOf(unit, max, inside);
+                  return [0, linear.top];
+                },
+              },
       },
       axes: [
         {
           ...axis(),
-          size: 26,
+          size: X_AXIS_PX,
           gap: 2,
           space: 70,
           incrs: TIME_STEPS,
@@ -243,8 +269,9 @@ export class Plot implements Follower {
           ...axis(),
           size: 66,
           gap: 3,
-          ...(bytes ? { incrs: POWERS_OF_TWO } : {}),
-          values: (_u, splits) => splits.map((value) => (value === null ? "" : tick(value, unit))),
+          ...(log === true
+            ? { values: (_u, splits) => splits.map((value) => (value === null ? "" : decade(value, unit))) }
+            : { splits: () => [...linear.ticks], values: () => [...linear.labels] }),
         },
       ],
       series: [

@@ -217,19 +217,37 @@ describe("a long series", () => {
 
 describe("ticks", () => {
   it.each([
-    ["bytes", 118 * 2 ** 20, 6, "0 | 25 MiB | 50 MiB | 75 MiB | 100 MiB"],
-    ["bytes", 1.5 * 2 ** 30, 6, "0 | 0.5 GiB | 1.0 GiB | 1.5 GiB"],
-    ["bytes", 900, 5, "0 | 200 B | 400 B | 600 B | 800 B"],
-    ["ns", 37e6, 6, "0 | 10 ms | 20 ms | 30 ms"],
-    ["fraction", 0.013, 6, "0 | 0.25 % | 0.50 % | 0.75 % | 1.00 % | 1.25 %"],
+    ["bytes", 118 * 2 ** 20, 6, "0 | 20 MiB | 40 MiB | 60 MiB | 80 MiB | 100 MiB | 120 MiB"],
+    ["bytes", 1.5 * 2 ** 30, 6, "0 | 0.25 GiB | 0.50 GiB | 0.75 GiB | 1.00 GiB | 1.25 GiB | 1.50 GiB"],
+    ["bytes", 900, 5, "0 | 200 B | 400 B | 600 B | 800 B | 1000 B"],
+    ["ns", 37e6, 6, "0 | 10 ms | 20 ms | 30 ms | 40 ms"],
+    ["fraction", 0.013, 6, "0 | 0.25 % | 0.50 % | 0.75 % | 1.00 % | 1.25 % | 1.50 %"],
     ["percent", 400, 6, "0 | 100 % | 200 % | 300 % | 400 %"],
     ["count", 3, 6, "0 | 1 | 2 | 3"],
+    ["CPUs", 0.49, 4, "0 | 0.2 | 0.4 | 0.6"],
     ["count", 25_000, 6, "0 | 5k | 10k | 15k | 20k | 25k"],
   ] as const)("of %s up to %d", (unit, range, count, labels) => {
     const axis = axisFor(unit, range, count);
     expect(axis.labels.join(" | ")).toBe(labels);
-    expect(axis.top).toBeGreaterThan(range);
+    // Its top is its last label, not far above what it holds.
+    expect(axis.top).toBe(axis.ticks[axis.labels.length - 1]);
+    expect(axis.top).toBeGreaterThanOrEqual(range);
+    expect(axis.top - axis.ticks[1]).toBeLessThan(range);
   });
+
+  it.each(["bytes", "ns", "count", "fraction", "CPUs"] as const)(
+    "of %s end at a label that holds the range, whatever the range and the room",
+    (unit) => {
+      for (let range = 1e-3; range < 1e12; range *= 1.37)
+        for (let count = 2; count <= 12; count++) {
+          const { top, ticks, labels } = axisFor(unit, range, count);
+          expect(top).toBeGreaterThanOrEqual(range * (1 - 1e-9));
+          expect(top).toBe(ticks[ticks.length - 1]);
+          expect(ticks.length).toBeLessThanOrEqual(count + 1);
+          expect(new Set(labels).size).toBe(labels.length);
+        }
+    },
+  );
 
   it.each([
     [20, "0 | 5 s | 10 s | 15 s | 20 s"],
