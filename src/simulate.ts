@@ -86,6 +86,11 @@ export interface RunSink {
    */
   sample?(row: Float64Array, view: (() => ProcessView) | undefined): void;
   cycle?(cycle: CycleRecord): void;
+  /**
+   * Nothing is left to sweep of the last cycle: after it, and before the next one begins; not of a process that ends before. To the step
+   * of the goroutine that swept last (ten spans of the background sweeper), which begins at that moment.
+   */
+  sweepDone?(nowNs: number): void;
   /** A line of GODEBUG=scavtrace=1. */
   scavTrace?(trace: ScavTraceRecord): void;
   /** Every part of every layer at sample `sample`, which counts from 1 as the rows do; where the scenario asks for `layers`. */
@@ -640,6 +645,7 @@ class Simulation {
       arenaScale: scenario.go.hypothetical?.arenascale ?? 1,
     });
     inputs.heap = heap;
+    heap.onSweepDone = () => options.sink?.sweepDone?.(this.#rt.sched.nowNs);
     if (numa !== undefined) numa.currentP = () => heap.currentP;
     heap.trace = trace;
     const rate = scenario.go.GODEBUG.memprofilerate;

@@ -4,7 +4,15 @@
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
 import { gzipSync } from "node:zlib";
-import { cpuShareSince, csvLine, cycleEndSeconds, cycleLines, cyclesHeader } from "../report/cycles.ts";
+import {
+  type CycleRow,
+  cpuShareSince,
+  csvLine,
+  cycleEndSeconds,
+  cycleLines,
+  cyclesHeader,
+  SweptCycles,
+} from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
 import { reportHtml } from "../report/html.ts";
@@ -117,7 +125,8 @@ class FileSink implements RunSink {
   readonly #cpuLimitColumn: number;
   /** When the process started whose collections come in. */
   #processStartNs = 0;
-  readonly #batch: CycleRecord[] = [];
+  readonly #swept = new SweptCycles((row) => this.#sweptCycle(row));
+  readonly #batch: CycleRow[] = [];
   readonly #watch: ThresholdWatch;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
   readonly #pause = new SeriesSketch();
@@ -177,7 +186,7 @@ class FileSink implements RunSink {
   }
 
   cycle(cycle: CycleRecord): void {
-    this.report.cycle(cycle);
+    this.#swept.cycle(cycle);
     this.#gctrace.writer.write(`${gctraceLine(cycle, this.#cpus, this.#processStartNs / 1e9)}\n`);
     this.#watch.cycle(cycle);
     const pauseNs = cycle.stw1_ns + cycle.stw2_ns;
@@ -185,7 +194,15 @@ class FileSink implements RunSink {
     const cpuNs = cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns;
     this.#lastShare = cpuShareSince(this.#cycleEndSeconds, cycle, cpuNs, this.#cpus, this.#cpuLimit);
     this.#cycleEndSeconds = cycleEndSeconds(cycle);
-    this.#batch.push({ ...cycle });
+  }
+
+  sweepDone(nowNs: number): void {
+    this.#swept.sweepDone(nowNs);
+  }
+
+  #sweptCycle(row: CycleRow): void {
+    this.report.cycle(row);
+    this.#batch.push(row);
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
   }
 
@@ -199,6 +216,7 @@ class FileSink implements RunSink {
   }
 
   close(): void {
+    this.#swept.flush();
     this.#writeCycles();
     this.#timeseries.close();
     this.#cycles.close();
@@ -268,6 +286,7 @@ function withExports(sink: FileSink, exports: RunExports): RunSink {
       if (view !== undefined) exports.sample(Math.round(row[0] * 1e9), view);
     },
     cycle: (cycle) => sink.cycle(cycle),
+    sweepDone: (nowNs) => sink.sweepDone(nowNs),
     scavTrace: (trace) => sink.scavTrace(trace),
     layers: (...args) => sink.layers(...args),
     killed: (nowNs, view) => sink.killed(nowNs, view),

@@ -410,7 +410,7 @@ export class Plot implements Follower {
     const { cycles } = this.#backdrop;
     const { from, to } = this.#view;
     const { left, top, width, height } = u.bbox;
-    const first = firstFrom(cycles, from, (cycle) => cycle.end);
+    const first = firstFrom(cycles, from, (cycle) => cycle.swept);
     let last = first;
     while (last < cycles.length && cycles[last].start <= to) last++;
     if (last === first) return;
@@ -421,8 +421,17 @@ export class Plot implements Follower {
     const fill = (x0: number, x1: number): void =>
       u.ctx.fillRect(x0, top, Math.max(devicePixelRatio, x1 - x0), dense ? 3 * devicePixelRatio : height);
     u.ctx.save();
+    if (!dense) {
+      u.ctx.fillStyle = color("sweep");
+      for (let i = first; i < last; i++) {
+        const { end, swept } = cycles[i];
+        // Not where it would be a hair beside the cycle.
+        if (end <= to && at(swept) - at(end) > devicePixelRatio) fill(at(end), at(swept));
+      }
+    }
     u.ctx.fillStyle = color(dense ? "grey" : "band");
-    for (let i = first; i < last; i++) fill(at(cycles[i].start), at(cycles[i].end));
+    for (let i = first; i < last; i++)
+      if (cycles[i].end >= from) fill(at(cycles[i].start), at(cycles[i].end));
     if (!dense) {
       // Its two stops as edges: sweep termination where it begins, mark termination where it ends.
       u.ctx.fillStyle = color("stop");

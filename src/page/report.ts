@@ -153,7 +153,9 @@ class Page {
       "p",
       { class: "note backdrop" },
       el("span", { class: "chip band" }),
-      " GC cycle, from sweep to mark termination (a rug where they follow closely) ",
+      " GC cycle, from sweep termination to mark termination, its stops as edges (a rug where cycles follow closely) ",
+      el("span", { class: "chip sweep" }),
+      " sweeping after it ",
       el("span", { class: "chip mark" }),
       " phase, intervention, policy ",
       el("span", { class: "chip bad" }),
@@ -278,6 +280,7 @@ class Page {
       const { cycles, marks, about } = this.#runs[0];
       const cycle = cycles[firstFrom(cycles, t, ({ end }) => end)];
       if (cycle !== undefined && cycle.start <= t) parts.push(`in a GC cycle (${cycle.reason})`);
+      else if ((cycles[firstFrom(cycles, t, ({ swept }) => swept)]?.end ?? t) < t) parts.push("sweeping");
       const reach = ((to - from) * 5) / Math.max(1, u.width);
       const mark = marks.find((one) => Math.abs(one.t - t) <= reach);
       if (mark !== undefined) parts.push(`${mark.what}: ${mark.why}`);

@@ -10,7 +10,8 @@ import { stringify } from "yaml";
 import { OOM_KILL } from "../control/interventions.ts";
 import { pageSize } from "../runtime/sizeclasses.ts";
 import type { Scenario } from "../scenario/schema.ts";
-import type { CycleRecord, OomIncident, ProcessView, RunSummary } from "../simulate.ts";
+import type { OomIncident, ProcessView, RunSummary } from "../simulate.ts";
+import type { CycleRow } from "./cycles.ts";
 import type { Unit } from "./format.ts";
 import { containerLimits } from "./headlines.ts";
 import { type HeapMapShot, heapMap, liveBytes } from "./heapmap.ts";
@@ -75,6 +76,7 @@ const CYCLE_COLUMNS: readonly TableColumn[] = [
   { name: "goal_bytes", scale: 1, leader: "start_seconds" },
   { name: "heap_marked_bytes", scale: 1, leader: "start_seconds" },
   { name: "reason", scale: 1, leader: "start_seconds" },
+  { name: "sweep_done_seconds", scale: 1e6, leader: "start_seconds" },
 ];
 
 export class ReportCollector {
@@ -104,7 +106,7 @@ export class ReportCollector {
     this.#heap.killed(view());
   }
 
-  cycle(cycle: CycleRecord): void {
+  cycle(cycle: CycleRow): void {
     const { start_seconds, stw1_ns, concurrent_ns, stw2_ns } = cycle;
     this.#cycles.add([
       start_seconds,
@@ -115,6 +117,7 @@ export class ReportCollector {
       cycle.goal_bytes,
       cycle.heap_marked_bytes,
       REASONS.indexOf(cycle.reason),
+      cycle.sweep_done_seconds,
     ]);
   }
 

@@ -8,6 +8,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { buildSync } from "esbuild";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { bundleOf, deflate } from "../../src/cli/page.ts";
+import { SweptCycles } from "../../src/report/cycles.ts";
 import { type PageBundle, reportHtml } from "../../src/report/html.ts";
 import type { OverlayPart } from "../../src/report/overlay.ts";
 import type { ComparisonTexts, ReportRun } from "../../src/report/reportdata.ts";
@@ -67,13 +68,16 @@ export interface Gathered {
 /** A run with all its page shows. */
 export function gather(scenario: Scenario): Gathered {
   const collector = new ReportCollector(scenario, sampleColumns(scenario));
+  const swept = new SweptCycles((row) => collector.cycle(row));
   const summary = simulate(scenario, {
     sink: {
       sample: (row, view) => collector.sample(row, view),
-      cycle: (cycle) => collector.cycle(cycle),
+      cycle: (cycle) => swept.cycle(cycle),
+      sweepDone: (nowNs) => swept.sweepDone(nowNs),
       killed: (_nowNs, view) => collector.killed(view),
     },
   });
+  swept.flush();
   return {
     whole: collector.finish(summary, collector.heap(deflate), deflate),
     overlay: collector.overlay(summary),

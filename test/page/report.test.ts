@@ -6,6 +6,7 @@ import { deflate } from "../../src/cli/page.ts";
 import { jsonForScript } from "../../src/report/html.ts";
 import { overlayRun } from "../../src/report/overlay.ts";
 import type { ReportRun } from "../../src/report/reportdata.ts";
+import { unpack } from "../../src/report/table.ts";
 import { scenariosOf } from "../scenarios.ts";
 import {
   ARTEFACTS,
@@ -396,6 +397,51 @@ describe.skipIf(NO_BROWSER)(`the report page${WHY_NOT}`, () => {
           await page.screenshot({ path: `${ARTEFACTS}${name}-${width}-${colorScheme}.png`, fullPage: true });
           await close();
         }
+  });
+
+  test("sweeping is a fainter band behind a cycle's, and said", async () => {
+    const [scenario] = scenariosOf(`name: swept
+duration: 400ms
+sample_interval: 10ms
+go: { GOMAXPROCS: 2, GOGC: 400 }
+workload:
+  - { kind: stream, name: s, rate: 2M/s, size: { uniform: [16, 900] }, lifetime: { exponential: 20ms } }
+`);
+    const { whole } = gather(scenario);
+    const cycles = unpack(whole.cycles, inflateRawSync(Buffer.from(whole.cycles.data, "base64")));
+    const [ends, swept] = ["end_seconds", "sweep_done_seconds"].map((name) => cycles.get(name)!);
+    const longest = ends.reduce(
+      (best, _, i) => (swept[i] - ends[i] > swept[best] - ends[best] ? i : best),
+      0,
+    );
+    const { page, close } = await open(browser, writePage("swept", [whole], bundleOfSources()));
+    const box = (await over(page, "memory").boundingBox())!;
+    const atMiddle = (ends[longest] + swept[longest]) / 2 / 0.4;
+    await page.mouse.move(box.x + box.width * atMiddle, box.y + 50);
+    await settled(page);
+    expect(await page.locator(".readout").textContent()).toMatch(/ · sweeping/);
+    await page.mouse.move(5, 5);
+    await settled(page);
+    // Above all lines: the ground, darker in the cycle than in the sweep after it.
+    const ground = (seconds: number): Promise<number> =>
+      page.evaluate(`(() => {
+        const canvas = document.querySelector("#chart-fragmentation canvas");
+        const over = document.querySelector("#chart-fragmentation .u-over");
+        const x = over.offsetLeft + (${seconds} / 0.4) * over.clientWidth;
+        const scale = canvas.width / canvas.clientWidth;
+        const y = (over.offsetTop + 2) * scale;
+        return canvas.getContext("2d").getImageData(Math.round(x * scale), y, 1, 1).data[3];
+      })()`);
+    const start = cycles.get("start_seconds")![longest];
+    const [marking, sweeping, before] = [
+      await ground((start + ends[longest]) / 2),
+      await ground((ends[longest] + swept[longest]) / 2),
+      await ground(start - 0.004),
+    ];
+    expect(before).toBe(0);
+    expect(sweeping).toBeGreaterThan(before);
+    expect(marking).toBeGreaterThan(sweeping);
+    await close();
   });
 
   test("what was left out is said", async () => {

@@ -1,6 +1,7 @@
 /** Plots: what they say as text, that any name is safe in them, and what becomes of long series. */
 import { Resvg } from "@resvg/resvg-js";
 import { describe, expect, it } from "vitest";
+import { SweptCycles } from "../../src/report/cycles.ts";
 import { unitOf } from "../../src/report/format.ts";
 import {
   overlayPlot,
@@ -21,10 +22,16 @@ function played(text: string, label = "a run"): PlottedRun {
   const columns = sampleColumns(scenario);
   const rows: number[][] = [];
   const cycles = new PlottedCycles(scenario.machine.cpus, () => Infinity);
+  const swept = new SweptCycles((row) => cycles.add(row));
   const run = new SimulatedRun(scenario, {
-    sink: { sample: (row) => rows.push([...row]), cycle: (cycle) => cycles.add(cycle) },
+    sink: {
+      sample: (row) => rows.push([...row]),
+      cycle: (cycle) => swept.cycle(cycle),
+      sweepDone: (nowNs) => swept.sweepDone(nowNs),
+    },
   });
   run.advance(scenario.duration);
+  swept.flush();
   return {
     label,
     summary: run.summary(),
@@ -72,7 +79,14 @@ describe("a run's plot", () => {
       "Goroutines and requests",
     ])
       expect(svg.includes(`>${text}</text>`), text).toBe(true);
-    for (const text of ["HeapInuse", "GC goal", "memory.current", "p99", "GC cycles", "in flight"])
+    for (const text of [
+      "HeapInuse",
+      "GC goal",
+      "memory.current",
+      "p99",
+      "GC cycles (fainter: sweeping)",
+      "in flight",
+    ])
       expect(svg.includes(`>${text}</text>`), text).toBe(true);
     // Far above what is in use: said, and left off the scale.
     for (const text of ["memory.max 400 MiB", "GOMEMLIMIT 64.0 MiB"])
@@ -82,6 +96,17 @@ describe("a run's plot", () => {
     expect(svg).toMatch(/>\d+ %<\/text>/);
     expect(svg).toContain("<title>gc (at its time)</title>");
     expect(svg).toContain(">set_gc_percent 50</text>");
+  });
+
+  it("shows sweeping as fainter bands that follow cycles, where it has a pixel", () => {
+    const faint = /<path fill="#f3eff8" d="([^"]*)"/;
+    const wide = runPlot(run, { panels: ["heap"] }, { width: 20_000, height: 300 });
+    const drawnBands = faint.exec(svgPlot(wide))![1].match(/M/g)!;
+    const swept = run.cycles.column("sweep_done_seconds");
+    const ends = run.cycles.column("end_seconds");
+    const pixel = 3 / (20_000 - 66 - 18);
+    expect(drawnBands).toHaveLength([...ends].filter((end, i) => swept[i] - end >= pixel).length);
+    expect(svgPlot(runPlot(run, { panels: ["heap"] }, { width: 320, height: 300 }))).not.toMatch(faint);
   });
 
   it("tells who cannot see it what it is about", () => {
@@ -161,6 +186,7 @@ describe("any text", () => {
       seconds: 1,
       panels: [{ title: HOSTILE, unit: "count", lines: [line] }],
       bands: [[0.2, 0.4]],
+      faintBands: [],
       bandLabel: HOSTILE,
       marks: [{ at: 0.1, label: HOSTILE, detail: HOSTILE, grave: true }],
     };
@@ -198,6 +224,7 @@ describe("a long series", () => {
       seconds: 100,
       panels: [{ title: "p", unit: "count", lines: [line] }],
       bands: [],
+      faintBands: [],
       bandLabel: "",
       marks: [],
     });
