@@ -20,6 +20,7 @@ import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
 import { Memory } from "./os/memory.ts";
 import type { NumaNodes } from "./os/numa.ts";
+import { type PhaseSummary, Phases, type Tally } from "./phases.ts";
 import { M_STRUCT_BYTES, MaxProcs, P_STRUCT_BYTES } from "./runtime/debug.ts";
 import {
   type ClassSnapshot,
@@ -97,6 +98,8 @@ export interface RunSink {
   layers?(sample: number, tSeconds: number, parts: readonly LayerPart[]): void;
   /** The process is killed; the view is of it as it dies. */
   killed?(nowNs: number, view: () => ProcessView): void;
+  /** A phase begins; `name` is what its stretch is called in the summary. A sample of that very moment, which follows, is of the one before. */
+  phase?(nowNs: number, name: string): void;
   /** The process starts again, after an OOM kill; it counts its collections anew. */
   restart?(nowNs: number): void;
 }
@@ -127,6 +130,8 @@ export interface RunSummary {
   readonly sources: readonly { readonly name: string; readonly allocated: number }[];
   /** What interventions, phases and policies did, in order; the first 1000. */
   readonly events: readonly ControlEvent[];
+  /** Figures from one phase to the next, where there are phases. */
+  readonly phases?: readonly PhaseSummary[];
   /** Every OOM kill, where the scenario has a container. */
   readonly oom_kills?: readonly OomIncident[];
   /** The heap as the run leaves it: what MemStats cannot tell. */
@@ -199,7 +204,7 @@ export class SimulatedRun {
             (options.profile ?? defaultProfile).baseline.file_rss_bytes,
             options.seed ?? scenario.seed,
           );
-    this.#run = new RunState(scenario, container, options.trace);
+    this.#run = new RunState(scenario, container, options.trace, options.sink);
     this.#process = new Simulation(scenario, options, this.#run, 0);
   }
 
@@ -374,6 +379,7 @@ class RunState {
   readonly trace: Trace | undefined;
   readonly figures = new Figures();
   readonly limitFigures = new LimitFigures();
+  readonly phases: Phases;
   /** Where the container has something to reclaim. */
   readonly reclaimFigures: ReclaimFigures | null;
   readonly events: ControlEvent[] = [];
@@ -405,8 +411,17 @@ class RunState {
   /** While no process lives: when whoever waits outside looks next. */
   #nextPollNs = Number.POSITIVE_INFINITY;
 
-  constructor(scenario: Scenario, container: ContainerRun | null, trace: TraceOptions | undefined) {
+  readonly #sink: RunSink | undefined;
+
+  constructor(
+    scenario: Scenario,
+    container: ContainerRun | null,
+    trace: TraceOptions | undefined,
+    sink: RunSink | undefined,
+  ) {
     this.container = container;
+    this.#sink = sink;
+    this.phases = new Phases(scenario.phases, container !== null);
     this.entries = [...scenario.workload];
     this.agenda = new Agenda(scenario.phases, scenario.interventions, scenario.duration);
     this.trace = trace === undefined ? undefined : new Trace(trace, scenario.go.GOMAXPROCS);
@@ -440,6 +455,9 @@ class RunState {
   /** A phase begins or limits change; the process, if one lives, follows. Returns what was done, in words. */
   actOutside(action: OutsideAction, nowNs: number, process: Simulation | undefined): string {
     if (!("do" in action)) {
+      const tally = process?.tally() ?? { counters: { ...this.past }, latencies: copies(this.pastLatency) };
+      const name = this.phases.begin(nowNs, action.name, tally);
+      this.#sink?.phase?.(nowNs, name);
       for (const { index, entry } of action.changes) {
         this.entries[index] = entry;
         process?.entryChanged(index, nowNs);
@@ -527,6 +545,10 @@ class RunState {
     }
   }
 }
+
+/** As they are now. */
+const copies = (of: ReadonlyMap<string, LatencyHistogram>): Map<string, LatencyHistogram> =>
+  new Map([...of].map(([name, latency]) => [name, latency.since(undefined)]));
 
 /** A workload entry of a process that is not ready. */
 const NOT_RUNNING: Partial<Running> = {};
@@ -955,6 +977,7 @@ class Simulation {
   /** The process has been killed: keeps what the run's figures need of it. Returns when it starts again. */
   killed(nowNs: number): number {
     const { past, pastLatency, container, events } = this.#run;
+    this.#run.phases.killed();
     const limit = `memory.max of ${container!.maxBytes} bytes reached`;
     events.push({ t_seconds: nowNs / 1e9, event: OOM_KILL, reason: limit });
     const restartNs = container!.killed(nowNs, {
@@ -1111,6 +1134,7 @@ class Simulation {
 
   #onCycle(cycle: CycleRecord): void {
     this.#run.figures.cycle(cycle);
+    this.#run.phases.cycle(cycle);
     this.#run.container?.cycle(cycle, this.#rt.sched.nowNs);
     this.#numa?.cycleEnded(cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns);
     this.#options.sink?.cycle?.(cycle);
@@ -1140,6 +1164,7 @@ class Simulation {
     if (this.#options.declareOracle === true) container?.pageCache.flushStats();
     const rss = this.#memory.residentBytes();
     this.#run.figures.sample(nowNs, st, rss, inflight);
+    this.#run.phases.sample(nowNs, st.nextGC, st.heapInuse, rss);
     const { limiter } = rt.sched;
     if (rt.pacer.memoryLimit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
@@ -1241,6 +1266,15 @@ class Simulation {
     return all.count === 0 ? undefined : all;
   }
 
+  /** What the run has counted up to now. */
+  tally(): Tally {
+    const latencies = this.#scenario.workload.flatMap(({ name }, i) => {
+      const latency = this.#latencyOf(i);
+      return latency === undefined ? [] : [[name, latency] as const];
+    });
+    return { counters: { ...this.#counters() }, latencies: new Map(latencies) };
+  }
+
   distributions(): Map<string, LatencyHistogram> {
     const all = new LatencyHistogram();
     const found = new Map<string, LatencyHistogram>();
@@ -1311,6 +1345,7 @@ class Simulation {
       Object.assign(figures, this.#run.firstRequestFigures(entry.name));
     });
     Object.assign(figures, this.#run.startupFigures());
+    const phases = this.#run.phases.finish(endNs, this.tally());
     const allocated = this.#allocated();
     const hypothetical = hypotheticalSettings(this.#scenario);
     if (hypothetical.length > 0) {
@@ -1334,6 +1369,7 @@ class Simulation {
       address_space_at_end: addressSpace(this.#memory, rt.heap.rules.namesMappings),
       events: this.#run.events,
       sources: [...allocated].map(([name, n]) => ({ name, allocated: n })),
+      ...(phases.length === 0 ? {} : { phases }),
       ...(container === null ? {} : { oom_kills: container.incidents }),
     };
   }

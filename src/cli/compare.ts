@@ -11,6 +11,7 @@ import {
   type SettingDifference,
   settingDifferences,
 } from "../analysis/compare.ts";
+import { figuresOfPhases } from "../phases.ts";
 import { benchmarkLine } from "../report/benchfmt.ts";
 import {
   type Comparison,
@@ -71,7 +72,7 @@ function readSide(group: RunGroup, label: string): Side {
       );
     const cycles = new CycleFigures();
     scanCycles(path, (cycle) => cycles.add(cycle));
-    return { ...summary.figures, ...cycles.figures() };
+    return { ...summary.figures, ...figuresOfPhases(summary.phases ?? []), ...cycles.figures() };
   });
   return { label, summary: first, runs, folders: group.runs };
 }

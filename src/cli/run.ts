@@ -9,6 +9,7 @@ import { existsSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { CommandModule } from "yargs";
 import { compareRuns } from "../analysis/compare.ts";
+import { figuresOfPhases } from "../phases.ts";
 import { comparisonTexts } from "../report/comparison.ts";
 import { humanValue } from "../report/format.ts";
 import { reportHtml } from "../report/html.ts";
@@ -184,7 +185,7 @@ function overlayPage(finished: readonly DoneJob[]): string | undefined {
   if (lines.length === 0) return undefined;
   const sides = [...byVariant].map(([label, seeds]) => ({
     label,
-    runs: seeds.map(({ summary }) => summary.figures),
+    runs: seeds.map(({ summary: { figures, phases = [] } }) => ({ ...figures, ...figuresOfPhases(phases) })),
   }));
   return reportHtml(lines, pageBundle(), comparisonTexts(compareRuns(sides)));
 }

@@ -11,6 +11,7 @@ import {
   headline,
   marksList,
   notModelled,
+  phasesCard,
   provenance,
   samplesText,
   thresholdsTable,
@@ -80,6 +81,7 @@ class Page {
     root.append(
       this.#title(),
       single ? headline(run) : this.#compared(),
+      ...(single ? phasesCard(run, (from, to) => this.#view.set(from, to)) : []),
       this.#toolbar(),
       ...(single ? [this.#key()] : []),
       grid,

@@ -2,6 +2,7 @@
  * What the report page is given of a run: plain data, shared by those who gather it (runreport.ts, heapmap.ts) and by the page (src/page).
  */
 import type { ControlEvent } from "../control/interventions.ts";
+import type { PhaseSummary } from "../phases.ts";
 import type { ClassSnapshot, HeapTruth } from "../runtime/heapreport.ts";
 import type { RunSummary } from "../simulate.ts";
 import type { ContainerLimitValues } from "./headlines.ts";
@@ -89,6 +90,8 @@ export interface ReportRun extends ContainerLimitValues {
   readonly events: readonly ControlEvent[];
   /** What came of the scenario's thresholds. */
   readonly thresholds: readonly StoredVerdict[];
+  /** Figures from one phase to the next; empty without phases. */
+  readonly phases: readonly PhaseSummary[];
   readonly oom_kills: readonly OomMark[];
   readonly scenario_yaml: string;
   readonly profile_json: string;

@@ -17,14 +17,14 @@ import { containerLimits } from "./headlines.ts";
 import { type HeapMapShot, heapMap, liveBytes } from "./heapmap.ts";
 import { OVERLAY_POINTS, OVERLAYS, type OverlayPart } from "./overlay.ts";
 import { type Deflate, type HeapMaps, REASONS, type ReportRun } from "./reportdata.ts";
-import { roundedFigures, type StoredVerdict } from "./summary.ts";
+import { roundedFigures, roundedPhases, type StoredVerdict } from "./summary.ts";
 import { BoundedTable, MOST, type TableColumn } from "./table.ts";
 import type { Column } from "./timeseries.ts";
 
 /** What a finished run says of itself; summary.json has it, too. */
 export type ReportSummary = Pick<
   RunSummary,
-  "versions" | "seed" | "scenario" | "profile" | "sources" | "events"
+  "versions" | "seed" | "scenario" | "profile" | "sources" | "events" | "phases"
 > & {
   readonly figures: Readonly<Record<string, number | null>>;
   readonly oom_kills?: readonly OomIncident[] | undefined;
@@ -203,6 +203,7 @@ export class ReportCollector {
       // Kills are in the next but one, with what the kernel said.
       events: summary.events.filter(({ event }) => event !== OOM_KILL),
       thresholds: summary.thresholds ?? [],
+      phases: roundedPhases(summary.phases ?? []),
       oom_kills: (summary.oom_kills ?? []).map(({ t_seconds, restart_at_seconds, kernel_log }) => ({
         t_seconds,
         ...(restart_at_seconds === undefined ? {} : { restart_at_seconds }),
