@@ -191,6 +191,34 @@ describe("gomemsim compare", () => {
     expect(markdown).toContain("| goal, peak | 4.00 MiB ±0 % | 8.00 MiB ±0 % | +100 % (p=0.002) |\n");
   });
 
+  it("compares what happened from phase to phase, under names of their own", async () => {
+    write(
+      folder,
+      "p.yaml",
+      `${SCENARIO.replace("web-64", "phased")}phases:
+  - { at: 1s, name: twice as much, set: { workload.MB.arrivals.rate: 200/s } }
+  - { when: { metric: rss_bytes, above: 1TiB }, name: never, set: { workload.MB.cpu: 1us } }
+`,
+    );
+    expect(await run(folder, ["run", "p.yaml", "--out", "phased", "--seeds", "4", "-q"])).toMatchObject({
+      status: 0,
+    });
+    const { stdout } = await compare("phased");
+    const [, before, after] = /\n {2}Before any phase\n(.*?)\n {2}Phase twice as much\n(.*?)\n {2}\S/s.exec(
+      stdout,
+    )!;
+    expect(before).toMatch(/ {4}goal, peak +4\.00 MiB ±∞ +8\.00 MiB ±∞ +\+100 % \(p=0\.029\)\n/);
+    expect(before).toMatch(/ {4}MB requests per second +\d+ /);
+    expect(after).toMatch(/ {4}MB latency p99 +[\d.]+ ms/);
+    expect(stdout).not.toContain("never");
+    const csv = (await compare("phased", "--format", "csv")).stdout;
+    expect(csv).toMatch(/^goal_peak_bytes@start,bytes,gogc-200,4,8388608,/m);
+    expect(csv).toMatch(/^MB_latency_p99_ns@twice as much,ns,base,4,\d+,/m);
+    const lines = (await compare("phased", "--format", "benchstat")).stdout;
+    expect(lines).toMatch(/^BenchmarkPhased\/phase=twice_as_much 1 .* goal-peak-bytes /m);
+    expect(lines.match(/^BenchmarkPhased 1 .*$/gm)?.join()).not.toContain("requests-per-second");
+  });
+
   it("refuses what cannot be compared", async () => {
     const says = async (...paths: string[]): Promise<string> => {
       const { status, stderr, stdout } = await compare(...paths);

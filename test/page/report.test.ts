@@ -333,6 +333,33 @@ describe.skipIf(NO_BROWSER)(`the report page${WHY_NOT}`, () => {
     await close();
   });
 
+  test("what happened from phase to phase stands above the charts, and a button shows a stretch", async () => {
+    for (const width of [1280, 400]) {
+      const { page, close } = await open(browser, single, { viewport: { width, height: 900 } });
+      const table = page.locator(".phases table");
+      expect(await table.locator("thead button").allTextContents()).toEqual(["start", HOSTILE]);
+      expect(await table.locator("thead small").allTextContents()).toEqual([
+        "0.0 s – 3.0 s",
+        "3.0 s – 12.0 s",
+      ]);
+      const rows = await table.locator("tbody tr").allTextContents();
+      expect(rows.join("\n")).toMatch(/^GC cycles\d+\d+$/m);
+      expect(rows.join("\n")).toMatch(/^api latency p99[\d.]+ [µm]?s[\d.]+ [µm]?s$/m);
+      expect(rows.join("\n")).toMatch(/^OOM kills0\d$/m);
+      await table.locator("thead button").first().click();
+      expect(await rangeNumbers(page)).toEqual([0, 3]);
+      // Names of rows stay in sight when a narrow table is scrolled.
+      const scroll = page.locator(".phases .scroll");
+      await scroll.evaluate("(pane) => { pane.scrollLeft = 1e4; }");
+      const [pane, name] = [
+        await scroll.boundingBox(),
+        await table.locator("tbody th").first().boundingBox(),
+      ];
+      expect(Math.abs(name!.x - pane!.x)).toBeLessThan(2);
+      await close();
+    }
+  });
+
   test("hostile text is shown as text", async () => {
     for (const url of [single, overlay, seeds]) {
       const { page, complaints, close } = await open(browser, url);
