@@ -181,6 +181,10 @@ class FileSink implements RunSink {
     this.report.killed(view);
   }
 
+  phase(nowNs: number, name: string): void {
+    this.#watch.phase(nowNs, name);
+  }
+
   restart(nowNs: number): void {
     this.#processStartNs = nowNs;
   }
@@ -290,6 +294,7 @@ function withExports(sink: FileSink, exports: RunExports): RunSink {
     scavTrace: (trace) => sink.scavTrace(trace),
     layers: (...args) => sink.layers(...args),
     killed: (nowNs, view) => sink.killed(nowNs, view),
+    phase: (nowNs, name) => sink.phase(nowNs, name),
     restart: (nowNs) => sink.restart(nowNs),
   };
 }
@@ -330,7 +335,7 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   exports?.finish(run.lastView());
   if (heapProfiles !== undefined) writeHeapProfile(job, run, "heap.pb.gz", heapProfiles.places);
   const summary = run.summary();
-  const verdicts = watch.verdicts(summary.figures, run.distributions());
+  const verdicts = watch.verdicts(summary, run.distributions());
   sink.close();
   trace?.close();
   // A folder with an oom.txt is that of a killed process.
