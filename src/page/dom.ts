@@ -46,7 +46,8 @@ export function groupedTable(
               el(
                 "tr",
                 { class: "group" },
-                el("th", { scope: "rowgroup", colspan: String(heads.length) }, name),
+                el("th", { scope: "rowgroup" }, name),
+                el("td", { colspan: String(heads.length - 1) }),
               ),
             ]),
         ...rows.map(([label, ...cells]) =>
