@@ -133,6 +133,8 @@ export class Phases {
   #current = new Stretch(START, 0, { counters: {}, latencies: new Map() });
   /** Has begun: what is told next is its own, but for a sample of that very moment, which shows how the one before left things. */
   #next: Stretch | undefined;
+  /** Those before it that began at the same moment. */
+  readonly #passed: Stretch[] = [];
 
   /** `contained`: whether there is a container, which alone kills. */
   constructor(phases: readonly ResolvedPhase[], contained: boolean) {
@@ -142,7 +144,9 @@ export class Phases {
 
   /** A phase begins. Returns what its stretch is called. */
   begin(nowNs: number, phase: string, tally: Tally): string {
-    this.#turn();
+    // One that begins at the very moment of the one before leaves that without length.
+    if (this.#next?.fromNs === nowNs) this.#passed.push(this.#next);
+    else this.#turn();
     const times = (this.#begun.get(phase) ?? 0) + 1;
     this.#begun.set(phase, times);
     const name = numbered(phase, times);
@@ -156,6 +160,8 @@ export class Phases {
     // Where a phase begins with the run there is nothing before it.
     if (next.fromNs > 0 || this.#over.length > 0 || this.#current.name !== START)
       this.#over.push(this.#current.finish(next.fromNs, next.before, this.#contained));
+    for (const passed of this.#passed.splice(0))
+      this.#over.push(passed.finish(next.fromNs, next.before, this.#contained));
     this.#current = next;
     this.#next = undefined;
   }

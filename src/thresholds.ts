@@ -503,7 +503,7 @@ export class ThresholdWatch {
   }
 
   phase(nowNs: number, name: string): void {
-    if (this.#next !== undefined) this.#phase = this.#next.name;
+    if (this.#next !== undefined && this.#next.ns < nowNs) this.#phase = this.#next.name;
     this.#next = { ns: nowNs, name };
   }
 

@@ -136,13 +136,16 @@ test("a phase that begins with the run leaves nothing before it, and names that 
 });
 
 test("of two that begin at one moment the first has no length and no figures", () => {
-  const { summary } = play(`${SERVICE}phases:
+  const { summary, rows } = play(`${SERVICE}phases:
   - { at: 1s, name: a, set: { workload.api.cpu: 200us } }
   - { at: 1s, name: b, set: { workload.api.arrivals.rate: 100/s } }
 `);
   expect(timesOf(summary.phases)).toEqual(["start 0 1", "a 1 1", "b 1 6"]);
   expect(summary.phases?.[1].figures).toEqual({});
   expect(summary.phases?.[2].figures["gc_count"]).toBeGreaterThan(0);
+  // The sample of that moment is of the time before it.
+  const rss = rows.filter(({ t_seconds: t }) => t <= 1).map(({ rss_bytes }) => rss_bytes);
+  expect(summary.phases?.[0].figures["rss_mean_bytes"]).toBeCloseTo(rss.reduce((a, b) => a + b) / 20, 3);
 });
 
 test("a condition decides when one begins, and a hand that plays the run may begin it again", () => {

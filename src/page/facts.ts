@@ -181,7 +181,7 @@ export function phasesCard(run: Run, show: (from: number, to: number) => void): 
   return [
     el(
       "section",
-      { class: "card phases" },
+      { class: "card wide phases" },
       el("h3", {}, "From phase to phase"),
       el(
         "div",

@@ -81,12 +81,13 @@ class Page {
     root.append(
       this.#title(),
       single ? headline(run) : this.#compared(),
-      ...(single ? phasesCard(run, (from, to) => this.#view.set(from, to)) : []),
       this.#toolbar(),
       ...(single ? [this.#key()] : []),
       grid,
     );
     for (const chart of charts) this.#addPlot(chart, backdrop, grid);
+    // Behind the first chart, which shows where phases begin.
+    if (single) grid.firstElementChild?.after(...phasesCard(run, (from, to) => this.#view.set(from, to)));
     if (this.#map !== undefined) grid.append(this.#map.element);
     root.append(...(single ? this.#about(run) : this.#aboutAll()), this.#help);
     this.#watch();

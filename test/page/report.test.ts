@@ -333,7 +333,7 @@ describe.skipIf(NO_BROWSER)(`the report page${WHY_NOT}`, () => {
     await close();
   });
 
-  test("what happened from phase to phase stands above the charts, and a button shows a stretch", async () => {
+  test("what happened from phase to phase stands below the first chart, and a button shows a stretch", async () => {
     for (const width of [1280, 400]) {
       const { page, close } = await open(browser, single, { viewport: { width, height: 900 } });
       const table = page.locator(".phases table");
