@@ -20,6 +20,7 @@ import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
 import { Memory } from "./os/memory.ts";
 import type { NumaNodes } from "./os/numa.ts";
+import { type PhaseSummary, Phases, type Tally } from "./phases.ts";
 import { M_STRUCT_BYTES, MaxProcs, P_STRUCT_BYTES } from "./runtime/debug.ts";
 import {
   type ClassSnapshot,
@@ -86,12 +87,19 @@ export interface RunSink {
    */
   sample?(row: Float64Array, view: (() => ProcessView) | undefined): void;
   cycle?(cycle: CycleRecord): void;
+  /**
+   * Nothing is left to sweep of the last cycle: after it, and before the next one begins; not of a process that ends before. To the step
+   * of the goroutine that swept last (ten spans of the background sweeper), which begins at that moment.
+   */
+  sweepDone?(nowNs: number): void;
   /** A line of GODEBUG=scavtrace=1. */
   scavTrace?(trace: ScavTraceRecord): void;
   /** Every part of every layer at sample `sample`, which counts from 1 as the rows do; where the scenario asks for `layers`. */
   layers?(sample: number, tSeconds: number, parts: readonly LayerPart[]): void;
   /** The process is killed; the view is of it as it dies. */
   killed?(nowNs: number, view: () => ProcessView): void;
+  /** A phase begins; `name` is what its stretch is called in the summary. A sample of that very moment, which follows, is of the one before. */
+  phase?(nowNs: number, name: string): void;
   /** The process starts again, after an OOM kill; it counts its collections anew. */
   restart?(nowNs: number): void;
 }
@@ -122,6 +130,8 @@ export interface RunSummary {
   readonly sources: readonly { readonly name: string; readonly allocated: number }[];
   /** What interventions, phases and policies did, in order; the first 1000. */
   readonly events: readonly ControlEvent[];
+  /** Figures from one phase to the next, where there are phases. */
+  readonly phases?: readonly PhaseSummary[];
   /** Every OOM kill, where the scenario has a container. */
   readonly oom_kills?: readonly OomIncident[];
   /** The heap as the run leaves it: what MemStats cannot tell. */
@@ -194,7 +204,7 @@ export class SimulatedRun {
             (options.profile ?? defaultProfile).baseline.file_rss_bytes,
             options.seed ?? scenario.seed,
           );
-    this.#run = new RunState(scenario, container, options.trace);
+    this.#run = new RunState(scenario, container, options.trace, options.sink);
     this.#process = new Simulation(scenario, options, this.#run, 0);
   }
 
@@ -369,6 +379,7 @@ class RunState {
   readonly trace: Trace | undefined;
   readonly figures = new Figures();
   readonly limitFigures = new LimitFigures();
+  readonly phases: Phases;
   /** Where the container has something to reclaim. */
   readonly reclaimFigures: ReclaimFigures | null;
   readonly events: ControlEvent[] = [];
@@ -400,8 +411,17 @@ class RunState {
   /** While no process lives: when whoever waits outside looks next. */
   #nextPollNs = Number.POSITIVE_INFINITY;
 
-  constructor(scenario: Scenario, container: ContainerRun | null, trace: TraceOptions | undefined) {
+  readonly #sink: RunSink | undefined;
+
+  constructor(
+    scenario: Scenario,
+    container: ContainerRun | null,
+    trace: TraceOptions | undefined,
+    sink: RunSink | undefined,
+  ) {
     this.container = container;
+    this.#sink = sink;
+    this.phases = new Phases(scenario.phases, container !== null);
     this.entries = [...scenario.workload];
     this.agenda = new Agenda(scenario.phases, scenario.interventions, scenario.duration);
     this.trace = trace === undefined ? undefined : new Trace(trace, scenario.go.GOMAXPROCS);
@@ -435,6 +455,9 @@ class RunState {
   /** A phase begins or limits change; the process, if one lives, follows. Returns what was done, in words. */
   actOutside(action: OutsideAction, nowNs: number, process: Simulation | undefined): string {
     if (!("do" in action)) {
+      const tally = process?.tally() ?? { counters: { ...this.past }, latencies: copies(this.pastLatency) };
+      const name = this.phases.begin(nowNs, action.name, tally);
+      this.#sink?.phase?.(nowNs, name);
       for (const { index, entry } of action.changes) {
         this.entries[index] = entry;
         process?.entryChanged(index, nowNs);
@@ -522,6 +545,10 @@ class RunState {
     }
   }
 }
+
+/** As they are now. */
+const copies = (of: ReadonlyMap<string, LatencyHistogram>): Map<string, LatencyHistogram> =>
+  new Map([...of].map(([name, latency]) => [name, latency.since(undefined)]));
 
 /** A workload entry of a process that is not ready. */
 const NOT_RUNNING: Partial<Running> = {};
@@ -640,6 +667,7 @@ class Simulation {
       arenaScale: scenario.go.hypothetical?.arenascale ?? 1,
     });
     inputs.heap = heap;
+    heap.onSweepDone = () => options.sink?.sweepDone?.(this.#rt.sched.nowNs);
     if (numa !== undefined) numa.currentP = () => heap.currentP;
     heap.trace = trace;
     const rate = scenario.go.GODEBUG.memprofilerate;
@@ -949,6 +977,7 @@ class Simulation {
   /** The process has been killed: keeps what the run's figures need of it. Returns when it starts again. */
   killed(nowNs: number): number {
     const { past, pastLatency, container, events } = this.#run;
+    this.#run.phases.killed();
     const limit = `memory.max of ${container!.maxBytes} bytes reached`;
     events.push({ t_seconds: nowNs / 1e9, event: OOM_KILL, reason: limit });
     const restartNs = container!.killed(nowNs, {
@@ -1105,6 +1134,7 @@ class Simulation {
 
   #onCycle(cycle: CycleRecord): void {
     this.#run.figures.cycle(cycle);
+    this.#run.phases.cycle(cycle);
     this.#run.container?.cycle(cycle, this.#rt.sched.nowNs);
     this.#numa?.cycleEnded(cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns);
     this.#options.sink?.cycle?.(cycle);
@@ -1134,6 +1164,7 @@ class Simulation {
     if (this.#options.declareOracle === true) container?.pageCache.flushStats();
     const rss = this.#memory.residentBytes();
     this.#run.figures.sample(nowNs, st, rss, inflight);
+    this.#run.phases.sample(nowNs, st.nextGC, st.heapInuse, rss);
     const { limiter } = rt.sched;
     if (rt.pacer.memoryLimit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
@@ -1235,6 +1266,15 @@ class Simulation {
     return all.count === 0 ? undefined : all;
   }
 
+  /** What the run has counted up to now. */
+  tally(): Tally {
+    const latencies = this.#scenario.workload.flatMap(({ name }, i) => {
+      const latency = this.#latencyOf(i);
+      return latency === undefined ? [] : [[name, latency] as const];
+    });
+    return { counters: { ...this.#counters() }, latencies: new Map(latencies) };
+  }
+
   distributions(): Map<string, LatencyHistogram> {
     const all = new LatencyHistogram();
     const found = new Map<string, LatencyHistogram>();
@@ -1305,6 +1345,7 @@ class Simulation {
       Object.assign(figures, this.#run.firstRequestFigures(entry.name));
     });
     Object.assign(figures, this.#run.startupFigures());
+    const phases = this.#run.phases.finish(endNs, this.tally());
     const allocated = this.#allocated();
     const hypothetical = hypotheticalSettings(this.#scenario);
     if (hypothetical.length > 0) {
@@ -1328,6 +1369,7 @@ class Simulation {
       address_space_at_end: addressSpace(this.#memory, rt.heap.rules.namesMappings),
       events: this.#run.events,
       sources: [...allocated].map(([name, n]) => ({ name, allocated: n })),
+      ...(phases.length === 0 ? {} : { phases }),
       ...(container === null ? {} : { oom_kills: container.incidents }),
     };
   }

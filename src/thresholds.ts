@@ -5,6 +5,7 @@
  *       rss_bytes: max < 900MiB             # over the samples of timeseries.csv
  *       api_latency_ns: [p95 < 20ms, p99.9 < 100ms]
  *       oom_kills: count == 0               # a figure of summary.json
+ *       rss_bytes@doubled: max < 900MiB     # of the phase called `doubled`, until the next one begins (phases.ts)
  *
  * A metric is a column of the samples, a headline figure, or one of the distributions that a run counts value by value: pauses and
  * latencies. Their percentiles come from every pause and every request, never from the percentiles that samples hold: a percentile
@@ -15,12 +16,27 @@
  * could have had a value and had none (no cycle, no request) is a breach that says so. Nothing passes silently.
  */
 import { LIMIT_COLUMNS } from "./container.ts";
+import {
+  figuresOfPhases,
+  PHASE_CONTAINER_FIGURES,
+  PHASE_FIGURES,
+  PHASE_LATENCIES,
+  START,
+  splitFigure,
+  THROUGHPUT,
+} from "./phases.ts";
 import { readInUnit } from "./scenario/bounds.ts";
 import { type Report, shown, suggest, tick } from "./scenario/faults.ts";
 import type { Scenario, WorkloadEntry } from "./scenario/schema.ts";
 import { Quantiles } from "./sim/quantiles.ts";
 import { type Unit, unitOf } from "./sim/units.ts";
-import { type CycleRecord, SAMPLE_COLUMNS, type SampledParts, sampleColumns } from "./simulate.ts";
+import {
+  type CycleRecord,
+  type RunSummary,
+  SAMPLE_COLUMNS,
+  type SampledParts,
+  sampleColumns,
+} from "./simulate.ts";
 import type { LatencyHistogram } from "./workload/latency.ts";
 
 /** Whether a metric has values of some kind: yes, no, or why it has none in this scenario. */
@@ -250,6 +266,26 @@ export function metricsOf(parts: MetricParts): Map<string, MetricInfo> {
   return metrics;
 }
 
+/** The metrics of a stretch between phases, without its name: the samples in it, and what `phases` of summary.json has. */
+export function phaseMetricsOf(parts: MetricParts): Map<string, MetricInfo> {
+  const ofRun = metricsOf(parts);
+  const metrics = new Map<string, MetricInfo>();
+  for (const [name, { unit, samples }] of ofRun)
+    if (samples !== false) metrics.set(name, { unit, samples, figure: false, distribution: false });
+  const addFigure = (name: string, figure: Has): void => {
+    const before = metrics.get(name) ?? { samples: false, distribution: false };
+    metrics.set(name, { ...before, unit: unitOf(name), figure });
+  };
+  for (const name of PHASE_FIGURES) addFigure(name, true);
+  for (const name of PHASE_CONTAINER_FIGURES) addFigure(name, container(parts) ?? true);
+  for (const entry of parts.workload) {
+    if (entry === undefined || !completes(entry)) continue;
+    addFigure(`${entry.name}_${THROUGHPUT}`, true);
+    if (hasLatency(entry)) for (const of of PHASE_LATENCIES) addFigure(`${entry.name}_${of}`, true);
+  }
+  return metrics;
+}
+
 const OPERATORS = {
   "<": (a: number, b: number) => a < b,
   "<=": (a: number, b: number) => a <= b,
@@ -385,10 +421,15 @@ export function readThreshold(
     );
     return undefined;
   }
-  if (isOfPercentiles(metric) && (aggregate.of === "percentile" || aggregate.of === "mean")) {
+  if (
+    isOfPercentiles(splitFigure(metric).figure) &&
+    (aggregate.of === "percentile" || aggregate.of === "mean")
+  ) {
     report(
       `${tick(metric)} holds percentiles, and a ${aggregate.of} of percentiles says nothing about requests`,
-      `did you mean ${tick("latency_ns")}, which is of every request? ${tick("max")} of the samples can be had`,
+      splitFigure(metric).phase === undefined
+        ? `did you mean ${tick("latency_ns")}, which is of every request? ${tick("max")} of the samples can be had`
+        : `the figures ${tick("NAME_latency_p50_ns")} and ${tick("NAME_latency_p99_ns")} of a phase are of every request`,
     );
     return undefined;
   }
@@ -422,19 +463,29 @@ function withoutReport(message: string): never {
 /** Watches a run for its thresholds: a sink's samples and cycles, then what it ended with. */
 export class ThresholdWatch {
   readonly #thresholds: readonly Threshold[];
-  readonly #columns: readonly { readonly at: number; readonly values: Quantiles }[];
+  readonly #columns: readonly {
+    readonly at: number;
+    /** Only its samples; all without one. */
+    readonly phase: string | undefined;
+    readonly values: Quantiles;
+  }[];
+  /** The stretch of the run, and the beginning of the one that follows: a sample of that moment still belongs to this. */
+  #phase = START;
+  #next: { readonly ns: number; readonly name: string } | undefined;
   readonly #series = new Map<string, Quantiles>();
   readonly #pauses: Quantiles | undefined;
 
   constructor(scenario: Scenario) {
     const written = Object.entries(scenario.thresholds ?? {});
     // The scenario was checked: an intervention that a shortened run does not reach is no fault of the threshold's.
-    const metrics = metricsOf({ ...WITH_EVERYTHING, workload: scenario.workload });
-    this.#thresholds = written.flatMap(([metric, expressions]) =>
-      expressions.map(
-        (expression) => readThreshold(metric, metrics.get(metric)!, expression, withoutReport)!,
-      ),
-    );
+    const parts = { ...WITH_EVERYTHING, workload: scenario.workload };
+    const metrics = metricsOf(parts);
+    const phaseMetrics = phaseMetricsOf(parts);
+    this.#thresholds = written.flatMap(([metric, expressions]) => {
+      const { figure, phase } = splitFigure(metric);
+      const info = phase === undefined ? metrics.get(metric)! : phaseMetrics.get(figure)!;
+      return expressions.map((expression) => readThreshold(metric, info, expression, withoutReport)!);
+    });
     const names = sampleColumns(scenario).map((column) => column.name);
     for (const { metric, source } of this.#thresholds) {
       if (source !== "samples" || this.#series.has(metric)) continue;
@@ -443,13 +494,27 @@ export class ThresholdWatch {
     }
     // A column that comes with an intervention is not there when a shortened run does not reach it.
     this.#columns = [...this.#series]
-      .map(([name, values]) => ({ at: names.indexOf(name), values }))
+      .map(([name, values]) => {
+        const { figure, phase } = splitFigure(name);
+        return { at: names.indexOf(figure), phase, values };
+      })
       .filter(({ at }) => at >= 0);
     this.#pauses = this.#thresholds.some((t) => t.metric === "pause_ns") ? new Quantiles(true) : undefined;
   }
 
+  phase(nowNs: number, name: string): void {
+    if (this.#next !== undefined && this.#next.ns < nowNs) this.#phase = this.#next.name;
+    this.#next = { ns: nowNs, name };
+  }
+
   sample(row: Float64Array): void {
-    for (const { at, values } of this.#columns) values.add(row[at]);
+    // The first column is the time, to the nanosecond.
+    if (this.#next !== undefined && Math.round(row[0] * 1e9) > this.#next.ns) {
+      this.#phase = this.#next.name;
+      this.#next = undefined;
+    }
+    for (const { at, phase, values } of this.#columns)
+      if (phase === undefined || phase === this.#phase) values.add(row[at]);
   }
 
   /** Pause per cycle: both stops together, as in MemStats.PauseNs. A single stop's maximum is the figure longest_stop_ns. */
@@ -458,9 +523,10 @@ export class ThresholdWatch {
   }
 
   verdicts(
-    figures: Readonly<Record<string, number>>,
+    { figures: ofRun, phases = [] }: Pick<RunSummary, "figures" | "phases">,
     distributions: ReadonlyMap<string, LatencyHistogram>,
   ): Verdict[] {
+    const figures = { ...ofRun, ...figuresOfPhases(phases) };
     return this.#thresholds.map((threshold) => {
       const { metric, expression, unit, operator, bound } = threshold;
       const value = this.#value(threshold, figures, distributions);
@@ -497,6 +563,8 @@ export class ThresholdWatch {
 }
 
 function whyNone(metric: string): string {
+  const { phase } = splitFigure(metric);
+  if (phase !== undefined) return `${tick(phase)} never began, was too short, or had nothing of it`;
   if (metric === "pause_ns") return "the run had no collection";
   if (metric.endsWith("latency_ns") || /latency_(?:mean|p\d+|max)_ns$/.test(metric))
     return "no request was completed";

@@ -5,6 +5,7 @@
  */
 import { build } from "esbuild";
 import { describe, expect, test } from "vitest";
+import { type CycleRow, cycleEndSeconds, SweptCycles } from "../src/report/cycles.ts";
 import { threadsAtStart } from "../src/setup.ts";
 import { type CycleRecord, defaultProfile, SAMPLE_COLUMNS, SimulatedRun, simulate } from "../src/simulate.ts";
 import { scenarioOf } from "./scenarios.ts";
@@ -34,6 +35,73 @@ workload:
     pointers: 0.5
     lifetime: {exponential: 500ms}
 `;
+
+describe("the sweep of a cycle", () => {
+  const SWEPT = `
+name: swept
+duration: 6s
+go: { GOMAXPROCS: 2 }
+container: { memory: { max: 48MiB }, restart: { policy: always } }
+workload:
+  - { kind: stream, name: s, rate: 100k/s, size: { uniform: [16, 2000] }, lifetime: { exponential: 50ms } }
+  - { kind: leak, name: l, byte_rate: 12MiB/s, size: 700 }
+`;
+
+  test("is done after the cycle's end, before the next one begins, and when the trace says", () => {
+    const told: { readonly what: "cycle" | "swept" | "restart"; readonly ns: number }[] = [];
+    const traced: number[] = [];
+    simulate(scenarioOf(SWEPT), {
+      sink: {
+        cycle: (cycle) => told.push({ what: "cycle", ns: cycleEndSeconds(cycle) * 1e9 }),
+        sweepDone: (ns) => told.push({ what: "swept", ns }),
+        restart: (ns) => told.push({ what: "restart", ns }),
+      },
+      trace: {
+        tracer: {
+          begin: () => {},
+          end: ({ name, t_ns, dur_ns }) => {
+            if (name === "sweep") traced.push(t_ns + dur_ns);
+          },
+        },
+        kinds: ["gc"],
+      },
+    });
+    const swept = told.filter(({ what }) => what === "swept");
+    expect(told.filter(({ what }) => what === "restart").length).toBeGreaterThan(0);
+    expect(swept.length).toBeGreaterThan(10);
+    told.forEach(({ what, ns }, i) => {
+      if (i > 0) expect(ns).toBeGreaterThanOrEqual(Math.floor(told[i - 1].ns));
+      if (what === "swept") expect(told[i - 1].what).toBe("cycle");
+      // Only a process that ends leaves a cycle unswept.
+      if (what === "cycle" && told[i - 1]?.what === "cycle")
+        throw new Error(`cycle ${i} follows an unswept one`);
+    });
+    // The trace places it within the step that swept last.
+    for (const { ns } of swept)
+      expect(
+        traced.some((at) => at >= ns && at - ns < 10e6),
+        `swept at ${ns}`,
+      ).toBe(true);
+  });
+
+  test("is told with its cycle, of a cycle whose process ends before as unknown", () => {
+    const rows: CycleRow[] = [];
+    const swept = new SweptCycles((row) => rows.push(row));
+    const told = collect(STEADY.replace("30s", "3s")).cycles.slice(0, 3);
+    swept.cycle(told[0]);
+    expect(rows).toEqual([]);
+    swept.sweepDone(1.5e9);
+    swept.cycle(told[1]);
+    swept.cycle(told[2]);
+    swept.flush();
+    swept.flush();
+    expect(rows).toEqual([
+      { ...told[0], sweep_done_seconds: 1.5 },
+      { ...told[1], sweep_done_seconds: Number.NaN },
+      { ...told[2], sweep_done_seconds: Number.NaN },
+    ]);
+  });
+});
 
 describe("closed forms", () => {
   test("live bytes in steady state = rate x mean lifetime x class size, within 2 %", () => {

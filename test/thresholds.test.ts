@@ -34,11 +34,13 @@ function watch(scenario: Scenario): Watched {
         pausesNs.push(cycle.stw1_ns + cycle.stw2_ns);
         watching.cycle(cycle);
       },
+      phase: (ns, name) => watching.phase(ns, name),
     },
   });
   run.advance(scenario.duration);
-  const { figures } = run.summary();
-  return { verdicts: watching.verdicts(figures, run.distributions()), rows, pausesNs, figures };
+  const summary = run.summary();
+  const { figures } = summary;
+  return { verdicts: watching.verdicts(summary, run.distributions()), rows, pausesNs, figures };
 }
 
 const sorted = (values: Iterable<number>): number[] => [...values].sort((a, b) => a - b);
@@ -294,5 +296,79 @@ interventions: [{at: 500ms, do: set_gomaxprocs, to: 2}]
     const own = sampleColumns(scenario).map((column) => column.name);
     for (const name of own) expect(metrics.get(name)?.samples, name).not.toBe(false);
     for (const [name, info] of metrics) if (info.samples === true) expect(own).toContain(name);
+  });
+});
+
+describe("thresholds of a phase", () => {
+  const PHASES = `phases:
+  - {at: 500ms, name: doubled, set: {workload.api.arrivals.rate: 400/s}}
+  - {at: 1s, set: {workload.api.arrivals.rate: 200/s}}
+  - {when: {metric: rss_bytes, above: 1TiB}, name: never, set: {workload.api.cpu: 1us}}
+`;
+
+  it("are judged by its samples and figures only", () => {
+    const scenario = scenarioOf(
+      withThresholds(
+        `
+  requests_completed@start: max < 1e9
+  requests_completed@doubled: [min > 0, max < 1e9]
+  requests_completed@phase 2: last > 0
+  gc_count@doubled: count < 1e9
+  gc_cpu_of_usable_fraction@doubled: value < 1
+  api_requests_per_second@doubled: value > 300
+  api_latency_p99_ns@doubled: value < 1s
+  rss_bytes@never: max < 1TiB`,
+        PHASES,
+      ),
+    );
+    const { verdicts, rows } = watch(scenario);
+    const names = sampleColumns(scenario).map(({ name }) => name);
+    const completed = names.indexOf("requests_completed");
+    const of = (from: number, to: number): number[] =>
+      rows.filter((row) => row[0] > from && row[0] <= to).map((row) => row[completed]);
+    const values = verdicts.map(({ value }) => value);
+    expect(values[0]).toBe(Math.max(...of(0, 0.5)));
+    expect(values[1]).toBe(Math.min(...of(0.5, 1)));
+    expect(values[2]).toBe(Math.max(...of(0.5, 1)));
+    expect(values[3]).toBe(of(1, 2).at(-1));
+    expect(verdicts.map(({ passed }) => passed)).toEqual([...Array(8).fill(true), false]);
+    // Nothing passes silently.
+    expect(verdicts[8]).toMatchObject({
+      metric: "rss_bytes@never",
+      reason: "`never` never began, was too short, or had nothing of it",
+    });
+  });
+
+  test.each([
+    [
+      "{rss_bytes@doubeld: max < 1GiB}",
+      "there is no phase `doubeld` for `rss_bytes` (did you mean `doubled`?)",
+    ],
+    [
+      "{rss_bytse@doubled: max < 1GiB}",
+      "there is no metric `rss_bytse` of a phase (did you mean `rss_bytes@doubled`?)",
+    ],
+    [
+      "{pause_ns@doubled: max < 1s}",
+      "there is no metric `pause_ns` of a phase (a phase has the columns of timeseries.csv and",
+    ],
+    [
+      "{oom_kills@doubled: count == 0}",
+      "`oom_kills@doubled` has no value here: the scenario has no `container`",
+    ],
+    ["{latency_p99_ns@doubled: p95 < 1s}", "a percentile of percentiles says nothing about requests"],
+    ["{s_latency_p99_ns@doubled: value < 1s}", "there is no metric `s_latency_p99_ns` of a phase"],
+  ])("%s is refused", (thresholds, expected) => {
+    const [fault, ...others] = faultsOf(withThresholds(thresholds, PHASES));
+    expect(`${fault.message}${fault.hint === undefined ? "" : ` (${fault.hint})`}`).toContain(expected);
+    expect(others).toEqual([]);
+  });
+
+  it("need phases", () => {
+    const [fault] = faultsOf(withThresholds("{rss_bytes@doubled: max < 1GiB}"));
+    expect([fault.message, fault.hint]).toEqual([
+      "there is no phase `doubled` for `rss_bytes`",
+      "the scenario has no `phases`",
+    ]);
   });
 });

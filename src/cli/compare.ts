@@ -11,15 +11,24 @@ import {
   type SettingDifference,
   settingDifferences,
 } from "../analysis/compare.ts";
+import { figuresOfPhases } from "../phases.ts";
 import { benchmarkLine } from "../report/benchfmt.ts";
-import { comparisonCsv, comparisonJson, comparisonMarkdown, comparisonTable } from "../report/comparison.ts";
+import {
+  type Comparison,
+  comparisonCsv,
+  comparisonJson,
+  comparisonMarkdown,
+  comparisonTable,
+  comparisonTexts,
+} from "../report/comparison.ts";
 import { reportHtml } from "../report/html.ts";
+import { overlayRun } from "../report/overlay.ts";
 import { onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { once } from "./options.ts";
 import { writeFileWhole } from "./outputs.ts";
-import { pageBundle } from "./page.ts";
-import { readReport } from "./report.ts";
+import { deflate, pageBundle } from "./page.ts";
+import { readOverlay, readReport } from "./report.ts";
 import {
   type RunGroup,
   readGroup,
@@ -42,8 +51,8 @@ interface Side {
   readonly label: string;
   readonly summary: StoredSummary;
   readonly runs: readonly Figures[];
-  /** The folder of its first run. */
-  readonly folder: string;
+  /** Of its runs. */
+  readonly folders: readonly string[];
 }
 
 /** A run's own: all that must be the same in the runs of one side. */
@@ -63,9 +72,9 @@ function readSide(group: RunGroup, label: string): Side {
       );
     const cycles = new CycleFigures();
     scanCycles(path, (cycle) => cycles.add(cycle));
-    return { ...summary.figures, ...cycles.figures() };
+    return { ...summary.figures, ...figuresOfPhases(summary.phases ?? []), ...cycles.figures() };
   });
-  return { label, summary: first, runs, folder: group.runs[0] };
+  return { label, summary: first, runs, folders: group.runs };
 }
 
 function readSides(paths: readonly string[]): Side[] {
@@ -109,25 +118,27 @@ function benchmarkLines(sides: readonly Side[]): string {
     .join("");
 }
 
-/** The page that lays the sides over each other, of the first run of each; says where it is, and of sides of several seeds which is drawn. */
-function writePage(sides: readonly Side[], out: string): string {
-  const page = reportHtml(
-    sides.map(({ folder }) => readReport(folder, sides.length === 1 ? "whole" : "overlay")),
-    pageBundle(),
-  );
-  writeFileWhole(out, page);
-  const drawn = sides
-    .filter(({ runs }) => runs.length > 1)
-    .map(({ label, summary, runs }) => `of ${label} seed ${summary.seed} (one of ${runs.length})`);
-  return `wrote ${out}: the runs laid over each other${drawn.length === 0 ? "" : `, ${drawn.join(", ")}`}\n`;
+/** The page that lays the sides over each other with their comparison, or of a single run its own; says where it is. */
+function writePage(sides: readonly Side[], comparison: Comparison, out: string): string {
+  const bundle = pageBundle();
+  const [{ folders }] = sides;
+  if (sides.length === 1 && folders.length === 1) {
+    writeFileWhole(out, reportHtml([readReport(folders[0])], bundle));
+    return `wrote ${out}: the run\n`;
+  }
+  const lines = sides.map((side) => overlayRun(side.folders.map(readOverlay), deflate, side.label));
+  writeFileWhole(out, reportHtml(lines, bundle, comparisonTexts(comparison)));
+  const most = Math.max(...sides.map(({ runs }) => runs.length));
+  return `wrote ${out}: the runs laid over each other${most === 1 ? "" : ", medians over seeds"}\n`;
 }
 
 async function compare(args: CompareArguments): Promise<void> {
   const sides = readSides(args.runs);
-  const wrote = args.out === undefined ? "" : writePage(sides, args.out);
-  if (args.format === "benchstat") return print(benchmarkLines(sides));
   const comparison = compareRuns(sides);
+  const wrote = args.out === undefined ? "" : writePage(sides, comparison, args.out);
   switch (args.format) {
+    case "benchstat":
+      return print(benchmarkLines(sides));
     case "json":
       return print(comparisonJson(comparison));
     case "csv":
@@ -162,7 +173,8 @@ export const compareCommand: CommandModule<object, CompareArguments> = {
         type: "string",
         nargs: 1,
         coerce: once("out"),
-        describe: "File for the page that lays the runs over each other (HTML); of several seeds the first",
+        describe:
+          "File for the page that lays the runs over each other (HTML), of several seeds the medians with a band",
       }),
   handler: compare,
 };

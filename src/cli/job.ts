@@ -4,15 +4,23 @@
  * A worker thread calls this; nothing else simulates for `run`, so every variant goes the same way.
  */
 import { gzipSync } from "node:zlib";
-import { cpuShareSince, csvLine, cycleEndSeconds, cycleLines, cyclesHeader } from "../report/cycles.ts";
+import {
+  type CycleRow,
+  cpuShareSince,
+  csvLine,
+  cycleEndSeconds,
+  cycleLines,
+  cyclesHeader,
+  SweptCycles,
+} from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
 import { reportHtml } from "../report/html.ts";
 import { LAYERS_HEADER, layerLines } from "../report/layers.ts";
 import { oomText } from "../report/oom.ts";
+import type { OverlayPart } from "../report/overlay.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
 import { heapProfile } from "../report/pprof.ts";
-import type { ReportRun } from "../report/reportdata.ts";
 import { ReportCollector } from "../report/runreport.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
@@ -117,7 +125,8 @@ class FileSink implements RunSink {
   readonly #cpuLimitColumn: number;
   /** When the process started whose collections come in. */
   #processStartNs = 0;
-  readonly #batch: CycleRecord[] = [];
+  readonly #swept = new SweptCycles((row) => this.#sweptCycle(row));
+  readonly #batch: CycleRow[] = [];
   readonly #watch: ThresholdWatch;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
   readonly #pause = new SeriesSketch();
@@ -172,12 +181,16 @@ class FileSink implements RunSink {
     this.report.killed(view);
   }
 
+  phase(nowNs: number, name: string): void {
+    this.#watch.phase(nowNs, name);
+  }
+
   restart(nowNs: number): void {
     this.#processStartNs = nowNs;
   }
 
   cycle(cycle: CycleRecord): void {
-    this.report.cycle(cycle);
+    this.#swept.cycle(cycle);
     this.#gctrace.writer.write(`${gctraceLine(cycle, this.#cpus, this.#processStartNs / 1e9)}\n`);
     this.#watch.cycle(cycle);
     const pauseNs = cycle.stw1_ns + cycle.stw2_ns;
@@ -185,7 +198,15 @@ class FileSink implements RunSink {
     const cpuNs = cycle.assist_cpu_ns + cycle.background_cpu_ns + cycle.idle_cpu_ns;
     this.#lastShare = cpuShareSince(this.#cycleEndSeconds, cycle, cpuNs, this.#cpus, this.#cpuLimit);
     this.#cycleEndSeconds = cycleEndSeconds(cycle);
-    this.#batch.push({ ...cycle });
+  }
+
+  sweepDone(nowNs: number): void {
+    this.#swept.sweepDone(nowNs);
+  }
+
+  #sweptCycle(row: CycleRow): void {
+    this.report.cycle(row);
+    this.#batch.push(row);
     if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
   }
 
@@ -199,6 +220,7 @@ class FileSink implements RunSink {
   }
 
   close(): void {
+    this.#swept.flush();
     this.#writeCycles();
     this.#timeseries.close();
     this.#cycles.close();
@@ -268,16 +290,18 @@ function withExports(sink: FileSink, exports: RunExports): RunSink {
       if (view !== undefined) exports.sample(Math.round(row[0] * 1e9), view);
     },
     cycle: (cycle) => sink.cycle(cycle),
+    sweepDone: (nowNs) => sink.sweepDone(nowNs),
     scavTrace: (trace) => sink.scavTrace(trace),
     layers: (...args) => sink.layers(...args),
     killed: (nowNs, view) => sink.killed(nowNs, view),
+    phase: (nowNs, name) => sink.phase(nowNs, name),
     restart: (nowNs) => sink.restart(nowNs),
   };
 }
 
 /** What a job leaves for the page that lays several runs over each other, too. */
 export interface DoneJob extends FinishedRun {
-  readonly overlay: ReportRun | undefined;
+  readonly overlay: OverlayPart | undefined;
 }
 
 /** A heap profile as /debug/pprof/heap would serve it now; none while the process is down. */
@@ -311,7 +335,7 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   exports?.finish(run.lastView());
   if (heapProfiles !== undefined) writeHeapProfile(job, run, "heap.pb.gz", heapProfiles.places);
   const summary = run.summary();
-  const verdicts = watch.verdicts(summary.figures, run.distributions());
+  const verdicts = watch.verdicts(summary, run.distributions());
   sink.close();
   trace?.close();
   // A folder with an oom.txt is that of a killed process.
@@ -322,6 +346,6 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
   const heap = sink.report.heap(deflate);
   writeWhole(job, "heapmap.json", `${JSON.stringify(heap)}\n`);
   writeWhole(job, "report.html", reportHtml([sink.report.finish(told, heap, deflate)], bundle));
-  const overlay = job.overlaid ? sink.report.overlay(told, deflate) : undefined;
+  const overlay = job.overlaid ? sink.report.overlay(told) : undefined;
   return { summary, digest: sink.digest(), verdicts, overlay };
 }

@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CommandModule } from "yargs";
 import { reportHtml } from "../report/html.ts";
+import { type OverlayPart, overlayRun } from "../report/overlay.ts";
 import type { HeapMaps, ReportRun } from "../report/reportdata.ts";
 import { ReportCollector, type ReportSummary } from "../report/runreport.ts";
 import { print } from "./console.ts";
@@ -42,8 +43,8 @@ function readHeapMaps(folder: string): HeapMaps | undefined {
   );
 }
 
-/** A run's folder as the page needs it: everything, or what an overlay of several shows. */
-export function readReport(folder: string, part: "whole" | "overlay"): ReportRun {
+/** A run's folder, read as if it had just run. */
+function gather(folder: string): { readonly summary: ReportSummary; readonly collector: ReportCollector } {
   const { profile: _name, machine_profile, ...stored } = readSummary(folder);
   const summary: ReportSummary = { ...stored, profile: machine_profile };
   let collector: ReportCollector | undefined;
@@ -55,16 +56,26 @@ export function readReport(folder: string, part: "whole" | "overlay"): ReportRun
   // A heading is told of every file that is not refused.
   const gathered = collector!;
   scanCycles(folder, (cycle) => gathered.cycle(cycle));
-  return part === "whole"
-    ? gathered.finish(summary, readHeapMaps(folder), deflate)
-    : gathered.overlay(summary, deflate);
+  return { summary, collector: gathered };
+}
+
+/** A run's folder as its own page needs it. */
+export function readReport(folder: string): ReportRun {
+  const { summary, collector } = gather(folder);
+  return collector.finish(summary, readHeapMaps(folder), deflate);
+}
+
+/** A run's folder as a page needs it that lays several over each other. */
+export function readOverlay(folder: string): OverlayPart {
+  const { summary, collector } = gather(folder);
+  return collector.overlay(summary);
 }
 
 async function report({ runs, out }: ReportArguments): Promise<void> {
   const bundle = pageBundle();
   const whole = runs.length === 1;
   const path = out ?? join(runs[0], whole ? "report.html" : OVERLAY);
-  const read = runs.map((run) => readReport(run, whole ? "whole" : "overlay"));
+  const read = whole ? [readReport(runs[0])] : runs.map((run) => overlayRun([readOverlay(run)], deflate));
   writeFileWhole(path, reportHtml(read, bundle));
   await print(`wrote ${path}\n`);
 }

@@ -8,9 +8,13 @@
 import { existsSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { CommandModule } from "yargs";
+import { compareRuns } from "../analysis/compare.ts";
+import { figuresOfPhases } from "../phases.ts";
+import { comparisonTexts } from "../report/comparison.ts";
 import { humanValue } from "../report/format.ts";
 import { reportHtml } from "../report/html.ts";
-import { type FinishedRun, terminalSummary } from "../report/terminal.ts";
+import { overlayRun } from "../report/overlay.ts";
+import { type FinishedRun, runLabel, terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
 import { scenarioPlaces } from "../scenario/places.ts";
 import type { Scenario } from "../scenario/schema.ts";
@@ -18,11 +22,11 @@ import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
-import { isOutputName, type Job, type OutputName, outputFiles } from "./job.ts";
+import { type DoneJob, isOutputName, type Job, type OutputName, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList, wholeNumber } from "./options.ts";
 import { writeWhole } from "./outputfile.ts";
 import { OutputFolder, removeRunFiles } from "./outputs.ts";
-import { pageBundle } from "./page.ts";
+import { deflate, pageBundle } from "./page.ts";
 import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
@@ -169,17 +173,21 @@ interface SeededRun {
   readonly name: string;
 }
 
-/** More lines than this in a chart nobody tells apart. */
-const MAX_OVERLAID = 12;
-
-/** The runs of the overlay page: all, or of many seeds the first of each variant; none where that is but one. */
-function overlaidOf(runs: readonly SeededRun[]): ReadonlySet<SeededRun> {
-  const variantOf = ({ scenario }: SeededRun): string => scenario.variant;
-  const shown =
-    runs.length <= MAX_OVERLAID
-      ? runs
-      : runs.filter((run, i) => runs.findIndex((other) => variantOf(other) === variantOf(run)) === i);
-  return new Set(shown.length > 1 ? shown : []);
+/** The page with a line for each variant, of several seeds the medians; none of a single run. */
+function overlayPage(finished: readonly DoneJob[]): string | undefined {
+  const byVariant = new Map<string, DoneJob[]>();
+  for (const done of finished)
+    byVariant.set(runLabel(done), [...(byVariant.get(runLabel(done)) ?? []), done]);
+  const lines = [...byVariant.values()]
+    .map((seeds) => seeds.flatMap(({ overlay }) => overlay ?? []))
+    .filter((parts) => parts.length > 0)
+    .map((parts) => overlayRun(parts, deflate));
+  if (lines.length === 0) return undefined;
+  const sides = [...byVariant].map(([label, seeds]) => ({
+    label,
+    runs: seeds.map(({ summary: { figures, phases = [] } }) => ({ ...figures, ...figuresOfPhases(phases) })),
+  }));
+  return reportHtml(lines, pageBundle(), comparisonTexts(compareRuns(sides)));
 }
 
 async function run(args: RunArguments): Promise<void> {
@@ -199,7 +207,6 @@ async function run(args: RunArguments): Promise<void> {
     args.quiet,
   );
   try {
-    const onPage = overlaidOf(runs);
     const jobs = runs.map((run): Job => {
       const { scenario, folder: at } = run;
       return {
@@ -209,7 +216,7 @@ async function run(args: RunArguments): Promise<void> {
         ...(trace === undefined ? {} : { trace }),
         ...(exports === undefined ? {} : { exports }),
         ...(heapProfiles === undefined ? {} : { heapProfiles }),
-        overlaid: onPage.has(run),
+        overlaid: runs.length > 1,
         folder: folder.folder(at),
         label: join(folder.target, at),
       };
@@ -218,15 +225,14 @@ async function run(args: RunArguments): Promise<void> {
     progress.stop();
     abort.signal.throwIfAborted();
     const written = writtenLines(jobs);
-    const overlay = finished.flatMap((done) => done.overlay ?? []);
-    if (overlay.length > 0) {
-      const page = reportHtml(overlay, pageBundle());
+    const page = overlayPage(finished);
+    if (page !== undefined) {
       writeWhole({ folder: folder.temporary, label: folder.target }, OVERLAY, page);
       written.push(`wrote ${join(folder.target, OVERLAY)}: the runs laid over each other`);
     }
     // By where they will be; asked while they are still where they were written.
     const files = new Map(jobs.map((job) => [job.label, new Set<string>(filesThere(job))]));
-    written.push(...removeEarlier(folder.target, jobs, files, overlay.length > 0));
+    written.push(...removeEarlier(folder.target, jobs, files, page !== undefined));
     folder.commit();
     if (!args.quiet) await tell(finished, written);
     const breaches = finished.flatMap(breachesOf);

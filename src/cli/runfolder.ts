@@ -9,7 +9,7 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { CYCLE_COLUMNS } from "../report/cycles.ts";
+import { CYCLE_COLUMNS, type CycleRow } from "../report/cycles.ts";
 import { type Unit, unitOf } from "../report/format.ts";
 import { PLOT_POINTS } from "../report/panels.ts";
 import { type StoredVerdict, SUMMARY_FORMAT } from "../report/summary.ts";
@@ -169,7 +169,7 @@ export function scanSamples(folder: string, visitor: SampleVisitor): void {
 const REASONS: readonly string[] = ["heap", "periodic", "explicit"] satisfies CycleRecord["reason"][];
 
 /** Goes over cycles.csv; every record is a new one. */
-export function scanCycles(folder: string, visit: (cycle: CycleRecord) => void): void {
+export function scanCycles(folder: string, visit: (cycle: CycleRow) => void): void {
   const path = join(folder, "cycles.csv");
   const names = CYCLE_COLUMNS.map((column) => column.name);
   eachLine(path, (text, number) => {
@@ -195,8 +195,8 @@ export function scanCycles(folder: string, visit: (cycle: CycleRecord) => void):
         path,
         `line ${number}: "${String(record["reason"]).slice(0, 40)}" is no reason for a cycle`,
       );
-    // The heading is CYCLE_COLUMNS', which has every key of a CycleRecord.
-    visit(record as unknown as CycleRecord);
+    // The heading is CYCLE_COLUMNS', which has every key of a CycleRow.
+    visit(record as unknown as CycleRow);
   });
 }
 

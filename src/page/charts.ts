@@ -2,10 +2,12 @@
  * What is drawn: titles as Go's own dashboards have them (statsviz, Grafana's Go panels), series, and where each comes from. A metric of
  * runtime/metrics is named where Go has one; what it has none for is said, too.
  */
+
+import { bandText, highOf, lowOf, OVERLAYS, type OverlayUnit } from "../report/overlay.ts";
 import type { Run, Values } from "./data.ts";
 import { type ColorName, RUN_COLORS, RUN_DASHES } from "./theme.ts";
 
-export type ChartUnit = "bytes" | "bytes/s" | "ns" | "share" | "count" | "count/s" | "CPUs";
+export type ChartUnit = OverlayUnit | "count/s";
 
 export interface Series {
   readonly label: string;
@@ -16,6 +18,8 @@ export interface Series {
   /** Areas are stacked, the first at the bottom. */
   readonly style: "area" | "line" | "step" | "points";
   readonly dash?: readonly number[];
+  /** Around a line: between which values seeds are. */
+  readonly band?: { readonly low: Values; readonly high: Values };
   /** A bound: stretches the scale only while it is not far above everything else. */
   readonly bound?: boolean;
   /** Off until asked for. */
@@ -569,7 +573,8 @@ function pauses(runs: readonly Run[], title: string): Chart | undefined {
       ...runStyle(run, i),
       style: "points" as const,
       values: byCycle(run, x, (c) => c.stw1 + c.stw2),
-      source: "both pauses of a cycle",
+      source:
+        run.about.seeds === undefined ? "both pauses of a cycle" : "both pauses of a cycle, of all seeds",
     })),
   );
 }
@@ -585,90 +590,25 @@ const runStyle = (run: Run, i: number): { label: string; color: ColorName; dash:
   dash: RUN_DASHES[Math.floor(i / RUN_COLORS.length + i) % RUN_DASHES.length],
 });
 
-/** What runs are compared by when they are laid over each other. */
-const OVERLAYS: readonly {
-  readonly id: string;
-  readonly title: string;
-  readonly unit: ChartUnit;
-  readonly source: string;
-  of(run: Run): Float64Array | undefined;
-}[] = [
-  { id: "rss", title: "RSS", unit: "bytes", source: "VmRSS", of: (run) => run.column("rss_bytes") },
-  {
-    id: "inuse",
-    title: "HeapInuse",
-    unit: "bytes",
-    source: "/memory/classes/heap/objects:bytes + unused",
-    of: (run) => run.column("heap_inuse_bytes"),
-  },
-  {
-    id: "goal",
-    title: "GC heap goal",
-    unit: "bytes",
-    source: "/gc/heap/goal:bytes",
-    of: (run) => run.column("next_gc_bytes"),
-  },
-  {
-    id: "cpu-gc",
-    title: "CPU (GC)",
-    unit: "CPUs",
-    source: "/cpu/classes/gc/total:cpu-seconds, per second; without pauses",
-    of: (run) => markRate(run),
-  },
-  {
-    id: "latency",
-    title: "Request latency p99",
-    unit: "ns",
-    source: "latency_p99_ns",
-    of: (run) => (run.moves("latency_p99_ns") ? run.column("latency_p99_ns") : undefined),
-  },
-  {
-    id: "in-flight",
-    title: "Requests in flight",
-    unit: "count",
-    source: "requests_in_flight",
-    of: (run) => (run.moves("requests_in_flight") ? run.column("requests_in_flight") : undefined),
-  },
-  {
-    id: "fragmentation",
-    title: "Fragmentation F",
-    unit: "share",
-    source: "(free / HeapSys) × (1 − allocated / HeapSys)",
-    of: (run) => run.column("frag_ratio"),
-  },
-  {
-    id: "scavenger",
-    title: "Scavenger: given back",
-    unit: "bytes/s",
-    source: "scavenged_bytes, per second",
-    of: (run) => run.rate("scavenged_bytes"),
-  },
-  {
-    id: "goroutines",
-    title: "Goroutines",
-    unit: "count",
-    source: "/sched/goroutines:goroutines",
-    of: (run) => run.column("goroutines"),
-  },
-  {
-    id: "cgroup",
-    title: "Container memory.current",
-    unit: "bytes",
-    source: "cgroup memory.current",
-    of: (run) => run.column("memory_current_bytes"),
-  },
-];
-
 export function overlayCharts(runs: readonly Run[]): Chart[] {
   const x = Float64Array.from([...new Set(runs.flatMap((run) => [...run.t]))].sort((a, b) => a - b));
+  const bands = [...new Set(runs.flatMap(({ about: { seeds } }) => (seeds === undefined ? [] : [seeds])))];
+  const lines =
+    bands.length === 0
+      ? "one line per run"
+      : `lines are medians over the seeds of a run; bands reach from ${[...new Set(bands.map(bandText))].join(", or ")}`;
   return present([
-    ...OVERLAYS.filter(({ of }) => runs.some((run) => of(run)?.some((value) => value > 0))).map(
-      ({ id, title, unit, source, of }) =>
-        chart(
-          { id, title, unit, info: `${source}; one line per run.` },
-          x,
-          runs.map((run, i) => ({ ...runStyle(run, i), values: onto(run, x, of(run)), source })),
-        ),
+    ...OVERLAYS.filter(({ id }) => runs.some((run) => run.moves(id))).map(({ id, title, unit, source }) =>
+      chart(
+        { id, title, unit, info: `${source}; ${lines}.` },
+        x,
+        runs.map((run, i) => {
+          const low = onto(run, x, run.column(lowOf(id)));
+          const high = onto(run, x, run.column(highOf(id)));
+          const band = low === undefined || high === undefined ? {} : { band: { low, high } };
+          return { ...runStyle(run, i), values: onto(run, x, run.column(id)), source, ...band };
+        }),
+      ),
     ),
     pauses(runs, "STW pauses, both of a cycle"),
   ]);

@@ -18,6 +18,8 @@ export interface Mark {
 export interface Cycle {
   readonly start: number;
   readonly end: number;
+  /** When its sweep was done; of one that was not, when its process ended. */
+  readonly swept: number;
   readonly stw1: number;
   readonly stw2: number;
   readonly trigger: number;
@@ -73,9 +75,12 @@ export class Run {
     this.#live = live;
     this.t = samples.get("t_seconds")!;
     const of = (name: string): Float64Array => cycles.get(name)!;
+    const endOf = (t: number): number =>
+      about.oom_kills.find(({ t_seconds }) => t_seconds >= t)?.t_seconds ?? this.seconds;
     this.cycles = Array.from(of("start_seconds"), (start, i) => ({
       start,
       end: of("end_seconds")[i],
+      swept: of("sweep_done_seconds")[i] || endOf(of("end_seconds")[i]),
       stw1: of("stw1_ns")[i],
       stw2: of("stw2_ns")[i],
       trigger: of("trigger_bytes")[i],

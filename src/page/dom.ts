@@ -19,21 +19,40 @@ export function el<K extends keyof HTMLElementTagNameMap>(
 }
 
 /** A table with a heading row; the first cell of each row names it. */
-export function table(
+export const table = (
   caption: string,
   heads: readonly Child[],
   rows: readonly (readonly Child[])[],
+): HTMLTableElement => groupedTable(caption, heads, [{ rows }]);
+
+/** The same with its rows in groups, each under its name. */
+export function groupedTable(
+  caption: string,
+  heads: readonly Child[],
+  groups: readonly { readonly name?: string; readonly rows: readonly (readonly Child[])[] }[],
 ): HTMLTableElement {
   return el(
     "table",
     {},
     el("caption", {}, caption),
     el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
-    el(
-      "tbody",
-      {},
-      ...rows.map(([name, ...cells]) =>
-        el("tr", {}, el("th", { scope: "row" }, name), ...cells.map((cell) => el("td", {}, cell))),
+    ...groups.map(({ name, rows }) =>
+      el(
+        "tbody",
+        {},
+        ...(name === undefined
+          ? []
+          : [
+              el(
+                "tr",
+                { class: "group" },
+                el("th", { scope: "rowgroup" }, name),
+                el("td", { colspan: String(heads.length - 1) }),
+              ),
+            ]),
+        ...rows.map(([label, ...cells]) =>
+          el("tr", {}, el("th", { scope: "row" }, label), ...cells.map((cell) => el("td", {}, cell))),
+        ),
       ),
     ),
   );

@@ -1,9 +1,12 @@
 /** What the page says in words and figures: headline, all figures, what happened, and what the run was. */
 import { humanValue, unitOf } from "../report/format.ts";
-import { headlinesOf } from "../report/headlines.ts";
+import { headlinesOf, phaseHeadlines } from "../report/headlines.ts";
+import type { ComparisonTexts, ReportRun } from "../report/reportdata.ts";
 import type { Mark, Run } from "./data.ts";
-import { el, fold, table } from "./dom.ts";
+import { el, fold, groupedTable, table } from "./dom.ts";
 import { clock } from "./plot.ts";
+
+type PhaseSummary = ReportRun["phases"][number];
 
 interface Tile {
   readonly label: string;
@@ -154,6 +157,46 @@ export function comparisonTable(runs: readonly Run[]): HTMLElement {
       ...runs.map((run) => shown(figure, figureOf(run, figure))),
     ]),
   );
+}
+
+/** The comparison of the runs as `gomemsim compare` prints it. */
+export function comparisonOf({ heads, groups, notes }: ComparisonTexts): HTMLElement[] {
+  return [
+    el("div", { class: "scroll" }, groupedTable("The runs compared", heads, groups)),
+    ...notes.map((note) => el("p", { class: "note" }, note)),
+  ];
+}
+
+/** What happened from phase to phase, each stretch under a button that shows it; nothing without phases. */
+export function phasesCard(run: Run, show: (from: number, to: number) => void): HTMLElement[] {
+  const { phases } = run.about;
+  if (phases.length === 0) return [];
+  const head = ({ name, from_seconds: from, to_seconds: to }: PhaseSummary): HTMLElement => {
+    if (from === undefined || to === undefined) return el("span", {}, name, el("small", {}, "never began"));
+    const button = el("button", { type: "button", title: "Show this stretch" }, name);
+    button.addEventListener("click", () => show(from, to));
+    return el("span", {}, button, el("small", {}, `${clock(from, 0.1, to)} – ${clock(to, 0.1)}`));
+  };
+  const rows = phaseHeadlines(phases.flatMap(({ figures }) => Object.keys(figures)));
+  return [
+    el(
+      "section",
+      { class: "card wide phases" },
+      el("h3", {}, "From phase to phase"),
+      el(
+        "div",
+        { class: "scroll" },
+        table(
+          "Each until the next begins",
+          ["", ...phases.map(head)],
+          rows.map(({ label, figure }) => [
+            label,
+            ...phases.map(({ figures }) => shown(figure, figures[figure])),
+          ]),
+        ),
+      ),
+    ),
+  ];
 }
 
 /** What came of the thresholds; nothing where there are none. */

@@ -6,13 +6,17 @@
  */
 import uPlot from "uplot";
 import { humanBytes, humanCount, humanNs, humanShare } from "../report/format.ts";
+import { type Axis, type AxisUnit, axisFor } from "../report/ticks.ts";
 import type { Chart, ChartUnit, Series } from "./charts.ts";
 import type { Cycle, Mark, Values } from "./data.ts";
 import { el } from "./dom.ts";
-import { color, onTheme, tint } from "./theme.ts";
+import { color, faint, onTheme, tint } from "./theme.ts";
 import type { Follower, TimeView } from "./view.ts";
 
 const SYNC = "gomemsim";
+/** Of a chart's height: the time axis, and room for half a label at the top. */
+const X_AXIS_PX = 26;
+const TOP_PX = 8;
 const FONT = "11px system-ui, sans-serif";
 /** Bounds beyond so many times everything else are off the scale. */
 const BOUND_REACH = 2;
@@ -40,19 +44,35 @@ export function format(value: number | null | undefined, unit: ChartUnit): strin
   }
 }
 
-/** Axis labels: the same, without the digits nobody needs there. */
-function tick(value: number, unit: ChartUnit): string {
-  if (unit === "CPUs") return String(Math.round(value * 1e4) / 1e4);
-  return format(value, unit)
-    .replace(/\.0+(?=\D|$)/, "")
-    .replace(/(\.\d*?)0+(?=\D|$)/, "$1");
+/** Pixels of a linear axis to a step, about. */
+const STEP_PX = 34;
+
+/** A linear axis up to `range`; what is per second says so. */
+function axisOf(unit: ChartUnit, range: number, height: number): Axis {
+  const [plain, perSecond] = AXES[unit];
+  const axis = axisFor(plain, range, Math.max(2, Math.floor(height / STEP_PX)));
+  return perSecond
+    ? { ...axis, labels: axis.labels.map((label, i) => (i === 0 ? label : `${label}/s`)) }
+    : axis;
 }
+
+const AXES: Readonly<Record<ChartUnit, readonly [unit: AxisUnit, perSecond: boolean]>> = {
+  bytes: ["bytes", false],
+  "bytes/s": ["bytes", true],
+  ns: ["ns", false],
+  share: ["fraction", false],
+  count: ["count", false],
+  "count/s": ["count", true],
+  CPUs: ["CPUs", false],
+};
+
+/** Labels of a logarithmic axis: a power of ten in the unit that fits it. */
+const decade = (value: number, unit: ChartUnit): string => format(value, unit).replace(/\.0+(?=\D|$)/, "");
 
 const TIME_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500]
   .flatMap((step) => [step * 1e-6, step * 1e-3])
   .sort((a, b) => a - b)
   .concat([1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400]);
-const POWERS_OF_TWO = Array.from({ length: 50 }, (_, i) => 2 ** i);
 
 /** `12.5 s` or `3:05`, as exact as the steps between labels need. `last` is the largest of those it stands among. */
 export function clock(seconds: number, step: number, last = seconds): string {
@@ -101,6 +121,8 @@ export class Plot implements Follower {
   readonly #order: readonly number[];
   readonly #legend: readonly { readonly button: HTMLButtonElement; readonly value: HTMLElement }[];
   readonly #frame: HTMLElement;
+  /** Ends of bands, uPlot's series after those in #order, two for each; and whose they are. */
+  readonly #banded: readonly { readonly of: number; readonly low: Values; readonly high: Values }[];
 
   constructor(chart: Chart, view: TimeView, backdrop: Backdrop, height: number) {
     this.#chart = chart;
@@ -111,6 +133,9 @@ export class Plot implements Follower {
     const areas = [...chart.series.keys()].filter((i) => chart.series[i].style === "area");
     const lines = [...chart.series.keys()].filter((i) => chart.series[i].style !== "area");
     this.#order = [...areas.reverse(), ...lines];
+    this.#banded = chart.series.flatMap(({ band }, of) =>
+      band === undefined ? [] : [{ of, low: withNulls(band.low), high: withNulls(band.high) }],
+    );
     this.#legend = chart.series.map((series, i) => this.#legendItem(series, i));
     this.#frame = el("div", {
       class: "plot",
@@ -184,12 +209,17 @@ export class Plot implements Follower {
       below = drawn[i];
     }
     // uPlot reads only; its types ask for arrays.
-    return [this.#chart.x, ...this.#order.map((i) => drawn[i])] as uPlot.AlignedData;
+    return [
+      this.#chart.x,
+      ...this.#order.map((i) => drawn[i]),
+      ...this.#banded.flatMap(({ low, high }) => [low, high]),
+    ] as uPlot.AlignedData;
   }
 
   #options(height: number): uPlot.Options {
     const { series, unit, log } = this.#chart;
-    const bytes = unit === "bytes" || unit === "bytes/s";
+    const inside = height - X_AXIS_PX - TOP_PX;
+    let linear = axisOf(unit, 1, inside);
     const axis = (): uPlot.Axis => ({
       stroke: () => color("axis"),
       font: FONT,
@@ -199,7 +229,7 @@ export class Plot implements Follower {
     return {
       width: 600,
       height,
-      padding: [8, 22, 0, 0],
+      padding: [TOP_PX, 22, 0, 0],
       legend: { show: false },
       cursor: {
         drag: { x: true, y: false, setScale: false },
@@ -218,12 +248,17 @@ export class Plot implements Follower {
         y:
           log === true
             ? { distr: 3, range: (_u, min, max) => logRange(min, max) }
-            : { range: (_u, _min, max) => [0, max > 0 ? max * 1.06 : 1] },
+            : {
+                range: (_u, _min, max) => {
+                  linear = axisOf(unit, max, inside);
+                  return [0, linear.top];
+                },
+              },
       },
       axes: [
         {
           ...axis(),
-          size: 26,
+          size: X_AXIS_PX,
           gap: 2,
           space: 70,
           incrs: TIME_STEPS,
@@ -234,8 +269,9 @@ export class Plot implements Follower {
           ...axis(),
           size: 66,
           gap: 3,
-          ...(bytes ? { incrs: POWERS_OF_TWO } : {}),
-          values: (_u, splits) => splits.map((value) => (value === null ? "" : tick(value, unit))),
+          ...(log === true
+            ? { values: (_u, splits) => splits.map((value) => (value === null ? "" : decade(value, unit))) }
+            : { splits: () => [...linear.ticks], values: () => [...linear.labels] }),
         },
       ],
       series: [
@@ -257,7 +293,20 @@ export class Plot implements Follower {
             auto: one.bound !== true || this.#near(i),
           };
         }),
+        ...this.#banded.flatMap(({ of }) => {
+          const edge = {
+            show: this.#shown[of],
+            stroke: () => faint(series[of].color),
+            width: 0.5,
+            paths: LINEAR,
+          };
+          return [edge, edge].map((one) => ({ ...one, points: { show: false } }));
+        }),
       ],
+      bands: this.#banded.map(({ of }, i) => {
+        const low = this.#order.length + 1 + 2 * i;
+        return { series: [low + 1, low] as uPlot.Band.Bounds, fill: () => faint(series[of].color) };
+      }),
       hooks: {
         // Over the areas, which would hide them.
         draw: [(u) => this.#drawBands(u), (u) => this.#drawMarks(u)],
@@ -323,6 +372,11 @@ export class Plot implements Follower {
     this.#legend[i].button.setAttribute("aria-pressed", String(this.#shown[i]));
     this.plot.batch(() => {
       this.plot.setSeries(this.#order.indexOf(i) + 1, { show: this.#shown[i] }, false);
+      this.#banded.forEach(({ of }, at) => {
+        if (of !== i) return;
+        for (const end of [1, 2])
+          this.plot.setSeries(this.#order.length + 2 * at + end, { show: this.#shown[i] }, false);
+      });
       this.plot.setData(this.#data(), false);
       this.plot.setScale("x", { min: this.#view.from, max: this.#view.to });
     });
@@ -340,7 +394,13 @@ export class Plot implements Follower {
     const at = firstFrom(x as unknown as number[], this.#view.from, (t) => t);
     const end = firstFrom(x as unknown as number[], this.#view.to, (t) => t) + 1;
     this.#values.forEach((values, i) => {
-      const text = idx === null ? `max ${format(peak(values, at, end), unit)}` : format(values[idx], unit);
+      const band = this.#banded.find(({ of }) => of === i);
+      const range =
+        idx === null || band === undefined
+          ? ""
+          : ` (${format(band.low[idx], unit)} – ${format(band.high[idx], unit)})`;
+      const text =
+        idx === null ? `max ${format(peak(values, at, end), unit)}` : `${format(values[idx], unit)}${range}`;
       const { value } = this.#legend[i];
       if (value.textContent !== text) value.textContent = text;
     });
@@ -350,7 +410,7 @@ export class Plot implements Follower {
     const { cycles } = this.#backdrop;
     const { from, to } = this.#view;
     const { left, top, width, height } = u.bbox;
-    const first = firstFrom(cycles, from, (cycle) => cycle.end);
+    const first = firstFrom(cycles, from, (cycle) => cycle.swept);
     let last = first;
     while (last < cycles.length && cycles[last].start <= to) last++;
     if (last === first) return;
@@ -361,8 +421,17 @@ export class Plot implements Follower {
     const fill = (x0: number, x1: number): void =>
       u.ctx.fillRect(x0, top, Math.max(devicePixelRatio, x1 - x0), dense ? 3 * devicePixelRatio : height);
     u.ctx.save();
+    if (!dense) {
+      u.ctx.fillStyle = color("sweep");
+      for (let i = first; i < last; i++) {
+        const { end, swept } = cycles[i];
+        // Not where it would be a hair beside the cycle.
+        if (end <= to && at(swept) - at(end) > devicePixelRatio) fill(at(end), at(swept));
+      }
+    }
     u.ctx.fillStyle = color(dense ? "grey" : "band");
-    for (let i = first; i < last; i++) fill(at(cycles[i].start), at(cycles[i].end));
+    for (let i = first; i < last; i++)
+      if (cycles[i].end >= from) fill(at(cycles[i].start), at(cycles[i].end));
     if (!dense) {
       // Its two stops as edges: sweep termination where it begins, mark termination where it ends.
       u.ctx.fillStyle = color("stop");

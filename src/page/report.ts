@@ -1,15 +1,17 @@
 /** The report page: one run with all its charts, or several laid over each other. Everything it shows is in the file. */
 import { limitWords } from "../report/headlines.ts";
-import type { ReportRun } from "../report/reportdata.ts";
+import type { ComparisonTexts, ReportRun } from "../report/reportdata.ts";
 import { type Chart, overlayCharts, runCharts } from "./charts.ts";
 import { loadRun, type Run } from "./data.ts";
 import { el, fold } from "./dom.ts";
 import {
+  comparisonOf,
   comparisonTable,
   figuresTable,
   headline,
   marksList,
   notModelled,
+  phasesCard,
   provenance,
   samplesText,
   thresholdsTable,
@@ -55,16 +57,22 @@ class Page {
   readonly #range = el("output", { class: "range" });
   readonly #thumb = el("div", { class: "thumb" });
   readonly #map: HeapMapView | undefined;
+  /** Lines of runs, rather than all of one. */
+  readonly #overlaid: boolean;
 
-  constructor(runs: readonly Run[]) {
+  readonly #comparison: ComparisonTexts | undefined;
+
+  constructor(runs: readonly Run[], comparison: ComparisonTexts | undefined) {
     this.#runs = runs;
+    this.#comparison = comparison;
+    this.#overlaid = runs.length > 1 || runs[0].about.seeds !== undefined;
     this.#view = new TimeView(Math.max(...runs.map((run) => run.seconds)));
     const [only] = runs;
-    if (runs.length === 1 && only.maps.length > 0) this.#map = new HeapMapView(only.maps);
+    if (!this.#overlaid && only.maps.length > 0) this.#map = new HeapMapView(only.maps);
   }
 
   build(root: HTMLElement): void {
-    const single = this.#runs.length === 1;
+    const single = !this.#overlaid;
     const run = this.#runs[0];
     const charts = single ? runCharts(run) : overlayCharts(this.#runs);
     const backdrop: Backdrop = single ? { cycles: run.cycles, marks: run.marks } : { cycles: [], marks: [] };
@@ -72,12 +80,14 @@ class Page {
     const grid = el("div", { class: "grid" });
     root.append(
       this.#title(),
-      single ? headline(run) : el("div", { class: "card scroll" }, comparisonTable(this.#runs)),
+      single ? headline(run) : this.#compared(),
       this.#toolbar(),
       ...(single ? [this.#key()] : []),
       grid,
     );
     for (const chart of charts) this.#addPlot(chart, backdrop, grid);
+    // Behind the first chart, which shows where phases begin.
+    if (single) grid.firstElementChild?.after(...phasesCard(run, (from, to) => this.#view.set(from, to)));
     if (this.#map !== undefined) grid.append(this.#map.element);
     root.append(...(single ? this.#about(run) : this.#aboutAll()), this.#help);
     this.#watch();
@@ -85,8 +95,14 @@ class Page {
     this.#tellRange();
   }
 
+  #compared(): HTMLElement {
+    return this.#comparison === undefined
+      ? el("div", { class: "card scroll" }, comparisonTable(this.#runs))
+      : el("div", { class: "card" }, ...comparisonOf(this.#comparison));
+  }
+
   #title(): HTMLElement {
-    const single = this.#runs.length === 1;
+    const single = !this.#overlaid;
     const { about, label } = this.#runs[0];
     const { go } = about;
     const theme = el(
@@ -105,7 +121,7 @@ class Page {
       el(
         "div",
         {},
-        el("h1", {}, single ? label : `${this.#runs.length} runs: ${about.name}`),
+        el("h1", {}, single ? label : `${runsText(this.#runs)}: ${about.name}`),
         el("p", { class: "note" }, single ? facts : this.#runs.map((run) => run.label).join(" · ")),
         ...(single && about.description !== "" ? [el("p", { class: "description" }, about.description)] : []),
       ),
@@ -140,7 +156,9 @@ class Page {
       "p",
       { class: "note backdrop" },
       el("span", { class: "chip band" }),
-      " GC cycle, from sweep to mark termination (a rug where they follow closely) ",
+      " GC cycle, from sweep termination to mark termination, its stops as edges (a rug where cycles follow closely) ",
+      el("span", { class: "chip sweep" }),
+      " sweeping after it ",
       el("span", { class: "chip mark" }),
       " phase, intervention, policy ",
       el("span", { class: "chip bad" }),
@@ -201,6 +219,15 @@ class Page {
             "section",
             { class: "card" },
             el("h3", {}, run.label),
+            ...(run.about.seeds === undefined
+              ? []
+              : [
+                  el(
+                    "p",
+                    { class: "note" },
+                    `Of ${run.about.seeds} seeds; what follows is of seed ${run.about.seed}.`,
+                  ),
+                ]),
             marksList(run.marks, (t) => this.#showMark(t)),
             ...provenance(run),
           ),
@@ -252,10 +279,11 @@ class Page {
     const t = u.posToVal(left, "x");
     const { from, to } = this.#view;
     const parts = [clock(t, (to - from) / 1000)];
-    if (this.#runs.length === 1) {
+    if (!this.#overlaid) {
       const { cycles, marks, about } = this.#runs[0];
       const cycle = cycles[firstFrom(cycles, t, ({ end }) => end)];
       if (cycle !== undefined && cycle.start <= t) parts.push(`in a GC cycle (${cycle.reason})`);
+      else if ((cycles[firstFrom(cycles, t, ({ swept }) => swept)]?.end ?? t) < t) parts.push("sweeping");
       const reach = ((to - from) * 5) / Math.max(1, u.width);
       const mark = marks.find((one) => Math.abs(one.t - t) <= reach);
       if (mark !== undefined) parts.push(`${mark.what}: ${mark.why}`);
@@ -331,11 +359,18 @@ class Page {
 const bytesText = (bytes: number | string): string =>
   typeof bytes === "number" ? `${Math.round((bytes / 2 ** 20) * 100) / 100}MiB` : bytes;
 
+function runsText(runs: readonly Run[]): string {
+  const all = runs.reduce((sum, { about: { seeds = 1 } }) => sum + seeds, 0);
+  return runs.length === 1 || all === runs.length ? `${all} runs` : `${all} runs in ${runs.length} lines`;
+}
+
 /** Runs of one scenario go by their variants, others by their whole names. */
 function labels(runs: readonly ReportRun[]): string[] {
-  const whole = runs.map(({ name, variant }) => (variant === "base" ? name : `${name}/${variant}`));
+  const whole = runs.map(
+    ({ label, name, variant }) => label ?? (variant === "base" ? name : `${name}/${variant}`),
+  );
   const short =
-    runs.length > 1 && runs.every(({ name }) => name === runs[0].name)
+    runs.length > 1 && runs.every(({ label, name }) => label === undefined && name === runs[0].name)
       ? runs.map(({ variant }) => variant)
       : whole;
   // Runs of several seeds are told apart by these.
@@ -357,7 +392,8 @@ async function start(): Promise<void> {
     );
     const names = labels(about);
     const runs = await Promise.all(about.map((run, i) => loadRun(run, names[i])));
-    new Page(runs).build(root);
+    const comparison = document.querySelector("script.comparison")?.textContent ?? undefined;
+    new Page(runs, comparison === undefined ? undefined : JSON.parse(comparison)).build(root);
     // Milliseconds since the page was opened.
     document.documentElement.dataset["ready"] = performance.now().toFixed(0);
   } catch (error) {

@@ -16,6 +16,7 @@ const COLORS = {
   axis: [AXIS, "#9aa4af"],
   // Over areas and lines: what is below shows through.
   band: ["rgba(110,84,148,0.26)", "rgba(190,170,230,0.28)"],
+  sweep: ["rgba(110,84,148,0.1)", "rgba(190,170,230,0.11)"],
   stop: ["rgba(80,50,130,0.5)", "rgba(215,195,255,0.6)"],
   bad: [BAD, "#ff6b5e"],
   mark: [MARK, "#b694f5"],
@@ -50,6 +51,9 @@ export function tint(name: ColorName): string {
   const mix = (c: number, i: number): number => Math.round(0.72 * c + 0.28 * background[i]);
   return `rgb(${mix(r, 0)},${mix(g, 1)},${mix(b, 2)})`;
 }
+
+/** A band around a line of that colour: lines and other bands show through. */
+export const faint = (name: ColorName): string => `${color(name)}33`;
 
 export function onTheme(listener: () => void): void {
   listeners.push(listener);

@@ -9,6 +9,7 @@
  * 1: the run itself.
  */
 
+import { splitFigure } from "../phases.ts";
 import { unitOf } from "../sim/units.ts";
 
 /** `web-api` as a benchmark's name. Without a dash: `-64` at its end would be read as GOMAXPROCS. */
@@ -29,10 +30,23 @@ function benchmarkUnit(figure: string): string {
   return parts.map((part, i) => (SPECIAL.test(part) && i < parts.length - 1 ? `${part}_` : part)).join("-");
 }
 
-/** One run's line, line feed included. Figures without a value are left out. */
+/**
+ * One run's line, and one for each stretch between phases, `BenchmarkWebApi/phase=doubled`; line feeds included. Figures without a
+ * value are left out.
+ */
 export function benchmarkLine(scenario: string, figures: Readonly<Record<string, number>>): string {
-  const values = Object.entries(figures)
-    .filter(([, value]) => Number.isFinite(value))
-    .map(([name, value]) => ` ${unitOf(name) === "ns" ? value / 1e9 : value} ${benchmarkUnit(name)}`);
-  return `${benchmarkName(scenario)} 1${values.join("")}\n`;
+  const byPhase = new Map<string | undefined, string>([[undefined, ""]]);
+  for (const [name, value] of Object.entries(figures)) {
+    if (!Number.isFinite(value)) continue;
+    const { figure, phase } = splitFigure(name);
+    const text = ` ${unitOf(figure) === "ns" ? value / 1e9 : value} ${benchmarkUnit(figure)}`;
+    byPhase.set(phase, (byPhase.get(phase) ?? "") + text);
+  }
+  return [...byPhase]
+    .map(([phase, values]) => `${benchmarkName(scenario)}${phaseName(phase)} 1${values}\n`)
+    .join("");
 }
+
+/** A part of a benchmark's name has neither spaces nor slashes; a dash before a number at its end would be GOMAXPROCS. */
+const phaseName = (phase: string | undefined): string =>
+  phase === undefined ? "" : `/phase=${phase.replace(/[^\p{L}\p{N}.]+/gu, "_")}`;

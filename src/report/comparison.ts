@@ -8,6 +8,7 @@ import type { Unit } from "../sim/units.ts";
 import { csvLine } from "./cycles.ts";
 import { humanValue, plainNumber } from "./format.ts";
 import { groupFigures } from "./headlines.ts";
+import type { ComparisonTexts } from "./reportdata.ts";
 import { type Row, renderTable, type TerminalOptions } from "./terminal.ts";
 
 export interface Side {
@@ -125,7 +126,7 @@ export const MIN_FOR_INTERVAL = 6;
 export const MIN_FOR_TEST = 4;
 
 /** What too few runs leave open. */
-function caveats({ sides, confidence, alpha }: Comparison, options: TerminalOptions): string[] {
+function caveats({ sides, confidence, alpha }: Comparison, ascii: boolean): string[] {
   const fewest = Math.min(...sides.map((side) => side.runs));
   const percent = `${confidence * 100} %`;
   if (sides.every((side) => side.runs === 1))
@@ -139,7 +140,7 @@ function caveats({ sides, confidence, alpha }: Comparison, options: TerminalOpti
     ...(sides.length > 1 && sides.every((side) => side.runs < MIN_FOR_TEST)
       ? [`No difference can be told from chance at ${alpha} with fewer than ${MIN_FOR_TEST} runs a side.`]
       : []),
-    `Medians ${options.ascii ? "+-" : "±"} ${percent} interval; ~ is no difference at ${alpha} (Mann-Whitney U).`,
+    `Medians ${ascii ? "+-" : "±"} ${percent} interval; ~ is no difference at ${alpha} (Mann-Whitney U).`,
   ];
 }
 
@@ -179,7 +180,7 @@ export function comparisonTable(
   const all = sides.slice(1).map((_, i) => i + 1);
   const whole = render(all);
   const tables = whole !== undefined ? [whole] : all.map((i) => render([i]) ?? plainLines(build([i])));
-  const text = [head.join("\n"), ...tables, caveats(comparison, options).join("\n")]
+  const text = [head.join("\n"), ...tables, caveats(comparison, ascii).join("\n")]
     .filter((part) => part !== "")
     .join("\n\n");
   return `${ascii ? text.replaceAll("µ", "u") : text}\n`;
@@ -208,23 +209,33 @@ function plainLines({
     .join("\n");
 }
 
-/** A table for documents; a pipe in a name would end its cell. */
-export function comparisonMarkdown(comparison: Comparison): string {
+/** What the table says, for those who lay it out themselves. */
+export function comparisonTexts(comparison: Comparison): ComparisonTexts {
   const { sides } = comparison;
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |\n`;
-  const heads = ["", ...sides.flatMap((side, i) => (i === 0 ? [side.label] : [side.label, "difference"]))];
-  const rows = groupsOf(comparison).flatMap(({ name, rows: of }) => [
-    line([`**${name}**`, ...heads.slice(1).map(() => "")]),
-    ...of.map(({ label, row: { cells, unit } }) =>
-      line([
+  return {
+    heads: ["", ...sides.flatMap((side, i) => (i === 0 ? [side.label] : [side.label, "difference"]))],
+    groups: groupsOf(comparison).map(({ name, rows }) => ({
+      name,
+      rows: rows.map(({ label, row: { cells, unit } }) => [
         label,
         ...cells.flatMap((cell, i) => [
           valueText(cell, sides[i], unit, false),
           ...(i === 0 ? [] : [differenceText(cell, unit)]),
         ]),
       ]),
-    ),
+    })),
+    notes: caveats(comparison, false),
+  };
+}
+
+/** A table for documents; a pipe in a name would end its cell. */
+export function comparisonMarkdown(comparison: Comparison): string {
+  const { heads, groups } = comparisonTexts(comparison);
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |\n`;
+  const rows = groups.flatMap(({ name, rows: of }) => [
+    line([`**${name}**`, ...heads.slice(1).map(() => "")]),
+    ...of.map(line),
   ]);
   return line(heads) + line(heads.map((_, i) => (i === 0 ? "---" : "---:"))) + rows.join("");
 }

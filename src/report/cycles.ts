@@ -6,8 +6,14 @@ import { usableCpus } from "../figures.ts";
 import type { CycleRecord } from "../simulate.ts";
 import { plainNumber, unitOf } from "./format.ts";
 
-/** The columns, and what each says. `Record` makes the compiler insist that none of CycleRecord is forgotten. */
-const DESCRIPTIONS: Record<keyof CycleRecord, string> = {
+/** A cycle with what follows it. */
+export interface CycleRow extends CycleRecord {
+  /** Not-a-number where the process ended before. */
+  readonly sweep_done_seconds: number;
+}
+
+/** The columns, and what each says. `Record` makes the compiler insist that none of CycleRow is forgotten. */
+const DESCRIPTIONS: Record<keyof CycleRow, string> = {
   gc: "Number of the cycle, from 1.",
   start_seconds: "When sweep termination began.",
   heap_start_bytes: "heapLive when the cycle began.",
@@ -27,10 +33,12 @@ const DESCRIPTIONS: Record<keyof CycleRecord, string> = {
   forced: "1 when runtime.GC asked for it.",
   reason: "heap, periodic or explicit.",
   gc_cpu_percent: "Share of all CPU time since the start that went to the collector, in percent.",
+  sweep_done_seconds:
+    "When the last span it left to be swept had been (isSweepDone); empty where the process ended before.",
 };
 
-export const CYCLE_COLUMNS: readonly { readonly name: keyof CycleRecord; readonly description: string }[] = (
-  Object.keys(DESCRIPTIONS) as (keyof CycleRecord)[]
+export const CYCLE_COLUMNS: readonly { readonly name: keyof CycleRow; readonly description: string }[] = (
+  Object.keys(DESCRIPTIONS) as (keyof CycleRow)[]
 ).map((name) => ({ name, description: DESCRIPTIONS[name] }));
 
 /** One CSV line (RFC 4180 quoting, line feed) of a list of cells. */
@@ -50,11 +58,39 @@ const cell = (value: number | string | boolean, name: string): string =>
       : value;
 
 /** Many cycles at once: a library call per row would cost more than the row. */
-export function cycleLines(cycles: readonly CycleRecord[]): string {
+export function cycleLines(cycles: readonly CycleRow[]): string {
   return stringify(
     cycles.map((cycle) => CYCLE_COLUMNS.map(({ name }) => cell(cycle[name], name))),
     { header: false },
   );
+}
+
+/** Holds each cycle back until its sweep is done, or can be no more: when the next one has ended, or all is over (`flush`). */
+export class SweptCycles {
+  readonly #emit: (row: CycleRow) => void;
+  #last: CycleRecord | undefined;
+
+  constructor(emit: (row: CycleRow) => void) {
+    this.#emit = emit;
+  }
+
+  cycle(cycle: CycleRecord): void {
+    this.flush();
+    this.#last = cycle;
+  }
+
+  sweepDone(nowNs: number): void {
+    this.#pass(nowNs / 1e9);
+  }
+
+  flush(): void {
+    this.#pass(Number.NaN);
+  }
+
+  #pass(sweep_done_seconds: number): void {
+    if (this.#last !== undefined) this.#emit({ ...this.#last, sweep_done_seconds });
+    this.#last = undefined;
+  }
 }
 
 /** When mark termination ended. */

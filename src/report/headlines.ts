@@ -2,6 +2,7 @@
  * The headline figures of a run: which, in which order and under which words. One list for whoever shows them: the summary in the
  * terminal, `compare` and the page that lays runs over each other. Every one is a figure of summary.json.
  */
+import { type PHASE_CONTAINER_FIGURES, type PHASE_FIGURES, START, splitFigure } from "../phases.ts";
 import { cpuLimit } from "../scenario/container.ts";
 import type { ContainerSettings } from "../scenario/schema.ts";
 import { humanBytes, type Unit, unitOf } from "./format.ts";
@@ -100,6 +101,29 @@ const GROUPS: readonly HeadlineGroup[] = [
   },
 ];
 
+/** Of a stretch between phases: all figures it has, before those of the workload's entries. */
+const PHASE_ROWS: Readonly<Record<(typeof PHASE_FIGURES | typeof PHASE_CONTAINER_FIGURES)[number], string>> =
+  {
+    gc_count: "GC cycles",
+    gc_cpu_of_usable_fraction: "GC CPU, of usable CPU",
+    pause_max_ns: "pause per cycle, max",
+    goal_mean_bytes: "goal, mean",
+    goal_peak_bytes: "goal, peak",
+    heap_inuse_peak_bytes: "HeapInuse, peak",
+    rss_mean_bytes: "RSS, mean",
+    rss_peak_bytes: "RSS, peak of the samples",
+    oom_kills: "OOM kills",
+  };
+
+/** The figures that stretches between phases have, in their order. */
+export function phaseHeadlines(names: Iterable<string>): readonly Headline[] {
+  const left = new Set(names);
+  const common = Object.entries(PHASE_ROWS)
+    .filter(([figure]) => left.delete(figure))
+    .map(([figure, label]) => headline(label, figure));
+  return [...common, ...[...left].map(spelled)];
+}
+
 /** Figures of services: whatever the run calls `requests...` or `...latency_p99_ns` and the like. */
 const SERVICE_FIGURE =
   /^(?:(.+)_)?(requests(?:_done)?|throughput_per_second|inflight_mean|inflight_peak|in_flight_mean|in_flight_peak|(?:first_|later_)?latency_(?:mean|p\d+|max)_(?:ns|seconds))$/;
@@ -119,8 +143,9 @@ const OTHER_WORDS: Readonly<Record<string, string>> = {
   gc_cpu_fraction: "GCCPUFraction (MemStats)",
 };
 
-/** Every figure: the headlines, and then those that are none. */
-export function groupFigures(names: readonly string[]): readonly HeadlineGroup[] {
+/** Every figure: the headlines, those of phases, and then what is neither. */
+export function groupFigures(all: readonly string[]): readonly HeadlineGroup[] {
+  const names = all.filter((name) => splitFigure(name).phase === undefined);
   const left = new Set(names);
   const groups = headlinesOf(names).map(({ name, rows }) => ({
     name,
@@ -130,7 +155,21 @@ export function groupFigures(names: readonly string[]): readonly HeadlineGroup[]
     const label = OTHER_WORDS[name];
     return label === undefined ? spelled(name) : headline(label, name);
   });
-  return [...groups, { name: "Other", rows: other }].filter((group) => group.rows.length > 0);
+  return [...groups, ...phaseGroups(all), { name: "Other", rows: other }].filter(
+    (group) => group.rows.length > 0,
+  );
+}
+
+function phaseGroups(names: readonly string[]): HeadlineGroup[] {
+  const byPhase = new Map<string, Map<string, string>>();
+  for (const name of names) {
+    const { figure, phase } = splitFigure(name);
+    if (phase !== undefined) byPhase.set(phase, (byPhase.get(phase) ?? new Map()).set(figure, name));
+  }
+  return [...byPhase].map(([phase, figures]) => ({
+    name: phase === START ? "Before any phase" : `Phase ${phase}`,
+    rows: phaseHeadlines(figures.keys()).map((row) => ({ ...row, figure: figures.get(row.figure)! })),
+  }));
 }
 
 /** Limits of the container a run began in. */

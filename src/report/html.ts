@@ -5,7 +5,7 @@
  * Data stands in script elements of a type that is not run, as JSON with `<` and the two line separators escaped, so that no text
  * of a scenario can end the element; the page puts texts into nodes, never into markup. Hence nothing here depends on what the data says.
  */
-import type { ReportRun } from "./reportdata.ts";
+import type { ComparisonTexts, ReportRun } from "./reportdata.ts";
 
 /** The bundled page (built from src/page) with the hashes its policy names, `sha256-...`. */
 export interface PageBundle {
@@ -23,7 +23,16 @@ export function jsonForScript(value: unknown): string {
     .replaceAll("\u2029", "\\u2029");
 }
 
-export function reportHtml(runs: readonly ReportRun[], bundle: PageBundle): string {
+/** `comparison`: of runs laid over each other, what they differ in. */
+export function reportHtml(
+  runs: readonly ReportRun[],
+  bundle: PageBundle,
+  comparison?: ComparisonTexts,
+): string {
+  const data = [
+    ...runs.map((run) => ["run", run] as const),
+    ...(comparison === undefined ? [] : [["comparison", comparison] as const]),
+  ];
   const policy = [
     "default-src 'none'",
     `script-src '${bundle.scriptHash}'`,
@@ -47,7 +56,7 @@ export function reportHtml(runs: readonly ReportRun[], bundle: PageBundle): stri
 <body>
 <noscript><p>This report draws its charts with a script that is part of the file; please allow scripts for it.</p></noscript>
 <main id="report"></main>
-${runs.map((run) => `<script type="application/json" class="run">${jsonForScript(run)}</script>`).join("\n")}
+${data.map(([name, value]) => `<script type="application/json" class="${name}">${jsonForScript(value)}</script>`).join("\n")}
 <script>${bundle.script}</script>
 </body>
 </html>

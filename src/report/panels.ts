@@ -7,7 +7,7 @@
 import { OOM_KILL } from "../control/interventions.ts";
 import { cpuLimit } from "../scenario/container.ts";
 import type { CycleRecord, RunSummary } from "../simulate.ts";
-import { cpuShareSince, cycleEndSeconds } from "./cycles.ts";
+import { type CycleRow, cpuShareSince, cycleEndSeconds } from "./cycles.ts";
 import { humanNs, humanValue, NO_BYTES_LIMIT, type Unit } from "./format.ts";
 import { BAD, BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SKY } from "./palette.ts";
 import type { Plot, PlotLine, PlotMark, PlotPanel } from "./svgplot.ts";
@@ -32,7 +32,8 @@ const CYCLE_VALUES = {
   end_seconds: cycleEndSeconds,
   marked_bytes: (cycle) => cycle.heap_marked_bytes,
   pause_ns: (cycle) => cycle.stw1_ns + cycle.stw2_ns,
-} as const satisfies Record<string, (cycle: CycleRecord) => number>;
+  sweep_done_seconds: (cycle) => cycle.sweep_done_seconds,
+} as const satisfies Record<string, (cycle: CycleRow) => number>;
 
 /** CPU time of each cycle, as a share of what the process could use since the cycle before it ended. */
 const CYCLE_SHARES = {
@@ -79,7 +80,7 @@ export class PlottedCycles {
     this.#row = new Float64Array(names.length);
   }
 
-  add(cycle: CycleRecord): void {
+  add(cycle: CycleRow): void {
     let i = 0;
     for (const of of Object.values(CYCLE_VALUES)) this.#row[i++] = of(cycle);
     const endSeconds = cycleEndSeconds(cycle);
@@ -332,7 +333,7 @@ function described(title: string, panels: readonly PlotPanel[], seconds: number)
 }
 
 function plotOf(
-  head: Pick<Plot, "title" | "subtitle" | "seconds" | "bands" | "marks">,
+  head: Pick<Plot, "title" | "subtitle" | "seconds" | "bands" | "faintBands" | "marks">,
   panels: readonly PlotPanel[],
   { width, height }: PlotSize,
 ): Plot {
@@ -342,7 +343,7 @@ function plotOf(
     width,
     height: height ?? HEAD_HEIGHT + PANEL_HEIGHT * panels.length,
     panels,
-    bandLabel: "GC cycles",
+    bandLabel: "GC cycles (fainter: sweeping)",
   };
 }
 
@@ -357,12 +358,14 @@ export function runPlot(
       ? what.panels.map((name) => panelOf(run, name)).filter((panel) => panel.lines.some(hasValue))
       : metricPanels(run, what.metrics);
   const ends = run.cycles.column("end_seconds");
+  const swept = run.cycles.column("sweep_done_seconds");
   return plotOf(
     {
       title: run.label,
       subtitle: settingsOf(run),
       seconds: run.summary.scenario.duration / 1e9,
       bands: Array.from(run.cycles.column("start_seconds"), (start, i) => [start, ends[i]] as const),
+      faintBands: Array.from(ends, (end, i) => [end, swept[i]] as const),
       marks: marksOf(run),
     },
     panels,
@@ -420,6 +423,7 @@ export function overlayPlot(runs: readonly PlottedRun[], metrics: readonly strin
       subtitle: `${runs.length} runs · gomemsim ${runs[0].summary.versions.gomemsim} · model ${runs[0].summary.versions.model}`,
       seconds: Math.max(...runs.map(({ summary }) => summary.scenario.duration)) / 1e9,
       bands: [],
+      faintBands: [],
       marks: [],
     },
     panels,

@@ -2,6 +2,7 @@
  * What the report page is given of a run: plain data, shared by those who gather it (runreport.ts, heapmap.ts) and by the page (src/page).
  */
 import type { ControlEvent } from "../control/interventions.ts";
+import type { PhaseSummary } from "../phases.ts";
 import type { ClassSnapshot, HeapTruth } from "../runtime/heapreport.ts";
 import type { RunSummary } from "../simulate.ts";
 import type { ContainerLimitValues } from "./headlines.ts";
@@ -65,6 +66,10 @@ export interface HeapMaps {
 export interface ReportRun extends ContainerLimitValues {
   readonly name: string;
   readonly variant: string;
+  /** How a page that lays runs over each other calls it; by name and variant where it does not say. */
+  readonly label?: string;
+  /** In such a page: runs that differ in their seeds, of which series are medians (overlay.ts). */
+  readonly seeds?: number;
   readonly description: string;
   readonly seed: number | string;
   readonly versions: RunSummary["versions"];
@@ -85,12 +90,25 @@ export interface ReportRun extends ContainerLimitValues {
   readonly events: readonly ControlEvent[];
   /** What came of the scenario's thresholds. */
   readonly thresholds: readonly StoredVerdict[];
+  /** Figures from one phase to the next; empty without phases. */
+  readonly phases: readonly PhaseSummary[];
   readonly oom_kills: readonly OomMark[];
   readonly scenario_yaml: string;
   readonly profile_json: string;
   readonly samples: PackedTable;
   readonly cycles: PackedTable;
   readonly heap?: HeapMaps;
+}
+
+/** A comparison of the runs of a page, as the terminal has it: texts by row. */
+export interface ComparisonTexts {
+  readonly heads: readonly string[];
+  readonly groups: readonly {
+    readonly name: string;
+    readonly rows: readonly (readonly string[])[];
+  }[];
+  /** What the figures are, and what too few runs leave open. */
+  readonly notes: readonly string[];
 }
 
 /** Why a cycle began, by its number in the table of cycles. */

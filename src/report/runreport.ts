@@ -10,19 +10,21 @@ import { stringify } from "yaml";
 import { OOM_KILL } from "../control/interventions.ts";
 import { pageSize } from "../runtime/sizeclasses.ts";
 import type { Scenario } from "../scenario/schema.ts";
-import type { CycleRecord, OomIncident, ProcessView, RunSummary } from "../simulate.ts";
+import type { OomIncident, ProcessView, RunSummary } from "../simulate.ts";
+import type { CycleRow } from "./cycles.ts";
 import type { Unit } from "./format.ts";
 import { containerLimits } from "./headlines.ts";
 import { type HeapMapShot, heapMap, liveBytes } from "./heapmap.ts";
+import { OVERLAY_POINTS, OVERLAYS, type OverlayPart } from "./overlay.ts";
 import { type Deflate, type HeapMaps, REASONS, type ReportRun } from "./reportdata.ts";
-import { roundedFigures, type StoredVerdict } from "./summary.ts";
+import { roundedFigures, roundedPhases, type StoredVerdict } from "./summary.ts";
 import { BoundedTable, MOST, type TableColumn } from "./table.ts";
 import type { Column } from "./timeseries.ts";
 
 /** What a finished run says of itself; summary.json has it, too. */
 export type ReportSummary = Pick<
   RunSummary,
-  "versions" | "seed" | "scenario" | "profile" | "sources" | "events"
+  "versions" | "seed" | "scenario" | "profile" | "sources" | "events" | "phases"
 > & {
   readonly figures: Readonly<Record<string, number | null>>;
   readonly oom_kills?: readonly OomIncident[] | undefined;
@@ -30,11 +32,10 @@ export type ReportSummary = Pick<
   readonly heap_at_end: Pick<RunSummary["heap_at_end"], "truth" | "size_classes">;
 };
 
-/** Points kept of the series and of the cycles; in an overlay of several runs, where a line is enough, fewer. */
+/** Points kept of the series and of the cycles. */
 const SAMPLE_POINTS = 12_288;
 const CYCLE_POINTS = 4096;
 const LIVE_POINTS = 2048;
-const OVERLAY_POINTS = 3072;
 /** Heap maps at even steps of the run, the last at its end. */
 const EVEN_MAPS = 8;
 /** A new peak is mapped when it is so much above the mapped one, a new fall when it is so much deeper. */
@@ -75,6 +76,7 @@ const CYCLE_COLUMNS: readonly TableColumn[] = [
   { name: "goal_bytes", scale: 1, leader: "start_seconds" },
   { name: "heap_marked_bytes", scale: 1, leader: "start_seconds" },
   { name: "reason", scale: 1, leader: "start_seconds" },
+  { name: "sweep_done_seconds", scale: 1e6, leader: "start_seconds" },
 ];
 
 export class ReportCollector {
@@ -104,7 +106,7 @@ export class ReportCollector {
     this.#heap.killed(view());
   }
 
-  cycle(cycle: CycleRecord): void {
+  cycle(cycle: CycleRow): void {
     const { start_seconds, stw1_ns, concurrent_ns, stw2_ns } = cycle;
     this.#cycles.add([
       start_seconds,
@@ -115,6 +117,7 @@ export class ReportCollector {
       cycle.goal_bytes,
       cycle.heap_marked_bytes,
       REASONS.indexOf(cycle.reason),
+      cycle.sweep_done_seconds,
     ]);
   }
 
@@ -133,12 +136,43 @@ export class ReportCollector {
     };
   }
 
-  /** What a page that lays several runs over each other shows of one. */
-  overlay(summary: ReportSummary, deflate: Deflate): ReportRun {
+  /** What a page that lays several runs over each other shows of one. Of runs of several seeds all have equally many points. */
+  overlay(summary: ReportSummary): OverlayPart {
+    const { scenario } = summary;
+    // A run that was killed for good has no value from there on.
+    const row = this.#samples.columns.map(() => Number.NaN);
+    const whole = this.#samples.reduced(SAMPLE_POINTS);
+    for (let i = whole.rows + 1; i * scenario.sample_interval <= scenario.duration; i++) {
+      row[0] = (i * scenario.sample_interval) / 1e9;
+      whole.add(row);
+    }
+    const samples = whole.reduced(OVERLAY_POINTS);
+    const cycles = this.#cycles.reduced(OVERLAY_POINTS);
+    const t = samples.column("t_seconds").slice();
+    const end = cycles.column("end_seconds");
+    const source = {
+      t,
+      column: (name: string) =>
+        samples.columns.some((column) => column.name === name) ? samples.column(name) : undefined,
+      cycles: Array.from(cycles.column("start_seconds"), (start, i) => ({ start, end: end[i] })),
+      cpus: scenario.machine.cpus,
+      GOMAXPROCS: scenario.go.GOMAXPROCS,
+    };
     return {
-      ...this.#about(summary),
-      samples: this.#samples.reduced(OVERLAY_POINTS).pack(deflate),
-      cycles: this.#cycles.reduced(OVERLAY_POINTS).pack(deflate),
+      about: this.#about(summary),
+      rows: samples.rows,
+      rowsPerBucket: samples.rowsPerBucket,
+      timeScale: timeScale(scenario),
+      t,
+      values: new Map(
+        OVERLAYS.flatMap(({ id, of }) => {
+          const values = of(source);
+          return values === undefined ? [] : [[id, values.slice()] as const];
+        }),
+      ),
+      cycleColumns: cycles.columns,
+      cycleValues: cycles.columns.map(({ name }) => cycles.column(name).slice()),
+      cycleRows: cycles.rows,
     };
   }
 
@@ -169,6 +203,7 @@ export class ReportCollector {
       // Kills are in the next but one, with what the kernel said.
       events: summary.events.filter(({ event }) => event !== OOM_KILL),
       thresholds: summary.thresholds ?? [],
+      phases: roundedPhases(summary.phases ?? []),
       oom_kills: (summary.oom_kills ?? []).map(({ t_seconds, restart_at_seconds, kernel_log }) => ({
         t_seconds,
         ...(restart_at_seconds === undefined ? {} : { restart_at_seconds }),

@@ -1,9 +1,10 @@
 /**
  * summary.json: what was run and what came out, in one object. It opens with the versions and the seed, then the
- * headline figures and the verdicts on thresholds, then everything needed to run it again (resolved scenario, machine profile).
+ * headline figures, the verdicts on thresholds and the figures of phases, then everything needed to run it again (resolved scenario, machine profile).
  *
  * Holds no wall-clock time, host name or path: the same scenario, profile and seed give the same bytes anywhere.
  */
+import type { PhaseSummary } from "../phases.ts";
 import type { RunSummary } from "../simulate.ts";
 import type { Verdict } from "../thresholds.ts";
 import { plainNumber, unitOf } from "./format.ts";
@@ -23,6 +24,14 @@ export function roundedFigures(
   return rounded;
 }
 
+/** The same of the stretches between phases. */
+export const roundedPhases = (phases: readonly PhaseSummary[]): PhaseSummary[] =>
+  phases.map((phase) => ({
+    ...phase,
+    // A stretch has no figure without a value.
+    figures: roundedFigures(phase.figures) as Record<string, number>,
+  }));
+
 /** Not-a-number is null, with the reason beside it. */
 export const verdictJson = ({ metric, expression, unit, value, passed, reason }: Verdict) => ({
   metric,
@@ -37,7 +46,7 @@ export type StoredVerdict = ReturnType<typeof verdictJson>;
 
 /** `verdicts`: what came of the scenario's thresholds; without any the file has no word of them. */
 export function summaryJson(run: RunSummary, verdicts: readonly Verdict[] = []): string {
-  const { versions, seed, figures, scenario, profile, ...rest } = run;
+  const { versions, seed, figures, phases, scenario, profile, ...rest } = run;
   const ordered = {
     format: SUMMARY_FORMAT,
     versions,
@@ -47,6 +56,7 @@ export function summaryJson(run: RunSummary, verdicts: readonly Verdict[] = []):
     profile: profile.name,
     figures: roundedFigures(figures),
     ...(verdicts.length === 0 ? {} : { thresholds: verdicts.map(verdictJson) }),
+    ...(phases === undefined ? {} : { phases: roundedPhases(phases) }),
     ...rest,
     scenario,
     machine_profile: profile,

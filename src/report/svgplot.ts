@@ -51,6 +51,8 @@ export interface Plot {
   readonly panels: readonly PlotPanel[];
   /** Spans of time with a darker ground, in their order, as pairs of seconds. */
   readonly bands: readonly (readonly [from: number, to: number])[];
+  /** Spans with a fainter ground, which follow those; left out where they are narrower than a pixel. */
+  readonly faintBands: readonly (readonly [from: number, to: number])[];
   /** What bands are. */
   readonly bandLabel: string;
   readonly marks: readonly PlotMark[];
@@ -58,6 +60,7 @@ export interface Plot {
 
 const BAND = "#e4dcef";
 const BAND_EDGE = "#a793c4";
+const FAINT_BAND = "#f3eff8";
 export const FONT_FAMILY = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif";
 const FONT_PX = 12;
 /** Widths of characters, in ems, about as the widest of the fonts above has them. */
@@ -314,8 +317,18 @@ const stroke = (line: PlotLine): string => {
   return ` stroke-width="1.5"${dash === undefined ? "" : ` stroke-dasharray="${dash}"`}`;
 };
 
-/** Bands, those closer than a pixel as one. */
+/** Fainter bands, and over them the others, those closer than a pixel as one. */
 function grounds(plot: Plot, frame: Frame): string {
+  const toX = (seconds: number): number =>
+    frame.left + (Math.min(seconds, plot.seconds) / plot.seconds) * frame.width;
+  const faint = plot.faintBands
+    .filter(([from, to]) => toX(to) - toX(from) >= 1)
+    .map(([from, to]) => {
+      const width = px(toX(to) - toX(from));
+      return `M${px(toX(from))} ${px(frame.top)}h${width}v${px(frame.height)}h-${width}z`;
+    })
+    .join("");
+  const under = faint === "" ? [] : [`<path fill="${FAINT_BAND}" d="${faint}"/>`];
   const merged: { from: number; to: number }[] = [];
   for (const [from, to] of plot.bands) {
     const left = frame.left + (from / plot.seconds) * frame.width;
@@ -325,7 +338,7 @@ function grounds(plot: Plot, frame: Frame): string {
     if (before !== undefined && left - before.to < 1) before.to = Math.max(before.to, right);
     else merged.push({ from: left, to: Math.max(right, left + 1.5) });
   }
-  if (merged.length === 0) return "";
+  if (merged.length === 0) return under.join("");
   const d = merged
     .map(
       ({ from, to }) =>
@@ -341,7 +354,7 @@ function grounds(plot: Plot, frame: Frame): string {
     )
     .join("");
   const lines = edges === "" ? "" : `<path stroke="${BAND_EDGE}" stroke-width="0.7" d="${edges}"/>`;
-  return `<path fill="${BAND}" d="${d}"/>${lines}`;
+  return `${under.join("")}<path fill="${BAND}" d="${d}"/>${lines}`;
 }
 
 const markX = (plot: Plot, frame: Frame, mark: PlotMark): number =>

@@ -70,6 +70,11 @@ export class BoundedTable {
     return this.#points;
   }
 
+  /** Rows that two points stand for; 2 while every row was kept. */
+  get rowsPerBucket(): number {
+    return this.#rowsPerBucket;
+  }
+
   add(row: ArrayLike<number>): void {
     this.#rows++;
     this.#add(row, 0, undefined);

@@ -6,11 +6,12 @@
  * other the figures become plain `name: value` lines.
  */
 import Table from "cli-table3";
+import type { PhaseSummary } from "../phases.ts";
 import { median } from "../sim/quantiles.ts";
 import type { RunSummary } from "../simulate.ts";
 import type { Verdict } from "../thresholds.ts";
 import { humanNs, humanValue, NO_BYTES_LIMIT, type Unit } from "./format.ts";
-import { containerLimits, headlinesOf, limitWords } from "./headlines.ts";
+import { containerLimits, headlinesOf, limitWords, phaseHeadlines } from "./headlines.ts";
 import { type SeriesSketch, sparkline } from "./sketch.ts";
 
 /** What a run leaves behind beside its summary, gathered while it streamed. All small. */
@@ -182,44 +183,84 @@ export function renderTable(head: readonly string[], rows: readonly Row[], optio
     .join("\n");
 }
 
-/** Splits the runs into tables that fit; the first run stands in each, because it is what the others are compared with. */
+/** More stretches than this stand in summary.json only. */
+const MAX_PHASES = 12;
+
+/** What happened from phase to phase, side by side, of each variant. */
+function phaseTables(variants: readonly Seeds[], options: TerminalOptions): string[] {
+  return variants.flatMap((seeds) => {
+    const names = [...new Set(seeds.flatMap(({ summary }) => summary.phases ?? []).map(({ name }) => name))];
+    if (names.length === 0) return [];
+    const shown = names.slice(0, MAX_PHASES);
+    const stretches = shown.map((name) =>
+      seeds.map(({ summary }) => summary.phases?.find((phase) => phase.name === name)),
+    );
+    const cells = (unit: Unit, value: (phase: PhaseSummary) => number | undefined, none = "-"): string[] =>
+      stretches.map((of) => {
+        const values = of.map((phase) => (phase === undefined ? undefined : value(phase)));
+        return values.every((one) => one === undefined) ? none : valueText(values, unit);
+      });
+    const title = variants.length > 1 ? `Phases of ${runLabel(seeds[0])}` : "Phases";
+    const figures = stretches.flatMap((of) => of.flatMap((phase) => Object.keys(phase?.figures ?? {})));
+    const rows: Row[] = [
+      { label: title, cells: undefined },
+      { label: "from", cells: cells("seconds", ({ from_seconds }) => from_seconds, "never began") },
+      {
+        label: "for",
+        cells: cells("seconds", ({ from_seconds, to_seconds }) =>
+          from_seconds === undefined || to_seconds === undefined ? undefined : to_seconds - from_seconds,
+        ),
+      },
+      ...phaseHeadlines(figures).map(({ label, figure, unit }) => ({
+        label,
+        cells: cells(unit, (phase) => phase.figures[figure]),
+      })),
+    ];
+    const more = names.length - shown.length;
+    return [fitted(shown, rows, options) + (more > 0 ? `\n  and ${more} more phases, in summary.json` : "")];
+  });
+}
+
 function tables(variants: readonly Seeds[], options: TerminalOptions): string {
-  const rows = tableRows(variants, options.ascii ?? false);
-  const runs = variants.map((seeds) => seeds[0]);
-  const labels = runs.map(runLabel);
+  const labels = variants.map((seeds) => runLabel(seeds[0]));
+  return fitted(labels, tableRows(variants, options.ascii ?? false), options);
+}
+
+/** Splits the columns into tables that fit; the first one stands in each, because it is what the others are compared with. */
+function fitted(labels: readonly string[], rows: readonly Row[], options: TerminalOptions): string {
   const labelWidth = Math.max(...rows.map((row) => row.label.length + 2));
-  const cellWidth = (run: number): number =>
-    COLUMN_GAP + Math.max(labels[run].length, ...rows.map((row) => row.cells?.[run].length ?? 0));
-  const widest = runs.reduce((width, _, run) => (run === 0 ? width : Math.max(width, cellWidth(run))), 0);
+  const cellWidth = (column: number): number =>
+    COLUMN_GAP + Math.max(labels[column].length, ...rows.map((row) => row.cells?.[column].length ?? 0));
+  const widest = labels.reduce((width, _, i) => (i === 0 ? width : Math.max(width, cellWidth(i))), 0);
   const narrowest = INDENT + labelWidth + cellWidth(0) + widest;
   if (options.width < MIN_TABLE_WIDTH || narrowest > options.width) {
-    return runs
-      .map((_, run) =>
+    return labels
+      .map((_, i) =>
         rows
-          .map((row) => (row.cells === undefined ? `${row.label}` : `  ${row.label}: ${row.cells[run]}`))
-          .concat(runs.length > 1 ? [""] : [])
+          .map((row) => (row.cells === undefined ? `${row.label}` : `  ${row.label}: ${row.cells[i]}`))
+          .concat(labels.length > 1 ? [""] : [])
           .join("\n"),
       )
-      .map((text, run) => (runs.length > 1 ? `[${labels[run]}]\n${text}` : text))
+      .map((text, i) => (labels.length > 1 ? `[${labels[i]}]\n${text}` : text))
       .join("\n");
   }
   const chunks: number[][] = [[0]];
   let used = INDENT + labelWidth + cellWidth(0);
-  for (let run = 1; run < runs.length; run++) {
+  for (let i = 1; i < labels.length; i++) {
     const last = chunks[chunks.length - 1];
-    if (used + cellWidth(run) <= options.width) {
-      last.push(run);
-      used += cellWidth(run);
+    if (used + cellWidth(i) <= options.width) {
+      last.push(i);
+      used += cellWidth(i);
     } else {
-      chunks.push([0, run]);
-      used = INDENT + labelWidth + cellWidth(0) + cellWidth(run);
+      chunks.push([0, i]);
+      used = INDENT + labelWidth + cellWidth(0) + cellWidth(i);
     }
   }
   return chunks
     .map((chunk) =>
       renderTable(
-        ["", ...chunk.map((run) => labels[run])],
-        rows.map((row) => ({ label: row.label, cells: row.cells && chunk.map((run) => row.cells![run]) })),
+        ["", ...chunk.map((i) => labels[i])],
+        rows.map((row) => ({ label: row.label, cells: row.cells && chunk.map((i) => row.cells![i]) })),
         options,
       ),
     )
@@ -379,6 +420,7 @@ export function terminalSummary(
       options,
     ),
     tables(variants, options),
+    ...phaseTables(variants, options),
     written.map((line) => options.paint.dim(line)).join("\n"),
   ];
   const text = `${parts.filter((part) => part !== "").join("\n\n")}\n`;

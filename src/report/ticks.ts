@@ -1,5 +1,6 @@
 /**
- * Where an axis has its ticks and how they are spelled: whole steps in the unit a person would use for a range of that size.
+ * Where an axis has its ticks and how they are spelled: whole steps in the unit a person would use for a range of that size. It ends
+ * at one of them, so that its top has a label.
  *
  * Independent of locale, like every number of a report.
  */
@@ -10,7 +11,7 @@ export interface Axis {
   readonly ticks: readonly number[];
   /** One text per tick; 0 is plain. */
   readonly labels: readonly string[];
-  /** The upper end: a little above what is drawn. */
+  /** The upper end: the last tick, at or above what is drawn. */
   readonly top: number;
 }
 
@@ -20,7 +21,10 @@ interface Scale {
   readonly name: string;
 }
 
-const SCALES: Readonly<Record<Unit, readonly Scale[]>> = {
+/** CPUs are no count: there are parts of them. */
+export type AxisUnit = Unit | "CPUs";
+
+const SCALES: Readonly<Record<AxisUnit, readonly Scale[]>> = {
   bytes: ["B", "KiB", "MiB", "GiB", "TiB", "PiB"].map((name, i) => ({ size: 1024 ** i, name })),
   ns: [
     { size: 1, name: "ns" },
@@ -43,19 +47,21 @@ const SCALES: Readonly<Record<Unit, readonly Scale[]>> = {
   ],
   fraction: [{ size: 0.01, name: "%" }],
   percent: [{ size: 1, name: "%" }],
+  CPUs: [{ size: 1, name: "" }],
 };
 
 /** Up to so many of a unit are spelled in it before the next larger one is: 90 s, then 2 min. */
-const KEEP: Readonly<Record<Unit, number>> = {
+const KEEP: Readonly<Record<AxisUnit, number>> = {
   bytes: 1,
   ns: 1,
   seconds: 2,
   count: 10,
   fraction: 1,
   percent: 1,
+  CPUs: 1,
 };
 
-function scaleOf(unit: Unit, range: number): Scale {
+function scaleOf(unit: AxisUnit, range: number): Scale {
   const scales = SCALES[unit];
   let found = scales[0];
   for (const scale of scales) if (range >= scale.size * (scale === scales[0] ? 0 : KEEP[unit])) found = scale;
@@ -81,20 +87,18 @@ function stepOf(range: number, count: number, preferred: readonly number[]): num
   return 10 * power;
 }
 
-/** Free room above the highest value. */
-const HEADROOM = 1.04;
-
-/** An axis from 0 to a little above `range` with at most about `count` steps, or to just `range` if it is `exact`. */
-export function axisFor(unit: Unit, range: number, count: number, exact = false): Axis {
-  const top = (range > 0 && Number.isFinite(range) ? range : 1) * (exact ? 1 : HEADROOM);
-  const { size, name } = scaleOf(unit, top);
+/** An axis from 0 to the first whole step that holds `range`, in at most `count` steps; or to just `range` if it is `exact`. */
+export function axisFor(unit: AxisUnit, range: number, count: number, exact = false): Axis {
+  const least = range > 0 && Number.isFinite(range) ? range : 1;
+  const { size, name } = scaleOf(unit, least);
   // What is counted is whole.
-  const least = unit === "count" && name === "" ? 1 : 0;
-  const step = Math.max(least, stepOf(top / size, count, STEPS[name] ?? []));
-  const steps = Math.floor(top / size / step + 1e-9);
+  const leastStep = unit === "count" && name === "" ? 1 : 0;
+  const step = Math.max(leastStep, stepOf(least / size, count, STEPS[name] ?? []));
+  const steps = exact ? Math.floor(least / size / step + 1e-9) : Math.ceil(least / size / step - 1e-9);
+  const top = exact ? least : steps * step * size;
   const decimals = decimalsOf(step);
   const ticks = Array.from({ length: steps + 1 }, (_, i) => i * step * size);
-  const space = unit === "count" ? "" : " ";
+  const space = unit === "count" || unit === "CPUs" ? "" : " ";
   return {
     ticks,
     labels: ticks.map((tick, i) =>

@@ -114,6 +114,7 @@ export function sweepone(h: Heap, p: number): number {
       h.sweepDrained = true;
       h.scavenger?.sweepDone();
       h.trace?.sweepDone();
+      h.onSweepDone();
       return -1;
     }
     if (!tryAcquire(h, s)) continue;

@@ -176,6 +176,9 @@ export class Heap {
   readonly markTotals = new MarkTotals();
 
   // ---- Sweep state (mgcsweep.go) ----
+
+  /** Called when nothing is left to sweep of the last cycle: isSweepDone begins to hold. */
+  onSweepDone: () => void = () => {};
   /** No unswept span is left in the lists. */
   sweepDrained = true;
   /** Next step of the background sweeper: span class << 1 | partial. */

@@ -6,12 +6,13 @@
 import { kernelBytesAtStart } from "../os/cgroup.ts";
 import { OS_PAGE_BYTES } from "../os/os.ts";
 import { MAX_FILE_BYTES } from "../os/pagecache.ts";
+import { phaseNames, START, splitFigure } from "../phases.ts";
 import { rulesFor } from "../runtime/version.ts";
-import { type MetricParts, metricsOf, readThreshold } from "../thresholds.ts";
+import { type MetricParts, metricsOf, phaseMetricsOf, readThreshold } from "../thresholds.ts";
 import { RECENT_GC_CPU, type When } from "./conditions.ts";
 import defaultProfile from "./default-profile.json" with { type: "json" };
 import { type Dist, isZero, meanOf } from "./dist.ts";
-import { type Fault, isMapping, nearest, shown, tick } from "./faults.ts";
+import { type Fault, isMapping, nearest, shown, suggest, tick } from "./faults.ts";
 import type { Partly } from "./partly.ts";
 import {
   type ContainerLimits,
@@ -198,21 +199,45 @@ function metricParts({ raw, workload, machine, go, policies }: Readable): Metric
   };
 }
 
+/** What the stretches of a scenario's phases are called, `start` among them; none without phases. */
+function stretchNames({ raw }: Readable): readonly string[] {
+  const phases = Array.isArray(raw["phases"]) ? raw["phases"] : [];
+  const named = phases.map((phase: unknown, i) => ({
+    name: isMapping(phase) && typeof phase["name"] === "string" ? phase["name"] : `phase ${i + 1}`,
+  }));
+  return named.length === 0 ? [] : [START, ...phaseNames(named)];
+}
+
 function checkThresholds(scenario: Readable, faults: Fault[]) {
-  const metrics = metricsOf(metricParts(scenario));
-  const names = [...metrics.keys()];
+  const parts = metricParts(scenario);
+  const ofRun = metricsOf(parts);
+  const ofPhases = phaseMetricsOf(parts);
+  const stretches = stretchNames(scenario);
   for (const [metric, expressions] of Object.entries(scenario.thresholds)) {
     const path = ["thresholds", metric];
-    const info = metrics.get(metric);
+    const { figure, phase } = splitFigure(metric);
+    if (phase !== undefined && !stretches.includes(phase)) {
+      const hint =
+        stretches.length === 0 ? "the scenario has no `phases`" : suggest(phase, stretches, "they are");
+      const message = `there is no phase ${tick(phase.slice(0, 80))} for ${tick(figure.slice(0, 80))}`;
+      faults.push({ path, message, hint, onKey: true });
+      continue;
+    }
+    const metrics = phase === undefined ? ofRun : ofPhases;
+    const info = metrics.get(figure);
     if (info === undefined) {
-      const near = nearest(metric, names);
+      const near = nearest(figure, metrics.keys());
+      const what =
+        phase === undefined
+          ? "metrics are the columns of timeseries.csv, the figures of summary.json, `pause_ns`, `latency_ns` and `NAME_latency_ns`"
+          : "a phase has the columns of timeseries.csv and the figures of summary.json's `phases`, such as `pause_max_ns` and `NAME_latency_p99_ns`";
       faults.push({
         path,
-        message: `there is no metric ${tick(metric.slice(0, 80))}`,
+        message: `there is no metric ${tick(figure.slice(0, 80))}${phase === undefined ? "" : " of a phase"}`,
         hint:
           near === undefined
-            ? "metrics are the columns of timeseries.csv, the figures of summary.json, `pause_ns`, `latency_ns` and `NAME_latency_ns`"
-            : `did you mean ${tick(near)}?`,
+            ? what
+            : `did you mean ${tick(phase === undefined ? near : `${near}@${phase}`)}?`,
         onKey: true,
       });
       continue;

@@ -874,7 +874,10 @@ const phase = z
       when.optional(),
       "On what condition (a list: all must hold), once in the run; give this or `at`. The entries become what this phase and those above it make of them.",
     ),
-    name: describe(z.string().max(200).optional(), "Shown in the report."),
+    name: describe(
+      z.string().max(200).optional(),
+      "What figures, thresholds and the report call the stretch from here to the next phase.",
+    ),
     set: settings,
   })
   .refine((p) => hasExactlyOne(p.at, p.when), exactlyOne("at", "when"));
@@ -955,7 +958,7 @@ export const scenarioFile = z
     ),
     thresholds: describe(
       z.record(z.string(), thresholdExpressions).optional(),
-      "What the run must keep to, by metric: a column of timeseries.csv, a figure of summary.json, `pause_ns`, `latency_ns` or `NAME_latency_ns`. A breach has an exit status of its own.",
+      "What the run must keep to, by metric: a column of timeseries.csv, a figure of summary.json, `pause_ns`, `latency_ns` or `NAME_latency_ns`; of a phase `METRIC@PHASE`, such as `rss_bytes@doubled` (`start` is before the first). A breach has an exit status of its own.",
     ),
     variants: describe(
       z.array(variant).max(100).default([]),

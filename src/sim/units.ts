@@ -2,8 +2,10 @@
 
 export type Unit = "seconds" | "bytes" | "ns" | "count" | "fraction" | "percent";
 
-/** The unit a name ends in; a name without one is a count. */
-export function unitOf(name: string): Unit {
+/** The unit a name ends in; a name without one is a count. A figure of a phase, `rss_peak_bytes@doubled`, has the figure's. */
+export function unitOf(of: string): Unit {
+  const at = of.indexOf("@");
+  const name = at < 0 ? of : of.slice(0, at);
   if (name.endsWith("_bytes")) return "bytes";
   if (name.endsWith("_ns")) return "ns";
   if (name.endsWith("_seconds")) return "seconds";

@@ -48,6 +48,20 @@ export class LatencyHistogram {
     for (let i = 0; i < this.#buckets.length; i++) this.#buckets[i] += other.#buckets[i];
   }
 
+  /**
+   * What has been counted since it was as `before`, an earlier copy of it. Its largest value is not known any more: `maxNs` is that of
+   * all.
+   */
+  since(before: LatencyHistogram | undefined): LatencyHistogram {
+    const later = new LatencyHistogram();
+    later.merge(this);
+    if (before === undefined) return later;
+    later.count -= before.count;
+    later.sumNs -= before.sumNs;
+    for (let i = 0; i < later.#buckets.length; i++) later.#buckets[i] -= before.#buckets[i];
+    return later;
+  }
+
   reset(): void {
     this.count = 0;
     this.sumNs = 0;

@@ -40,6 +40,9 @@ class ServiceRun implements Running {
   #tickSeenNs = 0;
   #stopNs: number;
   #concurrency: number;
+  /** When the entry was last changed, and how many times at that moment. */
+  #changedNs = -1;
+  #changesNow = 0;
   #handle = -1;
   readonly #idle: Request[] = [];
   /** Arrival times of requests waiting for a place. */
@@ -76,7 +79,11 @@ class ServiceRun implements Running {
     this.spec.configure(changed);
     this.#stopNs = changed.stop ?? Infinity;
     this.#concurrency = changed.concurrency ?? Infinity;
-    const rng = this.ctx.random.stream(`${changed.name}/arrivals@${nowNs}`);
+    // Of several changes at one moment each has numbers of its own.
+    this.#changesNow = nowNs === this.#changedNs ? this.#changesNow + 1 : 1;
+    this.#changedNs = nowNs;
+    const again = this.#changesNow === 1 ? "" : `/${this.#changesNow}`;
+    const rng = this.ctx.random.stream(`${changed.name}/arrivals@${nowNs}${again}`);
     this.#arrivals = new ArrivalProcess(changed.arrivals, changed.start, rng);
     if (this.#handle >= 0) this.ctx.rt.sched.queue.cancel(this.#handle);
     this.#expect(nowNs);

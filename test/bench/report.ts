@@ -11,6 +11,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { deflate } from "../../src/cli/page.ts";
+import { SweptCycles } from "../../src/report/cycles.ts";
 import { reportHtml } from "../../src/report/html.ts";
 import { ReportCollector } from "../../src/report/runreport.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
@@ -59,13 +60,16 @@ for (const name of named.length > 0 ? named : COST_SCENARIOS) {
   };
   const withPage = (): void => {
     const collector = new ReportCollector(scenario, sampleColumns(scenario));
+    const swept = new SweptCycles((row) => collector.cycle(row));
     const summary = simulate(scenario, {
       sink: {
         sample: (row, view) => collector.sample(row, view),
-        cycle: (cycle) => collector.cycle(cycle),
+        cycle: (cycle) => swept.cycle(cycle),
+        sweepDone: (nowNs) => swept.sweepDone(nowNs),
         killed: (_nowNs, view) => collector.killed(view),
       },
     });
+    swept.flush();
     const heap = collector.heap(deflate);
     size = reportHtml([collector.finish(summary, heap, deflate)], bundle).length;
   };

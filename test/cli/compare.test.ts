@@ -1,7 +1,10 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { inflateRawSync } from "node:zlib";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Comparison, ComparisonCell } from "../../src/report/comparison.ts";
+import type { ComparisonTexts, ReportRun } from "../../src/report/reportdata.ts";
+import { unpack } from "../../src/report/table.ts";
 import { askBenchstat, findBenchstat } from "../benchstat.ts";
 import { run, scratch, tree, write } from "./cli.ts";
 
@@ -103,15 +106,69 @@ describe("gomemsim compare", () => {
     expect(compared).toMatch(/^ +GCCPUFraction \(MemStats\) /m);
   });
 
-  it("writes the page that lays the runs over each other, and says which seed of a side is drawn", async () => {
+  /** What a page has of its runs, and of their comparison. */
+  const pageData = (name: string) => {
+    const texts = (of: string): string[] =>
+      [
+        ...readFileSync(at(name), "utf8").matchAll(
+          new RegExp(`<script type="application/json" class="${of}">(.*)</script>`, "g"),
+        ),
+      ].map(([, text]) => text);
+    return {
+      runs: texts("run").map((text) => JSON.parse(text) as ReportRun),
+      comparison: JSON.parse(texts("comparison")[0] ?? "null") as ComparisonTexts | null,
+    };
+  };
+
+  it("writes the page that lays the runs over each other, of several seeds the medians that the table has", async () => {
     const result = await compare("one", "two", "--out", "both.html");
     expect(result.stdout).toMatch(/\n\nwrote both.html: the runs laid over each other\n$/);
-    await run(folder, ["report", "one", "two", "--out", "report.html"]);
-    expect(readFileSync(at("both.html"), "utf8")).toBe(readFileSync(at("report.html"), "utf8"));
+    expect(pageData("both.html").runs.map(({ label, seeds }) => [label, seeds])).toEqual([
+      ["one", undefined],
+      ["two", undefined],
+    ]);
+
     const seeds = await compare("many", "--out", "seeds.html");
-    expect(seeds.stdout).toMatch(
-      /wrote seeds.html: .* of base seed 1 \(one of 6\), of gogc-200 seed 1 \(one of 6\)\n$/,
-    );
+    expect(seeds.stdout).toMatch(/wrote seeds.html: the runs laid over each other, medians over seeds\n$/);
+    const { runs, comparison } = pageData("seeds.html");
+    expect(runs.map((one) => [one.label, one.seeds])).toEqual([
+      ["base", SEEDS],
+      ["gogc-200", SEEDS],
+    ]);
+    const json = JSON.parse((await compare("many", "--format", "json")).stdout) as Comparison;
+    runs.forEach((one, side) => {
+      const rss = json.rows.find((row) => row.name === "rss_peak_bytes");
+      expect(one.figures["rss_peak_bytes"]).toBe(rss?.cells[side].median);
+    });
+    // Every row of the page is a line of the table.
+    const rows = comparison?.groups.flatMap((group) => group.rows) ?? [];
+    expect(rows).toContainEqual(["goal, peak", "4.00 MiB ±0 %", "8.00 MiB ±0 %", "+100 % (p=0.002)"]);
+    const lines = seeds.stdout.split("\n").map((line) => line.trim().split(/ {2,}/).join("|"));
+    for (const row of rows) expect(lines).toContain(row.filter((text) => text !== "").join("|"));
+    expect(comparison?.notes.join()).toContain("Mann-Whitney U");
+
+    // At every sample: the median of the seeds' own, between the least and the greatest.
+    const rssOf = (folder: string): number[] => {
+      const [head, ...samples] = readFileSync(at(folder, "timeseries.csv"), "utf8").trim().split("\n");
+      const place = head.split(",").indexOf("rss_bytes");
+      return samples.map((sample) => Number(sample.split(",")[place]));
+    };
+    const own = Array.from({ length: SEEDS }, (_, i) => rssOf(`many/gogc-200/seed=${i + 1}`));
+    const drawn = unpack(runs[1].samples, inflateRawSync(Buffer.from(runs[1].samples.data, "base64")));
+    const column = (of: (sorted: readonly number[]) => number): number[] =>
+      own[0].map((_, i) => of(own.map((seed) => seed[i]).sort((a, b) => a - b)));
+    expect([...drawn.get("rss")!]).toEqual(column((sorted) => (sorted[2] + sorted[3]) / 2));
+    expect([...drawn.get("rss low")!]).toEqual(column((sorted) => sorted[0]));
+    expect([...drawn.get("rss high")!]).toEqual(column((sorted) => sorted[SEEDS - 1]));
+    expect(drawn.get("rss low")).not.toEqual(drawn.get("rss high"));
+  });
+
+  it("draws the seeds of a single side, too, and of a single run its own page", async () => {
+    await compare("many/gogc-200", "--out", "side.html");
+    expect(pageData("side.html").runs.map((one) => one.seeds)).toEqual([SEEDS]);
+    await compare("one", "--out", "single.html");
+    await run(folder, ["report", "one", "--out", "report.html"]);
+    expect(readFileSync(at("single.html"), "utf8")).toBe(readFileSync(at("report.html"), "utf8"));
   });
 
   it("writes JSON, CSV and Markdown of the same numbers", async () => {
@@ -132,6 +189,34 @@ describe("gomemsim compare", () => {
     expect(csv.length - 2).toBe(2 * json.rows.length);
     const markdown = (await compare("many", "--format", "markdown")).stdout;
     expect(markdown).toContain("| goal, peak | 4.00 MiB ±0 % | 8.00 MiB ±0 % | +100 % (p=0.002) |\n");
+  });
+
+  it("compares what happened from phase to phase, under names of their own", async () => {
+    write(
+      folder,
+      "p.yaml",
+      `${SCENARIO.replace("web-64", "phased")}phases:
+  - { at: 1s, name: twice as much, set: { workload.MB.arrivals.rate: 200/s } }
+  - { when: { metric: rss_bytes, above: 1TiB }, name: never, set: { workload.MB.cpu: 1us } }
+`,
+    );
+    expect(await run(folder, ["run", "p.yaml", "--out", "phased", "--seeds", "4", "-q"])).toMatchObject({
+      status: 0,
+    });
+    const { stdout } = await compare("phased");
+    const [, before, after] = /\n {2}Before any phase\n(.*?)\n {2}Phase twice as much\n(.*?)\n {2}\S/s.exec(
+      stdout,
+    )!;
+    expect(before).toMatch(/ {4}goal, peak +4\.00 MiB ±∞ +8\.00 MiB ±∞ +\+100 % \(p=0\.029\)\n/);
+    expect(before).toMatch(/ {4}MB requests per second +\d+ /);
+    expect(after).toMatch(/ {4}MB latency p99 +[\d.]+ ms/);
+    expect(stdout).not.toContain("never");
+    const csv = (await compare("phased", "--format", "csv")).stdout;
+    expect(csv).toMatch(/^goal_peak_bytes@start,bytes,gogc-200,4,8388608,/m);
+    expect(csv).toMatch(/^MB_latency_p99_ns@twice as much,ns,base,4,\d+,/m);
+    const lines = (await compare("phased", "--format", "benchstat")).stdout;
+    expect(lines).toMatch(/^BenchmarkPhased\/phase=twice_as_much 1 .* goal-peak-bytes /m);
+    expect(lines.match(/^BenchmarkPhased 1 .*$/gm)?.join()).not.toContain("requests-per-second");
   });
 
   it("refuses what cannot be compared", async () => {

@@ -56,6 +56,19 @@ const ACTIONS: readonly Timed[] = [
   [4e9, { do: "set_traffic", to: 0.5 }],
 ];
 
+it("can change the same entry twice at one moment: the later one holds", () => {
+  const twice = rows(
+    SCENARIO,
+    [
+      [1e9, { do: "set_traffic", to: 3 }],
+      [1e9, { do: "set_traffic", to: 0 }],
+    ],
+    1e9,
+  );
+  const once = rows(SCENARIO, [[1e9, { do: "set_traffic", to: 0 }]], 1e9);
+  expect(twice.run.summary().figures["api_requests"]).toBe(once.run.summary().figures["api_requests"]);
+});
+
 /** Killed by its leak every three seconds. */
 const leaky = (policy: string): string => `name: leaky
 duration: 30s

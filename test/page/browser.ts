@@ -8,8 +8,10 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { buildSync } from "esbuild";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { bundleOf, deflate } from "../../src/cli/page.ts";
+import { SweptCycles } from "../../src/report/cycles.ts";
 import { type PageBundle, reportHtml } from "../../src/report/html.ts";
-import type { ReportRun } from "../../src/report/reportdata.ts";
+import type { OverlayPart } from "../../src/report/overlay.ts";
+import type { ComparisonTexts, ReportRun } from "../../src/report/reportdata.ts";
 import { ReportCollector } from "../../src/report/runreport.ts";
 import type { Scenario } from "../../src/scenario/schema.ts";
 import { sampleColumns, simulate } from "../../src/simulate.ts";
@@ -60,32 +62,40 @@ export function bundleOfSources(): PageBundle {
 
 export interface Gathered {
   readonly whole: ReportRun;
-  readonly overlay: ReportRun;
+  readonly overlay: OverlayPart;
 }
 
 /** A run with all its page shows. */
 export function gather(scenario: Scenario): Gathered {
   const collector = new ReportCollector(scenario, sampleColumns(scenario));
+  const swept = new SweptCycles((row) => collector.cycle(row));
   const summary = simulate(scenario, {
     sink: {
       sample: (row, view) => collector.sample(row, view),
-      cycle: (cycle) => collector.cycle(cycle),
+      cycle: (cycle) => swept.cycle(cycle),
+      sweepDone: (nowNs) => swept.sweepDone(nowNs),
       killed: (_nowNs, view) => collector.killed(view),
     },
   });
+  swept.flush();
   return {
     whole: collector.finish(summary, collector.heap(deflate), deflate),
-    overlay: collector.overlay(summary, deflate),
+    overlay: collector.overlay(summary),
   };
 }
 
 /** Where pages and screenshots of tests are left to be looked at. */
 export const ARTEFACTS = fileURLToPath(new URL("../../out/artefacts/", import.meta.url));
 
-export function writePage(name: string, runs: readonly ReportRun[], bundle: PageBundle): string {
+export function writePage(
+  name: string,
+  runs: readonly ReportRun[],
+  bundle: PageBundle,
+  comparison?: ComparisonTexts,
+): string {
   mkdirSync(ARTEFACTS, { recursive: true });
   const path = join(ARTEFACTS, `${name}.html`);
-  writeFileSync(path, reportHtml(runs, bundle));
+  writeFileSync(path, reportHtml(runs, bundle, comparison));
   return pathToFileURL(path).href;
 }
 

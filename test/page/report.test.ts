@@ -4,7 +4,9 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { deflate } from "../../src/cli/page.ts";
 import { jsonForScript } from "../../src/report/html.ts";
+import { overlayRun } from "../../src/report/overlay.ts";
 import type { ReportRun } from "../../src/report/reportdata.ts";
+import { unpack } from "../../src/report/table.ts";
 import { scenariosOf } from "../scenarios.ts";
 import {
   ARTEFACTS,
@@ -99,20 +101,34 @@ describe.skipIf(NO_BROWSER)(`the report page${WHY_NOT}`, () => {
   let browser: Browser;
   let single: string;
   let overlay: string;
+  let seeds: string;
 
   beforeAll(async () => {
     browser = await launch();
     const bundle = bundleOfSources();
     const runs = scenariosOf(SCENARIO).map(gather);
     single = writePage("report", [{ ...runs[0].whole, variant: HOSTILE }], bundle);
-    const hostile: ReportRun = { ...runs[1].overlay, variant: HOSTILE };
-    overlay = writePage("overlay", [runs[0].overlay, hostile], bundle);
+    const [base, other] = runs.map((run) => overlayRun([run.overlay], deflate));
+    const hostile: ReportRun = { ...other, variant: HOSTILE };
+    const sides = scenariosOf(SCENARIO).map((scenario) =>
+      [2, 3].map((seed) => gather({ ...scenario, seed }).overlay),
+    );
+    const texts = {
+      heads: ["", "base", HOSTILE, "difference"],
+      groups: [{ name: "Garbage collector", rows: [["GC cycles", "12 ± 7 % HOSTILE", "1", "~ (p=0.700)"]] }],
+      notes: [HOSTILE],
+    };
+    const lines = sides.map((own, i) =>
+      overlayRun([runs[i].overlay, ...own], deflate, i === 0 ? "base" : HOSTILE),
+    );
+    seeds = writePage("seeds", lines, bundle, texts);
+    overlay = writePage("overlay", [base, hostile], bundle);
   });
 
   afterAll(() => browser?.close());
 
   test("loads offline from a file, asks for nothing, complains of nothing", async () => {
-    for (const url of [single, overlay]) {
+    for (const url of [single, overlay, seeds]) {
       const { page, requests, complaints, close } = await open(browser, url);
       await page.mouse.wheel(0, 5000);
       await settled(page);
@@ -317,8 +333,35 @@ describe.skipIf(NO_BROWSER)(`the report page${WHY_NOT}`, () => {
     await close();
   });
 
+  test("what happened from phase to phase stands below the first chart, and a button shows a stretch", async () => {
+    for (const width of [1280, 400]) {
+      const { page, close } = await open(browser, single, { viewport: { width, height: 900 } });
+      const table = page.locator(".phases table");
+      expect(await table.locator("thead button").allTextContents()).toEqual(["start", HOSTILE]);
+      expect(await table.locator("thead small").allTextContents()).toEqual([
+        "0.0 s – 3.0 s",
+        "3.0 s – 12.0 s",
+      ]);
+      const rows = await table.locator("tbody tr").allTextContents();
+      expect(rows.join("\n")).toMatch(/^GC cycles\d+\d+$/m);
+      expect(rows.join("\n")).toMatch(/^api latency p99[\d.]+ [µm]?s[\d.]+ [µm]?s$/m);
+      expect(rows.join("\n")).toMatch(/^OOM kills0\d$/m);
+      await table.locator("thead button").first().click();
+      expect(await rangeNumbers(page)).toEqual([0, 3]);
+      // Names of rows stay in sight when a narrow table is scrolled.
+      const scroll = page.locator(".phases .scroll");
+      await scroll.evaluate("(pane) => { pane.scrollLeft = 1e4; }");
+      const [pane, name] = [
+        await scroll.boundingBox(),
+        await table.locator("tbody th").first().boundingBox(),
+      ];
+      expect(Math.abs(name!.x - pane!.x)).toBeLessThan(2);
+      await close();
+    }
+  });
+
   test("hostile text is shown as text", async () => {
-    for (const url of [single, overlay]) {
+    for (const url of [single, overlay, seeds]) {
       const { page, complaints, close } = await open(browser, url);
       expect(await page.locator("h1, h3").allTextContents()).toContainEqual(expect.stringContaining(HOSTILE));
       expect(await page.title()).not.toBe("owned");
@@ -342,10 +385,33 @@ describe.skipIf(NO_BROWSER)(`the report page${WHY_NOT}`, () => {
     await close();
   });
 
+  test("runs of several seeds are a median with a band, and the comparison is said in the terminal's words", async () => {
+    const { page, close } = await open(browser, seeds);
+    expect(await page.locator("h1").textContent()).toBe("6 runs in 2 lines: eventful");
+    expect(await page.locator("#chart-rss .legend .label").allTextContents()).toEqual(["base", HOSTILE]);
+    expect(await page.locator("table").first().locator(".group").first().textContent()).toBe(
+      "Garbage collector",
+    );
+    expect(await page.locator("table").first().textContent()).toContain("± 7 % HOSTILE");
+    const box = (await over(page, "rss").boundingBox())!;
+    await page.mouse.move(box.x + box.width * 0.2, box.y + 50);
+    await settled(page);
+    expect((await legends(page, "rss"))[0]).toMatch(/^[\d.]+ MiB \([\d.]+ MiB – [\d.]+ MiB\)$/);
+    // Hidden with its line, the band is gone: the picture is that of the other run alone.
+    const picture = () => pictureOf(page, "#chart-rss canvas");
+    await page.mouse.move(5, 5);
+    const both = await picture();
+    await page.locator("#chart-rss .legend button").first().click();
+    await settled(page);
+    expect(await picture()).not.toBe(both);
+    await close();
+  });
+
   test("nothing is wider than the screen, at 1280 and at 400 pixels", async () => {
     for (const [name, url] of [
       ["report", single],
       ["overlay", overlay],
+      ["seeds", seeds],
     ] as const)
       for (const width of [1280, 400])
         for (const colorScheme of ["light", "dark"] as const) {
@@ -358,6 +424,51 @@ describe.skipIf(NO_BROWSER)(`the report page${WHY_NOT}`, () => {
           await page.screenshot({ path: `${ARTEFACTS}${name}-${width}-${colorScheme}.png`, fullPage: true });
           await close();
         }
+  });
+
+  test("sweeping is a fainter band behind a cycle's, and said", async () => {
+    const [scenario] = scenariosOf(`name: swept
+duration: 400ms
+sample_interval: 10ms
+go: { GOMAXPROCS: 2, GOGC: 400 }
+workload:
+  - { kind: stream, name: s, rate: 2M/s, size: { uniform: [16, 900] }, lifetime: { exponential: 20ms } }
+`);
+    const { whole } = gather(scenario);
+    const cycles = unpack(whole.cycles, inflateRawSync(Buffer.from(whole.cycles.data, "base64")));
+    const [ends, swept] = ["end_seconds", "sweep_done_seconds"].map((name) => cycles.get(name)!);
+    const longest = ends.reduce(
+      (best, _, i) => (swept[i] - ends[i] > swept[best] - ends[best] ? i : best),
+      0,
+    );
+    const { page, close } = await open(browser, writePage("swept", [whole], bundleOfSources()));
+    const box = (await over(page, "memory").boundingBox())!;
+    const atMiddle = (ends[longest] + swept[longest]) / 2 / 0.4;
+    await page.mouse.move(box.x + box.width * atMiddle, box.y + 50);
+    await settled(page);
+    expect(await page.locator(".readout").textContent()).toMatch(/ · sweeping/);
+    await page.mouse.move(5, 5);
+    await settled(page);
+    // Above all lines: the ground, darker in the cycle than in the sweep after it.
+    const ground = (seconds: number): Promise<number> =>
+      page.evaluate(`(() => {
+        const canvas = document.querySelector("#chart-fragmentation canvas");
+        const over = document.querySelector("#chart-fragmentation .u-over");
+        const x = over.offsetLeft + (${seconds} / 0.4) * over.clientWidth;
+        const scale = canvas.width / canvas.clientWidth;
+        const y = (over.offsetTop + 2) * scale;
+        return canvas.getContext("2d").getImageData(Math.round(x * scale), y, 1, 1).data[3];
+      })()`);
+    const start = cycles.get("start_seconds")![longest];
+    const [marking, sweeping, before] = [
+      await ground((start + ends[longest]) / 2),
+      await ground((ends[longest] + swept[longest]) / 2),
+      await ground(start - 0.004),
+    ];
+    expect(before).toBe(0);
+    expect(sweeping).toBeGreaterThan(before);
+    expect(marking).toBeGreaterThan(sweeping);
+    await close();
   });
 
   test("what was left out is said", async () => {

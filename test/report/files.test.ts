@@ -77,14 +77,20 @@ describe("files", () => {
       "idle_cpu_ns",
       "forced",
       "reason",
+      "sweep_done_seconds",
     ])
       expect(header).toContain(name);
     expect(header).toEqual(CYCLE_COLUMNS.map((column) => column.name));
-    const lines = cycleLines([cycle(), cycle({ gc: 2, forced: true, reason: "explicit" })]).split("\n");
+    const lines = cycleLines([
+      { ...cycle(), sweep_done_seconds: 1.25 },
+      { ...cycle({ gc: 2, forced: true, reason: "explicit" }), sweep_done_seconds: Number.NaN },
+    ]).split("\n");
     expect(lines.length).toBe(3);
     const second = lines[1].split(",");
     expect(second[header.indexOf("forced")]).toBe("1");
     expect(second[header.indexOf("reason")]).toBe("explicit");
+    const swept = lines.map((line) => line.split(",")[header.indexOf("sweep_done_seconds")]);
+    expect(swept.slice(0, 2)).toEqual(["1.25", ""]);
   });
 
   it("the summary opens with versions and seed and has null for no value", () => {

@@ -28,7 +28,7 @@ function play(gather: boolean) {
       },
       cycle: (cycle) => {
         seen.push(JSON.stringify(cycle));
-        if (gather) collector.cycle(cycle);
+        if (gather) collector.cycle({ ...cycle, sweep_done_seconds: Number.NaN });
       },
       killed: (_nowNs, view) => {
         if (gather) collector.killed(view);

@@ -1,6 +1,7 @@
 /** Plots: what they say as text, that any name is safe in them, and what becomes of long series. */
 import { Resvg } from "@resvg/resvg-js";
 import { describe, expect, it } from "vitest";
+import { SweptCycles } from "../../src/report/cycles.ts";
 import { unitOf } from "../../src/report/format.ts";
 import {
   overlayPlot,
@@ -21,10 +22,16 @@ function played(text: string, label = "a run"): PlottedRun {
   const columns = sampleColumns(scenario);
   const rows: number[][] = [];
   const cycles = new PlottedCycles(scenario.machine.cpus, () => Infinity);
+  const swept = new SweptCycles((row) => cycles.add(row));
   const run = new SimulatedRun(scenario, {
-    sink: { sample: (row) => rows.push([...row]), cycle: (cycle) => cycles.add(cycle) },
+    sink: {
+      sample: (row) => rows.push([...row]),
+      cycle: (cycle) => swept.cycle(cycle),
+      sweepDone: (nowNs) => swept.sweepDone(nowNs),
+    },
   });
   run.advance(scenario.duration);
+  swept.flush();
   return {
     label,
     summary: run.summary(),
@@ -72,7 +79,14 @@ describe("a run's plot", () => {
       "Goroutines and requests",
     ])
       expect(svg.includes(`>${text}</text>`), text).toBe(true);
-    for (const text of ["HeapInuse", "GC goal", "memory.current", "p99", "GC cycles", "in flight"])
+    for (const text of [
+      "HeapInuse",
+      "GC goal",
+      "memory.current",
+      "p99",
+      "GC cycles (fainter: sweeping)",
+      "in flight",
+    ])
       expect(svg.includes(`>${text}</text>`), text).toBe(true);
     // Far above what is in use: said, and left off the scale.
     for (const text of ["memory.max 400 MiB", "GOMEMLIMIT 64.0 MiB"])
@@ -82,6 +96,17 @@ describe("a run's plot", () => {
     expect(svg).toMatch(/>\d+ %<\/text>/);
     expect(svg).toContain("<title>gc (at its time)</title>");
     expect(svg).toContain(">set_gc_percent 50</text>");
+  });
+
+  it("shows sweeping as fainter bands that follow cycles, where it has a pixel", () => {
+    const faint = /<path fill="#f3eff8" d="([^"]*)"/;
+    const wide = runPlot(run, { panels: ["heap"] }, { width: 20_000, height: 300 });
+    const drawnBands = faint.exec(svgPlot(wide))![1].match(/M/g)!;
+    const swept = run.cycles.column("sweep_done_seconds");
+    const ends = run.cycles.column("end_seconds");
+    const pixel = 3 / (20_000 - 66 - 18);
+    expect(drawnBands).toHaveLength([...ends].filter((end, i) => swept[i] - end >= pixel).length);
+    expect(svgPlot(runPlot(run, { panels: ["heap"] }, { width: 320, height: 300 }))).not.toMatch(faint);
   });
 
   it("tells who cannot see it what it is about", () => {
@@ -161,6 +186,7 @@ describe("any text", () => {
       seconds: 1,
       panels: [{ title: HOSTILE, unit: "count", lines: [line] }],
       bands: [[0.2, 0.4]],
+      faintBands: [],
       bandLabel: HOSTILE,
       marks: [{ at: 0.1, label: HOSTILE, detail: HOSTILE, grave: true }],
     };
@@ -198,6 +224,7 @@ describe("a long series", () => {
       seconds: 100,
       panels: [{ title: "p", unit: "count", lines: [line] }],
       bands: [],
+      faintBands: [],
       bandLabel: "",
       marks: [],
     });
@@ -217,19 +244,37 @@ describe("a long series", () => {
 
 describe("ticks", () => {
   it.each([
-    ["bytes", 118 * 2 ** 20, 6, "0 | 25 MiB | 50 MiB | 75 MiB | 100 MiB"],
-    ["bytes", 1.5 * 2 ** 30, 6, "0 | 0.5 GiB | 1.0 GiB | 1.5 GiB"],
-    ["bytes", 900, 5, "0 | 200 B | 400 B | 600 B | 800 B"],
-    ["ns", 37e6, 6, "0 | 10 ms | 20 ms | 30 ms"],
-    ["fraction", 0.013, 6, "0 | 0.25 % | 0.50 % | 0.75 % | 1.00 % | 1.25 %"],
+    ["bytes", 118 * 2 ** 20, 6, "0 | 20 MiB | 40 MiB | 60 MiB | 80 MiB | 100 MiB | 120 MiB"],
+    ["bytes", 1.5 * 2 ** 30, 6, "0 | 0.25 GiB | 0.50 GiB | 0.75 GiB | 1.00 GiB | 1.25 GiB | 1.50 GiB"],
+    ["bytes", 900, 5, "0 | 200 B | 400 B | 600 B | 800 B | 1000 B"],
+    ["ns", 37e6, 6, "0 | 10 ms | 20 ms | 30 ms | 40 ms"],
+    ["fraction", 0.013, 6, "0 | 0.25 % | 0.50 % | 0.75 % | 1.00 % | 1.25 % | 1.50 %"],
     ["percent", 400, 6, "0 | 100 % | 200 % | 300 % | 400 %"],
     ["count", 3, 6, "0 | 1 | 2 | 3"],
+    ["CPUs", 0.49, 4, "0 | 0.2 | 0.4 | 0.6"],
     ["count", 25_000, 6, "0 | 5k | 10k | 15k | 20k | 25k"],
   ] as const)("of %s up to %d", (unit, range, count, labels) => {
     const axis = axisFor(unit, range, count);
     expect(axis.labels.join(" | ")).toBe(labels);
-    expect(axis.top).toBeGreaterThan(range);
+    // Its top is its last label, not far above what it holds.
+    expect(axis.top).toBe(axis.ticks[axis.labels.length - 1]);
+    expect(axis.top).toBeGreaterThanOrEqual(range);
+    expect(axis.top - axis.ticks[1]).toBeLessThan(range);
   });
+
+  it.each(["bytes", "ns", "count", "fraction", "CPUs"] as const)(
+    "of %s end at a label that holds the range, whatever the range and the room",
+    (unit) => {
+      for (let range = 1e-3; range < 1e12; range *= 1.37)
+        for (let count = 2; count <= 12; count++) {
+          const { top, ticks, labels } = axisFor(unit, range, count);
+          expect(top).toBeGreaterThanOrEqual(range * (1 - 1e-9));
+          expect(top).toBe(ticks[ticks.length - 1]);
+          expect(ticks.length).toBeLessThanOrEqual(count + 1);
+          expect(new Set(labels).size).toBe(labels.length);
+        }
+    },
+  );
 
   it.each([
     [20, "0 | 5 s | 10 s | 15 s | 20 s"],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { SeriesSketch, sparkline } from "../../src/report/sketch.ts";
-import { NO_PAINT, terminalSummary } from "../../src/report/terminal.ts";
+import { type FinishedRun, NO_PAINT, terminalSummary } from "../../src/report/terminal.ts";
 import { FIGURES, finished } from "./fixtures.ts";
 
 const longest = (text: string): number => Math.max(...text.split("\n").map((line) => [...line].length));
@@ -82,6 +82,61 @@ describe("terminal summary", () => {
         .size,
     ).toBe(1);
     expect(terminalSummary([long], [], { width: 100, paint: NO_PAINT })).not.toContain("ran for");
+  });
+
+  it("tells from phase to phase what happened, and of seeds the spread", () => {
+    const withPhases = (rss: number, from?: number): FinishedRun => {
+      const run = finished();
+      const phases = [
+        { name: "start", from_seconds: 0, to_seconds: 20, figures: { gc_count: 3, rss_peak_bytes: rss } },
+        from === undefined
+          ? { name: "doubled", figures: {} }
+          : {
+              name: "doubled",
+              from_seconds: from,
+              to_seconds: 60,
+              figures: { gc_count: 9, api_latency_p99_ns: 5e6 },
+            },
+      ];
+      return { ...run, summary: { ...run.summary, phases } };
+    };
+    const lines = (...runs: FinishedRun[]): string[] =>
+      terminalSummary(runs, [], { width: 100, paint: NO_PAINT }).split("\n");
+    const one = lines(withPhases(2 ** 26, 20));
+    const table = one.slice(one.indexOf("  Phases") - 1).map((line) => line.trim().split(/ {2,}/));
+    expect(table).toEqual([
+      ["start", "doubled"],
+      ["Phases"],
+      ["from", "0 s", "20.0 s"],
+      ["for", "20.0 s", "40.0 s"],
+      ["GC cycles", "3", "9"],
+      ["RSS, peak of the samples", "64.0 MiB", "-"],
+      ["api latency p99", "-", "5.00 ms"],
+      [""],
+    ]);
+    expect(lines(withPhases(2 ** 26)).join("\n")).toMatch(/\n {4}from +0 s +never began\n/);
+    const seeds = lines(withPhases(2 ** 26, 20), withPhases(2 ** 25), withPhases(2 ** 27, 22)).join("\n");
+    expect(seeds).toMatch(/from +0 s +21\.0 s -4\.8\/\+4\.8 % \(2 of 3\)\n/);
+    expect(seeds).toMatch(/RSS, peak of the samples +64\.0 MiB -50\/\+100 %/);
+    expect(lines(finished()).join("\n")).not.toContain("Phases");
+  });
+
+  it("shows so many phases and counts the others, within the width", () => {
+    const run = finished();
+    const phases = Array.from({ length: 20 }, (_, i) => ({
+      name: `phase ${i}`,
+      from_seconds: i,
+      to_seconds: i + 1,
+      figures: { gc_count: i },
+    }));
+    const text = terminalSummary([{ ...run, summary: { ...run.summary, phases } }], [], {
+      width: 60,
+      paint: NO_PAINT,
+    });
+    expect(text).toContain("phase 11");
+    expect(text).not.toContain("phase 12");
+    expect(text).toContain("and 8 more phases, in summary.json");
+    for (const line of text.split("\n")) expect([...line].length).toBeLessThanOrEqual(60);
   });
 
   it("becomes plain lines when very narrow", () => {
