@@ -135,7 +135,9 @@ const spelled = (figure: string): Headline =>
 /** The headline figures among those that runs have, by group. */
 export function headlinesOf(names: Iterable<string>): readonly HeadlineGroup[] {
   const service = [...new Set(names)].filter((name) => SERVICE_FIGURE.test(name));
-  return [...GROUPS, { name: "Service", rows: service.map(spelled) }];
+  // Every run has the requests in flight; nobody asks for them where nothing is served.
+  const serves = service.some((name) => !name.startsWith("in_flight_"));
+  return serves ? [...GROUPS, { name: "Service", rows: service.map(spelled) }] : GROUPS;
 }
 
 /** Words for figures that are easily taken for others. */
