@@ -52,10 +52,11 @@ export const streamHeader = z.object({
   go_version: z.string(),
   real_time: z.boolean(),
 });
+export type StreamHeader = z.output<typeof streamHeader>;
 
 /** What is known of a program that was killed: the samples it had sent. Everything told at the end is missing. */
 export function killedResult(
-  header: z.output<typeof streamHeader>,
+  header: StreamHeader,
   rows: (number | null)[][],
   offheapBytes: number,
 ): OracleResult {
