@@ -136,6 +136,13 @@ const FIGURES: readonly { readonly need: Need; readonly names: readonly string[]
     ],
   },
   {
+    need: needs(
+      ({ sampled }) => sampled === undefined || sampled.machine.thp === "always",
+      "it takes `machine.thp: always`",
+    ),
+    names: ["anon_huge_pages_mean_bytes"],
+  },
+  {
     need: needs((p) => p.container && lazily(p), "it takes a `container` and `go.GODEBUG.madvdontneed: 0`"),
     names: [
       ...["lazy_free_mean_bytes", "lazy_free_peak_bytes"],

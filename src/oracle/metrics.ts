@@ -86,6 +86,7 @@ export const METRICS: readonly Metric[] = [
 export const OPTIONAL_METRICS: readonly Metric[] = [
   bytes("heap_released_mean_bytes", "HeapReleased, mean"),
   bytes("rss_mean_bytes", "RSS, mean", 256 * KiB),
+  bytes("anon_huge_pages_mean_bytes", "AnonHugePages, mean", 2048 * KiB),
   decayTime("heap_retained_half_seconds", "heap given back: half"),
   decayTime("heap_retained_90_seconds", "heap given back: nine tenths"),
   bytes("mapped_ready_peak_bytes", "Sys - HeapReleased, peak"),

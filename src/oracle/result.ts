@@ -168,10 +168,12 @@ export const GROUP_COLUMNS = [
 ] as const;
 /** smaps' LazyFree, where Go gives memory back by MADV_FREE. */
 export const LAZY_FREE_COLUMN = "lazy_free_bytes";
+/** smaps' AnonHugePages of the arenas, where the kernel makes huge pages on its own. */
+export const HUGE_COLUMN = "anon_huge_pages_bytes";
 
 /** The series of a run: SERIES, and in a control group what that says. */
 export function seriesColumns({ samples }: OracleResult): readonly SeriesColumn[] {
-  const outside = [...GROUP_COLUMNS, LAZY_FREE_COLUMN].filter((name) => samples.columns.includes(name));
+  const outside = [...GROUP_COLUMNS, LAZY_FREE_COLUMN, HUGE_COLUMN].filter((name) => samples.columns.includes(name));
   return [...SERIES, ...outside.map((name) => ({ name, unit: "bytes", of: [name] }) as const)];
 }
 
@@ -231,6 +233,7 @@ const columnOf = (name: string): number => SERIES.findIndex((column) => column.n
 export function figuresOf(result: OracleResult): Record<string, number> {
   const rows = seriesOf(result).slice(1);
   const last = rows[rows.length - 1];
+  const huge = seriesColumns(result).findIndex(({ name }) => name === HUGE_COLUMN);
   const column = (name: string): Float64Array => {
     const i = columnOf(name);
     return Float64Array.from(rows, (row) => row[i]);
@@ -280,6 +283,9 @@ export function figuresOf(result: OracleResult): Record<string, number> {
     pause_median_ns: result.pauses_ns.length === 0 ? 0 : median(result.pauses_ns),
     heap_released_mean_bytes: mean("heap_released_bytes"),
     rss_mean_bytes: mean("rss_bytes"),
+    ...(huge < 0
+      ? {}
+      : { anon_huge_pages_mean_bytes: rows.reduce((sum, row) => sum + row[huge], 0) / rows.length }),
     ...(retained === undefined
       ? {}
       : { heap_retained_half_seconds: retained.half, heap_retained_90_seconds: retained.nineTenths }),

@@ -27,7 +27,7 @@ export interface Job {
   readonly group?: Readonly<Record<string, string>>;
   readonly limits?: Readonly<Record<string, number>>;
   readonly read?: readonly string[];
-  readonly smaps?: boolean;
+  readonly huge?: boolean;
 }
 
 const texts = z.record(z.string(), z.string());
@@ -134,7 +134,10 @@ export class Guest {
           "chardev:jobs",
         ],
         ...["-kernel", options.kernel, "-initrd", join(folder, "initramfs")],
-        ...["-append", `${console} quiet panic=-1 psi=1 LINE=${line} GOMAXPROCS=1`],
+        ...[
+          "-append",
+          `${console} quiet panic=-1 psi=1 transparent_hugepage=madvise LINE=${line} GOMAXPROCS=1`,
+        ],
       ];
       this.#child = spawn("nice", command, { stdio: ["pipe", "pipe", "pipe"] });
     } catch (error) {

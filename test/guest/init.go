@@ -34,7 +34,7 @@ type job struct {
 	Group   map[string]string `json:"group"` // files of the control group; nil: it is played in none
 	Limits  map[string]int64  `json:"limits"`
 	Read    []string          `json:"read"` // of the group, at each sample and at the end
-	Smaps   bool              `json:"smaps"`
+	Huge    bool              `json:"huge"` // smaps' AnonHugePages of the arenas, at each sample
 }
 
 type answer struct {
@@ -213,9 +213,8 @@ func play(j job) (a answer) {
 			}
 		}
 		seen := readGroup(j)
-		if j.Smaps {
-			rollup, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", cmd.Process.Pid))
-			seen["smaps_rollup"] = string(rollup)
+		if j.Huge {
+			seen["anon_huge_pages"] = strconv.Itoa(hugeBytes(cmd.Process.Pid))
 		}
 		a.Samples = append(a.Samples, seen)
 	}
@@ -227,6 +226,27 @@ func play(j job) (a answer) {
 	a.Stdout, a.Stderr, a.End = out.String(), stderr.String(), readGroup(j)
 	return a
 }
+
+// hugeBytes is what is mapped as huge pages in Go's arenas.
+func hugeBytes(pid int) (total int) {
+	smaps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
+	arena := false
+	for _, line := range strings.Split(string(smaps), "\n") {
+		if at, _, found := strings.Cut(line, "-"); found {
+			if start, err := strconv.ParseUint(at, 16, 64); err == nil {
+				arena = start >= arenas && start < arenas+1<<40
+			}
+		}
+		if kib, found := strings.CutPrefix(line, "AnonHugePages:"); found && arena {
+			n, _ := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(kib, "kB")))
+			total += n << 10
+		}
+	}
+	return total
+}
+
+// arenas is where Go's heap begins (mallocinit).
+const arenas = 0xc0 << 32
 
 var lastNumber = regexp.MustCompile(`([0-9.e+]+)\]\n$`)
 

@@ -21,7 +21,7 @@ import { calibrate } from "../../src/oracle/calibrate.ts";
 import { cpuStat, groupPressure, groupStat, valueIn } from "../../src/oracle/cgroup.ts";
 import { parseGctrace } from "../../src/oracle/gctrace.ts";
 import { makeRecording, type Provenance, recordingJson, recordingName } from "../../src/oracle/recording.ts";
-import { figuresOf, GROUP_COLUMNS, oracleResult, streamHeader } from "../../src/oracle/result.ts";
+import { figuresOf, GROUP_COLUMNS, HUGE_COLUMN, oracleResult, streamHeader } from "../../src/oracle/result.ts";
 import {
   environment,
   groupRow,
@@ -80,10 +80,16 @@ function groupFiles(container: ContainerSettings): Record<string, string> {
 async function play(guest: Guest, scenario: Scenario, seed: number): Promise<RealRun> {
   const { container } = scenario;
   const { max, high } = container?.memory ?? {};
+  const huge = scenario.machine.thp === "always";
   const answer = await guest.play({
     program: "/oracle",
     env: list(environment(scenario)),
-    input: JSON.stringify(programInput(scenario, seed, container?.cpu === undefined)),
+    input: JSON.stringify({
+      ...programInput(scenario, seed, container?.cpu === undefined),
+      // What is seen from outside is looked at when a sample comes.
+      ...(huge ? { stream: true } : {}),
+    }),
+    huge,
     write: pageSettings(scenario),
     ...(container === undefined
       ? {}
@@ -105,7 +111,13 @@ async function play(guest: Guest, scenario: Scenario, seed: number): Promise<Rea
   });
   if (container !== undefined) return inContainer(answer, container);
   if (answer.status !== 0) throw new Error(`the oracle failed: ${answer.stderr.slice(0, 2000)}`);
-  const result = oracleResult.parse(JSON.parse(answer.stdout));
+  const result = oracleResult.parse(JSON.parse(answer.stdout.trim().split("\n").at(-1) ?? ""));
+  if (huge) {
+    result.samples.columns.push(HUGE_COLUMN);
+    result.samples.rows.forEach((row, i) => {
+      row.push(Number(answer.samples?.[i]?.["anon_huge_pages"]));
+    });
+  }
   return { result, trace: parseGctrace(answer.stderr), figures: figuresOf(result) };
 }
 
