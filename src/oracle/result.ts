@@ -168,12 +168,14 @@ export const GROUP_COLUMNS = [
 ] as const;
 /** smaps' LazyFree, where Go gives memory back by MADV_FREE. */
 export const LAZY_FREE_COLUMN = "lazy_free_bytes";
-/** smaps' AnonHugePages of the arenas, where the kernel makes huge pages on its own. */
+/** smaps' AnonHugePages, where the kernel makes huge pages on its own. */
 export const HUGE_COLUMN = "anon_huge_pages_bytes";
 
 /** The series of a run: SERIES, and in a control group what that says. */
 export function seriesColumns({ samples }: OracleResult): readonly SeriesColumn[] {
-  const outside = [...GROUP_COLUMNS, LAZY_FREE_COLUMN, HUGE_COLUMN].filter((name) => samples.columns.includes(name));
+  const outside = [...GROUP_COLUMNS, LAZY_FREE_COLUMN, HUGE_COLUMN].filter((name) =>
+    samples.columns.includes(name),
+  );
   return [...SERIES, ...outside.map((name) => ({ name, unit: "bytes", of: [name] }) as const)];
 }
 

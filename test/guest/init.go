@@ -34,7 +34,7 @@ type job struct {
 	Group   map[string]string `json:"group"` // files of the control group; nil: it is played in none
 	Limits  map[string]int64  `json:"limits"`
 	Read    []string          `json:"read"` // of the group, at each sample and at the end
-	Huge    bool              `json:"huge"` // smaps' AnonHugePages of the arenas, at each sample
+	Huge    bool              `json:"huge"` // smaps' AnonHugePages, at each sample
 }
 
 type answer struct {
@@ -227,26 +227,14 @@ func play(j job) (a answer) {
 	return a
 }
 
-// hugeBytes is what is mapped as huge pages in Go's arenas.
-func hugeBytes(pid int) (total int) {
-	smaps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
-	arena := false
-	for _, line := range strings.Split(string(smaps), "\n") {
-		if at, _, found := strings.Cut(line, "-"); found {
-			if start, err := strconv.ParseUint(at, 16, 64); err == nil {
-				arena = start >= arenas && start < arenas+1<<40
-			}
-		}
-		if kib, found := strings.CutPrefix(line, "AnonHugePages:"); found && arena {
-			n, _ := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(kib, "kB")))
-			total += n << 10
-		}
-	}
-	return total
+// hugeBytes is what the process has mapped as huge pages.
+func hugeBytes(pid int) int {
+	rollup, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	kib, _ := strconv.Atoi(string(anonHugePages.FindSubmatch(rollup)[1]))
+	return kib << 10
 }
 
-// arenas is where Go's heap begins (mallocinit).
-const arenas = 0xc0 << 32
+var anonHugePages = regexp.MustCompile(`AnonHugePages: +(\d+) kB`)
 
 var lastNumber = regexp.MustCompile(`([0-9.e+]+)\]\n$`)
 

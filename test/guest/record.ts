@@ -21,7 +21,13 @@ import { calibrate } from "../../src/oracle/calibrate.ts";
 import { cpuStat, groupPressure, groupStat, valueIn } from "../../src/oracle/cgroup.ts";
 import { parseGctrace } from "../../src/oracle/gctrace.ts";
 import { makeRecording, type Provenance, recordingJson, recordingName } from "../../src/oracle/recording.ts";
-import { figuresOf, GROUP_COLUMNS, HUGE_COLUMN, oracleResult, streamHeader } from "../../src/oracle/result.ts";
+import {
+  figuresOf,
+  GROUP_COLUMNS,
+  HUGE_COLUMN,
+  oracleResult,
+  streamHeader,
+} from "../../src/oracle/result.ts";
 import {
   environment,
   groupRow,
@@ -38,6 +44,8 @@ import { type Answer, Guest } from "./guest.ts";
 
 const root = join(import.meta.dirname, "../..");
 const folder = join(root, "test/golden/guest");
+/** By how much a sample of a program that does not sleep is late at most. */
+const SLACK_NS = 50e6;
 const THP = "/sys/kernel/mm/transparent_hugepage";
 
 const { values, positionals } = parseArgs({
@@ -109,7 +117,7 @@ async function play(guest: Guest, scenario: Scenario, seed: number): Promise<Rea
           ],
         }),
   });
-  if (container !== undefined) return inContainer(answer, container);
+  if (container !== undefined) return inContainer(answer, container, scenario.duration);
   if (answer.status !== 0) throw new Error(`the oracle failed: ${answer.stderr.slice(0, 2000)}`);
   const result = oracleResult.parse(JSON.parse(answer.stdout.trim().split("\n").at(-1) ?? ""));
   if (huge) {
@@ -121,10 +129,8 @@ async function play(guest: Guest, scenario: Scenario, seed: number): Promise<Rea
   return { result, trace: parseGctrace(answer.stderr), figures: figuresOf(result) };
 }
 
-function inContainer(answer: Answer, { cpu }: ContainerSettings): RealRun {
+function inContainer(answer: Answer, { cpu }: ContainerSettings, durationNs: number): RealRun {
   const lines = answer.stdout.trim().split("\n");
-  // What the program does after its last sample, its report, is not part of the run.
-  const end = answer.samples?.at(-1) ?? {};
   let ownBytes = 0;
   const rows = lines
     .filter((line) => line.startsWith("["))
@@ -135,6 +141,9 @@ function inContainer(answer: Answer, { cpu }: ContainerSettings): RealRun {
       const stat = groupStat(seen["memory.stat"], 2);
       return [...row, ...groupRow(Number(seen["memory.current"]), stat, ownBytes)];
     });
+  // What comes after the run does not belong to it: the program's report, and samples it takes late because it sleeps for memory.high.
+  const last = rows.findLastIndex(([at]) => at !== null && at <= durationNs + SLACK_NS);
+  const end = answer.samples?.[last] ?? {};
   return groupRun({
     output: answer,
     header: streamHeader.parse(JSON.parse(lines[0])),
