@@ -1283,7 +1283,7 @@ class Simulation {
       figures["gc_limiter_last_enabled_gc_cycle"] = rt.sched.limiter.lastEnabledCycle;
       figures["scavenge_cpu_seconds"] = counters["scavenge_cpu_seconds"];
     }
-    if (this.#scenario.machine.thp === "always")
+    if (this.#scenario.machine.thp === "always" && this.#scenario.go.GODEBUG.disablethp === 0)
       figures["anon_huge_pages_mean_bytes"] = this.#run.anonHugePages / Math.max(1, this.#run.samples);
     Object.assign(figures, container?.figures(), this.#run.reclaimFigures?.finish());
     const reads = this.#run.readLatency;

@@ -137,8 +137,9 @@ const FIGURES: readonly { readonly need: Need; readonly names: readonly string[]
   },
   {
     need: needs(
-      ({ sampled }) => sampled === undefined || sampled.machine.thp === "always",
-      "it takes `machine.thp: always`",
+      ({ sampled }) =>
+        sampled === undefined || (sampled.machine.thp === "always" && sampled.go.GODEBUG.disablethp === 0),
+      "it takes `machine.thp: always` without `go.GODEBUG.disablethp`",
     ),
     names: ["anon_huge_pages_mean_bytes"],
   },
@@ -196,7 +197,7 @@ const FIRST_LATENCIES = [
 /** Columns of other scenarios: known, and lacking in this one. */
 const EVERYTHING: SampledParts = {
   machine: { thp: "always", numa: { nodes: 64 } },
-  go: { GODEBUG: { madvdontneed: 0 }, GOMAXPROCS_default: true },
+  go: { GODEBUG: { madvdontneed: 0, disablethp: 0 }, GOMAXPROCS_default: true },
   interventions: [{ do: "resize_container" }],
   container: { cpu: {} },
 };

@@ -31,7 +31,7 @@ function read(folder: string, file: string): Recorded {
   return {
     real,
     scenario,
-    label: `${real.name}${variant}${profile === undefined ? "" : `, ${profile.name}`}`,
+    label: `${real.name}${variant}${profile === undefined ? "" : ", in a guest"}`,
     profile,
   };
 }

@@ -1,11 +1,11 @@
 /**
  * A machine to try things on that this one is not: another kernel, in QEMU, emulated instruction by instruction.
  *
- * With `-icount shift=0` the guest's clock counts its instructions, one to the nanosecond, and jumps over the time in which no CPU has
- * anything to do. So the guest is a machine of its own with a steady speed, whatever else this one does. With two CPUs QEMU runs one after the
- * other, and the clock counts the instructions of both: each is half as fast while both are busy, and sees the other stand still
- * for up to a time slice. Memory, faults, reclaim and throttling are the kernel's and as good as on a real machine; CPU times,
- * and what hangs on two CPUs working at the same moment, are this machine's own.
+ * With `-icount shift=0` the guest's clock counts its instructions, one to the nanosecond, and jumps over the time in which it has nothing to do.
+ * So it is a machine of its own with a steady speed, whatever else this one does. It has one CPU: with two, QEMU runs one after the other and
+ * the clock counts both, and kernels do not even get through their start (whoever waits for the other CPU waits for its own slice to end).
+ * Memory, faults, reclaim, throttling and pressure are the kernel's and as good as on a real machine. CPU times are of a machine without
+ * caches: every instruction costs the same.
  *
  * The guest has no disk: kernel and initramfs, which holds init.go and the Go programs to run, nothing else. Jobs go in and answers come out by the
  * second serial line, which is QEMU's standard input and output.
@@ -13,7 +13,7 @@
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { z } from "zod";
 import { GoError } from "../../src/oracle/build.ts";
@@ -71,7 +71,6 @@ export interface GuestOptions {
   readonly kernel: string;
   readonly goarch: string;
   readonly go: string;
-  readonly cpus: number;
   /** Go programs, by their names in the guest. */
   readonly programs: Readonly<Record<string, string>>;
   /** Where the console's text goes. */
@@ -124,7 +123,7 @@ export class Guest {
       writeFileSync(join(folder, "initramfs"), initramfs(files));
       const command = [
         ...[qemu, ...machine, "-accel", "tcg", "-icount", "shift=0,sleep=off"],
-        ...["-smp", String(options.cpus), "-m", "2G", "-nodefaults", "-display", "none", "-no-reboot"],
+        ...["-smp", "1", "-m", "2G", "-nodefaults", "-display", "none", "-no-reboot"],
         ...[
           "-serial",
           `file:${options.log}`,
@@ -183,5 +182,3 @@ export const goEnvironment = (goarch: string): Record<string, string> => ({
   GOWORK: "off",
   GO111MODULE: "auto",
 });
-
-export const imageName = (path: string): string => basename(path);

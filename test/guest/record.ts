@@ -2,7 +2,7 @@
  * Records real runs on kernels that this machine does not have: `validate --record` for a guest (guest.ts).
  *
  *     npx tsx test/guest/record.ts --kernel IMAGE [--arch ppc64le] [--set KEY=VALUE]... [--runs 5] SCENARIO.yaml [VARIANT]
- *     npx tsx test/guest/record.ts --kernel IMAGE [--arch ppc64le] calibrate
+ *     npx tsx test/guest/record.ts --kernel IMAGE calibrate
  *
  * Wanted: QEMU, Go, and a kernel's image with what it needs to boot built in (Debian's `linux-image-*` is one: `apt-get download` and
  * `dpkg -x`; /boot/vmlinuz-* is the image). Nothing of this is kept here. The scenario is played with each seed from 1 to --runs on one boot, in a
@@ -12,13 +12,13 @@
  *
  * The guest has one CPU (see guest.ts for why), so scenarios are played with `--set machine.cpus=1`; a recording keeps what was set.
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { buildOracle, findGo } from "../../src/oracle/build.ts";
 import { calibrate } from "../../src/oracle/calibrate.ts";
-import { cpuStat, groupPressure, groupStat, valueIn } from "../../src/oracle/cgroup.ts";
+import { cpuStat, type GroupPressure, groupPressure, groupStat, valueIn } from "../../src/oracle/cgroup.ts";
 import { parseGctrace } from "../../src/oracle/gctrace.ts";
 import { makeRecording, type Provenance, recordingJson, recordingName } from "../../src/oracle/recording.ts";
 import {
@@ -44,8 +44,6 @@ import { type Answer, Guest } from "./guest.ts";
 
 const root = join(import.meta.dirname, "../..");
 const folder = join(root, "test/golden/guest");
-/** By how much a sample of a program that does not sleep is late at most. */
-const SLACK_NS = 50e6;
 const THP = "/sys/kernel/mm/transparent_hugepage";
 
 const { values, positionals } = parseArgs({
@@ -88,7 +86,7 @@ function groupFiles(container: ContainerSettings): Record<string, string> {
 async function play(guest: Guest, scenario: Scenario, seed: number): Promise<RealRun> {
   const { container } = scenario;
   const { max, high } = container?.memory ?? {};
-  const huge = scenario.machine.thp === "always";
+  const huge = scenario.machine.thp === "always" && scenario.go.GODEBUG.disablethp === 0;
   const answer = await guest.play({
     program: "/oracle",
     env: list(environment(scenario)),
@@ -129,6 +127,28 @@ async function play(guest: Guest, scenario: Scenario, seed: number): Promise<Rea
   return { result, trace: parseGctrace(answer.stderr), figures: figuresOf(result) };
 }
 
+/**
+ * The counters at a moment between two samples, in proportion: a program that sleeps for memory.high takes its last samples seconds early
+ * and late.
+ */
+function pressureAt(
+  ns: number,
+  rows: readonly (readonly (number | null)[])[],
+  pressures: readonly GroupPressure[],
+): GroupPressure {
+  const at = (i: number): number => rows[i][0] ?? Number.NaN;
+  const after = rows.findIndex((_, i) => at(i) >= ns);
+  if (after <= 0) return pressures[pressures.length - 1];
+  const [from, to] = [pressures[after - 1], pressures[after]];
+  const share = (ns - at(after - 1)) / (at(after) - at(after - 1));
+  const between = (name: keyof GroupPressure): number => from[name] + share * (to[name] - from[name]);
+  return {
+    eventsHigh: between("eventsHigh"),
+    someSeconds: between("someSeconds"),
+    fullSeconds: between("fullSeconds"),
+  };
+}
+
 function inContainer(answer: Answer, { cpu }: ContainerSettings, durationNs: number): RealRun {
   const lines = answer.stdout.trim().split("\n");
   let ownBytes = 0;
@@ -141,9 +161,9 @@ function inContainer(answer: Answer, { cpu }: ContainerSettings, durationNs: num
       const stat = groupStat(seen["memory.stat"], 2);
       return [...row, ...groupRow(Number(seen["memory.current"]), stat, ownBytes)];
     });
-  // What comes after the run does not belong to it: the program's report, and samples it takes late because it sleeps for memory.high.
-  const last = rows.findLastIndex(([at]) => at !== null && at <= durationNs + SLACK_NS);
-  const end = answer.samples?.[last] ?? {};
+  const pressures = (answer.samples ?? []).map((seen) => groupPressure((file) => seen[file]));
+  // The program's report is no part of the run.
+  const end = answer.samples?.at(-1) ?? {};
   return groupRun({
     output: answer,
     header: streamHeader.parse(JSON.parse(lines[0])),
@@ -154,7 +174,7 @@ function inContainer(answer: Answer, { cpu }: ContainerSettings, durationNs: num
     seconds: answer.seconds,
     oomKills: valueIn(answer.end?.["memory.events"] ?? "", "oom_kill"),
     peakBytes: Number(end["memory.peak"]),
-    pressure: groupPressure((file) => end[file]),
+    pressure: pressureAt(durationNs, rows, pressures),
     cpu: cpu === undefined ? undefined : cpuStat(end["cpu.stat"], 2),
     hits: undefined,
   });
@@ -174,13 +194,14 @@ function provenanceOf(guest: Guest, goVersion: string, command: string): Provena
   };
 }
 
-const profileName = `profile-${values.arch}.json`;
+const ownProfile = `profile-${values.arch}.json`;
+/** A processor without a profile of its own has amd64's: an instruction takes a nanosecond here and there. */
+const profileName = existsSync(join(folder, ownProfile)) ? ownProfile : "profile-amd64.json";
 const go = findGo(values.go);
 const guest = await Guest.boot({
   kernel: values.kernel,
   goarch: values.arch,
   go: go.path,
-  cpus: 1,
   programs: { oracle: buildOracle(go, "", values.arch), globals: buildOracle(go, "globals", values.arch) },
   log: join(tmpdir(), "gomemsim-guest.log"),
 });
@@ -189,6 +210,8 @@ const arch = values.arch === "amd64" ? "" : ` --arch ${values.arch}`;
 const command = (rest: string): string => `test/guest/record.ts --kernel ...${arch} ${rest}`;
 try {
   if (what === "calibrate") {
+    if (guest.about["page_size"] !== "4096")
+      throw new Error("a profile's costs of a page are those of 4 KiB");
     const profile = await calibrate(
       {
         target: {
@@ -212,7 +235,7 @@ try {
       },
       1,
     );
-    writeFileSync(join(folder, profileName), profileJson(machineProfile.parse(profile)));
+    writeFileSync(join(folder, ownProfile), profileJson(machineProfile.parse(profile)));
   } else {
     const loaded = loadScenario(readFileSync(what, "utf8"), what, { set: values.set });
     const scenario = loaded.ok ? loaded.scenarios.find((s) => s.variant === variant) : undefined;
