@@ -338,8 +338,8 @@ class Calibration {
       scan_object_ns: curves.scan,
       noscan_big_object_ns: curves.noscanBig,
       scan_big_object_ns: curves.scanBig,
-      sparse_noscan_span_ns: await this.#sparse(0, inOrder, idleMark, nilPerByte),
-      sparse_scan_span_ns: await this.#sparse(8, inOrder, idleMark, nilPerByte),
+      sparse_noscan_span_ns: await this.#sparse(0, inOrder, idleMark),
+      sparse_scan_span_ns: await this.#sparse(8, inOrder, idleMark),
     });
     return {
       random: await sorted(random, false),
@@ -379,18 +379,15 @@ class Calibration {
    * What marking a span costs beyond its objects at full density, by the marked share of its slots: the first objects
    * found in a span miss the caches, the others find it there.
    */
-  async #sparse(
-    pointers: number,
-    ordered: boolean,
-    idleMark: number,
-    nilPerByte: number,
-  ): Promise<[number, number][]> {
+  async #sparse(pointers: number, ordered: boolean, idleMark: number): Promise<[number, number][]> {
     const slots = 2 ** 20;
     const spans = slots / (pointers === 0 ? 126 : 124);
-    const perCollection = async (keep: number): Promise<number> => {
-      const parameters = { size: 64, pointers, objects: slots, keep_every: keep, reps: 9, ordered };
-      return (await this.#collection(parameters, idleMark)) - slots * (1 - 1 / keep) * 8 * nilPerByte;
-    };
+    const collection = (keep: number): Promise<number> =>
+      this.#collection({ size: 64, pointers, objects: slots, keep_every: keep, reps: 9, ordered }, idleMark);
+    // A table with one object is all empty slots: they are found by its type, which costs more than the words of globals.
+    const emptySlot = (await collection(slots)) / slots;
+    const perCollection = async (keep: number): Promise<number> =>
+      (await collection(keep)) - slots * (1 - 1 / keep) * emptySlot;
     const full = (await perCollection(1)) / slots;
     const curve: [number, number][] = [];
     for (const keep of [64, 32, 16, 8, 4, 2]) {
