@@ -151,7 +151,7 @@ export interface SampledParts {
     readonly numa?: { readonly nodes: number } | undefined;
   };
   readonly go: Pick<Scenario["go"], "GOMAXPROCS_default"> & {
-    readonly GODEBUG: { readonly madvdontneed: number };
+    readonly GODEBUG: { readonly madvdontneed: number; readonly disablethp: number };
   };
   readonly interventions: readonly { readonly do: string }[];
   readonly container?: { readonly cpu?: object | undefined } | undefined;

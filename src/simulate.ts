@@ -382,6 +382,8 @@ class RunState {
   readonly phases: Phases;
   /** Where the container has something to reclaim. */
   readonly reclaimFigures: ReclaimFigures | null;
+  /** Bytes in huge pages, summed over samples. */
+  anonHugePages = 0;
   readonly events: ControlEvent[] = [];
   readonly row: Float64Array;
   /** Counters of the processes before this one, by figure. */
@@ -1168,6 +1170,7 @@ class Simulation {
     const { limiter } = rt.sched;
     if (rt.pacer.memoryLimit !== noMemoryLimit)
       this.#run.limitFigures.sample(rt.heap.mappedReady, limiterWasOn(limiter.lastEnabledCycle, rt.gc.numGC));
+    this.#run.anonHugePages += this.#memory.anonHugePagesBytes();
     if (container !== null && this.#run.reclaimFigures !== null) {
       const { anon, file, inactive_file, active_file } = container.cgroup.stat();
       this.#run.reclaimFigures.sample(nowNs / 1e9, {
@@ -1320,6 +1323,8 @@ class Simulation {
       figures["gc_limiter_last_enabled_gc_cycle"] = rt.sched.limiter.lastEnabledCycle;
       figures["scavenge_cpu_seconds"] = counters["scavenge_cpu_seconds"];
     }
+    if (this.#scenario.machine.thp === "always" && this.#scenario.go.GODEBUG.disablethp === 0)
+      figures["anon_huge_pages_mean_bytes"] = this.#run.anonHugePages / Math.max(1, this.#run.samples);
     Object.assign(figures, container?.figures(), this.#run.reclaimFigures?.finish());
     const reads = this.#run.readLatency;
     if (reads.count > 0) {

@@ -152,6 +152,14 @@ const FIGURES: readonly { readonly need: Need; readonly names: readonly string[]
     ],
   },
   {
+    need: needs(
+      ({ sampled }) =>
+        sampled === undefined || (sampled.machine.thp === "always" && sampled.go.GODEBUG.disablethp === 0),
+      "it takes `machine.thp: always` without `go.GODEBUG.disablethp`",
+    ),
+    names: ["anon_huge_pages_mean_bytes"],
+  },
+  {
     need: needs((p) => p.container && lazily(p), "it takes a `container` and `go.GODEBUG.madvdontneed: 0`"),
     names: [
       ...["lazy_free_mean_bytes", "lazy_free_peak_bytes"],
@@ -205,7 +213,7 @@ const FIRST_LATENCIES = [
 /** Columns of other scenarios: known, and lacking in this one. */
 const EVERYTHING: SampledParts = {
   machine: { thp: "always", numa: { nodes: 64 } },
-  go: { GODEBUG: { madvdontneed: 0 }, GOMAXPROCS_default: true },
+  go: { GODEBUG: { madvdontneed: 0, disablethp: 0 }, GOMAXPROCS_default: true },
   interventions: [{ do: "resize_container" }],
   container: { cpu: {} },
 };

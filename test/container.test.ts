@@ -160,6 +160,36 @@ interventions:
     expect(longest(high)).toBeGreaterThan(10e6);
     expect(longest(free)).toBeLessThan(5e6);
   });
+
+  test("holds whoever takes requests: no goroutine is made while every thread sleeps, and each sleep owed is slept", () => {
+    const { rows, figures } = collect(`
+name: held
+duration: 20s
+go: {GOGC: 25, GOMAXPROCS: 1}
+machine: {cpus: 1}
+container: {memory: {max: 64MiB, high: 24MiB}}
+workload:
+  - {kind: leak, name: forgotten, byte_rate: 4MiB/s, size: 1KiB}
+  - {kind: service, name: api, arrivals: {rate: 300/s}, cpu: 300us, stack: 4KiB, objects: [{size: 4KiB}]}
+`);
+    let asleep = 0;
+    for (const [i, row] of rows.entries()) {
+      const before = rows[i - 1];
+      if (before === undefined) continue;
+      const full = row["memory_pressure_full_seconds"] - before["memory_pressure_full_seconds"];
+      if (full < 0.1 - 1e-9) continue;
+      asleep++;
+      expect(row["goroutines"]).toBe(before["goroutines"]);
+    }
+    expect(asleep).toBeGreaterThan(50);
+    // With one P sleeps come one after another, each of what its overage makes it: 1 % of 24 MiB is 62 pages, so every batch adds 6 ms and more.
+    const [from, to] = [rows[100], rows[199]];
+    const batches = (to["memory_current_bytes"] - from["memory_current_bytes"]) / (64 * 4096);
+    const slept = to["memory_pressure_some_seconds"] - from["memory_pressure_some_seconds"];
+    const delay = (bytes: number) => 64 * (bytes / (24 * MiB) - 1) ** 2;
+    expect(slept).toBeGreaterThan((batches - 2) * delay(from["memory_current_bytes"]));
+    expect(figures["oom_kills"]).toBe(0);
+  });
 });
 
 describe("stalls above memory.high", () => {

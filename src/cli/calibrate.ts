@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism, freemem, loadavg } from "node:os";
 import type { CommandModule } from "yargs";
-import { buildOracle, findGo, GoError } from "../oracle/build.ts";
-import { calibrate } from "../oracle/calibrate.ts";
+import { findGo, GoError } from "../oracle/build.ts";
+import { calibrate, thisMachine } from "../oracle/calibrate.ts";
 import { provenanceOf } from "../oracle/recording.ts";
-import { machineProfile } from "../scenario/profile.ts";
+import { machineProfile, profileJson } from "../scenario/profile.ts";
 import { complain, print } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { NO_REALTIME_OPTION, NOT_REAL_TIME, once, wholeNumber } from "./options.ts";
@@ -35,11 +35,6 @@ function usesAvx512(): boolean {
   }
 }
 
-/** Short lists on one line: a profile is read by people. */
-function profileJson(profile: unknown): string {
-  return `${JSON.stringify(profile, null, 2).replace(/\[\s+([^[\]{}]*?)\s+\]/g, (_, list: string) => `[${list.replace(/\s+/g, " ")}]`)}\n`;
-}
-
 /** The command as it was given, but for where the profile goes and what it is called. */
 function commandOf(args: CalibrateArguments): string {
   const how = args.quick ? " --quick" : args.passes === DEFAULT_PASSES ? "" : ` --passes ${args.passes}`;
@@ -55,15 +50,13 @@ async function run(args: CalibrateArguments): Promise<void> {
     const passes = args.quick ? 1 : wholeNumber("passes", args.passes);
     const profile = await calibrate(
       {
-        binary: buildOracle(go),
-        binaryWithGlobals: buildOracle(go, "globals"),
+        target: thisMachine(go, !args["no-realtime"]),
         procs: availableParallelism(),
         quick: args.quick,
         freeBytes: freemem(),
         provenance: provenanceOf(go.version, commandOf(args), !args["no-realtime"]),
         name: args.name ?? "this-machine",
         avx512: usesAvx512(),
-        realTime: !args["no-realtime"],
         onStep: (what) => complain(`measuring ${what}`),
       },
       passes,

@@ -66,6 +66,8 @@ interface RealSide {
   readonly from: Provenance;
   /** Absent when the runs were read from a recording. */
   readonly runs?: readonly RealRun[];
+  /** The recording's own, of the machine it was made on. */
+  readonly profile?: MachineProfile;
 }
 
 interface SimulatedSide {
@@ -98,7 +100,12 @@ function readRecorded(folder: string, scenario: Scenario): RealSide {
       `${path}: was recorded with another version of the scenario; record it again with --record`,
     );
   }
-  return { figures: recordedFigures(parsed.data), from: parsed.data.provenance };
+  const { profile, provenance } = parsed.data;
+  return {
+    figures: recordedFigures(parsed.data),
+    from: provenance,
+    ...(profile === undefined ? {} : { profile: readProfile(join(folder, profile)) }),
+  };
 }
 
 async function runReal(args: ValidateArguments, scenario: Scenario): Promise<RealSide> {
@@ -283,7 +290,7 @@ async function validate(args: ValidateArguments): Promise<void> {
     args.record === undefined || real.runs === undefined
       ? undefined
       : writeRecording(args.record, scenario, real);
-  const simulated = runSimulated(scenario, seeds, profile);
+  const simulated = runSimulated(scenario, seeds, profile ?? real.profile);
   const cells = compare(real.figures, simulated.figures);
   const target = args.out ?? join("out", scenario.name, variantFolder(scenario), "validate");
   writeSeries(target, scenario, real, simulated, cells);
@@ -377,7 +384,7 @@ export const validateCommand: CommandModule<object, ValidateArguments> = {
         type: "string",
         nargs: 1,
         coerce: once("profile"),
-        describe: "Machine profile instead of the shipped one",
+        describe: "Machine profile instead of the shipped one, or the recording's",
       })
       .option("out", {
         type: "string",

@@ -67,12 +67,16 @@ function contentHash(folder: string, version: string): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Builds the oracle, if it has not been yet, and returns the program's path. `tag` selects a variant for calibration. */
-export function buildOracle(go: Go, tag: "" | "globals" = ""): string {
+/**
+ * Builds the oracle, if it has not been yet, and returns the program's path. `tag` selects a variant for calibration, `goarch` a processor
+ * that is not this machine's.
+ */
+export function buildOracle(go: Go, tag: "" | "globals" = "", goarch?: string): string {
   const source = sourceFolder();
   const cache = join(tmpdir(), `gomemsim-oracle-${userInfo().uid}`);
   mkdirSync(cache, { recursive: true, mode: 0o700 });
-  const target = join(cache, `oracle-${contentHash(source, go.version)}${tag === "" ? "" : `-${tag}`}`);
+  const variant = [tag, goarch ?? ""].filter((part) => part !== "").map((part) => `-${part}`);
+  const target = join(cache, `oracle-${contentHash(source, go.version)}${variant.join("")}`);
   if (existsSync(target)) return target;
   const building = `${target}.${process.pid}`;
   try {
@@ -84,7 +88,11 @@ export function buildOracle(go: Go, tag: "" | "globals" = ""): string {
         encoding: "utf8",
         stdio: ["ignore", "ignore", "pipe"],
         // The program has no dependencies, and a workspace or another toolchain of the user's must not interfere.
-        env: { ...process.env, GOWORK: "off", GOFLAGS: "-mod=mod", GOTOOLCHAIN: "local", CGO_ENABLED: "0" },
+        env: {
+          ...process.env,
+          ...{ GOWORK: "off", GOFLAGS: "-mod=mod", GOTOOLCHAIN: "local", CGO_ENABLED: "0" },
+          ...(goarch === undefined ? {} : { GOOS: "linux", GOARCH: goarch }),
+        },
       },
     );
   } catch (error) {

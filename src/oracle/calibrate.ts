@@ -14,8 +14,9 @@ import { curveAt } from "../runtime/costs.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, godebug, machine, type Scenario } from "../scenario/schema.ts";
 import { median } from "../sim/quantiles.ts";
+import { buildOracle, type Go } from "./build.ts";
 import type { Provenance } from "./recording.ts";
-import { runOracle, runProgram } from "./run.ts";
+import { type RealRun, runOracle, runProgram } from "./run.ts";
 
 type Measurement = Readonly<Record<string, unknown>>;
 
@@ -54,17 +55,32 @@ const objectsPerSpan = (size: number): number =>
 
 const tidy = (ns: number, digits = 3): number => Number(Math.max(0, ns).toPrecision(digits));
 
+/** The machine to measure: runs the oracle there. */
+export interface Target {
+  /** What the program writes. `globals` is the oracle with a mebibyte more of globals. */
+  measure(
+    program: "" | "globals",
+    input: Readonly<Record<string, unknown>>,
+    env: Readonly<Record<string, string>>,
+  ): Promise<string>;
+  play(scenario: Scenario): Promise<RealRun>;
+}
+
+/** This machine. `realTime` asks for real-time scheduling. */
+export const thisMachine = (go: Go, realTime: boolean): Target => ({
+  measure: async (program, input, env) =>
+    (await runProgram([buildOracle(go, program)], { ...input, real_time: realTime }, env)).stdout,
+  play: (scenario) => runOracle(buildOracle(go), scenario, 1, realTime),
+});
+
 export interface CalibrateOptions {
-  readonly binary: string;
-  /** The oracle with a mebibyte more of globals. */
-  readonly binaryWithGlobals: string;
+  readonly target: Target;
   readonly procs: number;
   readonly quick: boolean;
   readonly freeBytes: number;
   readonly provenance: Provenance;
   readonly name: string;
   readonly avx512: boolean;
-  readonly realTime: boolean;
   readonly onStep: (what: string) => void;
 }
 
@@ -79,11 +95,11 @@ class Calibration {
     what: string,
     parameters: Readonly<Record<string, number | boolean>> = {},
     env: Readonly<Record<string, string>> = {},
-    binary = this.#o.binary,
+    program: "" | "globals" = "",
   ): Promise<Measurement> {
-    const { stdout } = await runProgram(
-      [binary],
-      { mode: "calibrate", what, real_time: this.#o.realTime, ...parameters },
+    const stdout = await this.#o.target.measure(
+      program,
+      { mode: "calibrate", what, ...parameters },
       { GOMAXPROCS: String(this.#o.procs), ...env },
     );
     const json: unknown = JSON.parse(stdout);
@@ -104,7 +120,7 @@ class Calibration {
     onStep("marking stacks and globals");
     const idle = { goroutines: 0, depth: 0, reps: quick ? 101 : 401 };
     const none = await this.#measure("stacks", idle);
-    const more = await this.#measure("stacks", idle, {}, this.#o.binaryWithGlobals);
+    const more = await this.#measure("stacks", idle, {}, "globals");
     const shallow = await this.#measure("stacks", { goroutines: 4000, depth: 0 });
     const deep = await this.#measure("stacks", { goroutines: 4000, depth: 6000 });
     const idleMark = measured(none, "mark_ns");
@@ -322,8 +338,8 @@ class Calibration {
       scan_object_ns: curves.scan,
       noscan_big_object_ns: curves.noscanBig,
       scan_big_object_ns: curves.scanBig,
-      sparse_noscan_span_ns: await this.#sparse(0, inOrder, idleMark, nilPerByte),
-      sparse_scan_span_ns: await this.#sparse(8, inOrder, idleMark, nilPerByte),
+      sparse_noscan_span_ns: await this.#sparse(0, inOrder, idleMark),
+      sparse_scan_span_ns: await this.#sparse(8, inOrder, idleMark),
     });
     return {
       random: await sorted(random, false),
@@ -363,18 +379,15 @@ class Calibration {
    * What marking a span costs beyond its objects at full density, by the marked share of its slots: the first objects
    * found in a span miss the caches, the others find it there.
    */
-  async #sparse(
-    pointers: number,
-    ordered: boolean,
-    idleMark: number,
-    nilPerByte: number,
-  ): Promise<[number, number][]> {
+  async #sparse(pointers: number, ordered: boolean, idleMark: number): Promise<[number, number][]> {
     const slots = 2 ** 20;
     const spans = slots / (pointers === 0 ? 126 : 124);
-    const perCollection = async (keep: number): Promise<number> => {
-      const parameters = { size: 64, pointers, objects: slots, keep_every: keep, reps: 9, ordered };
-      return (await this.#collection(parameters, idleMark)) - slots * (1 - 1 / keep) * 8 * nilPerByte;
-    };
+    const collection = (keep: number): Promise<number> =>
+      this.#collection({ size: 64, pointers, objects: slots, keep_every: keep, reps: 9, ordered }, idleMark);
+    // A table with one object is all empty slots: they are found by its type, which costs more than the words of globals.
+    const emptySlot = (await collection(slots)) / slots;
+    const perCollection = async (keep: number): Promise<number> =>
+      (await collection(keep)) - slots * (1 - 1 / keep) * emptySlot;
     const full = (await perCollection(1)) / slots;
     const curve: [number, number][] = [];
     for (const keep of [64, 32, 16, 8, 4, 2]) {
@@ -391,10 +404,10 @@ class Calibration {
    * nothing else runs.
    */
   async #pauses(): Promise<Omit<MachineProfile["pause"], "read_mem_stats">> {
-    const { procs, quick, binary, realTime } = this.#o;
+    const { procs, quick, target } = this.#o;
     const seconds = quick ? 5 : 15;
     const stops = async (scenario: Scenario): Promise<Stops> => {
-      const cycles = (await runOracle(binary, scenario, 1, realTime)).trace.slice(8);
+      const cycles = (await target.play(scenario)).trace.slice(8);
       return {
         sweep_term: quantiles(cycles.map((c) => c.stw1_ms * 1e6)),
         mark_term: quantiles(cycles.map((c) => c.stw2_ms * 1e6)),

@@ -70,6 +70,45 @@ export interface GroupStat {
   readonly activeFile: number;
 }
 
+/** memory.events and memory.pressure of v2, since the group was made. */
+export interface GroupPressure {
+  readonly eventsHigh: number;
+  readonly someSeconds: number;
+  readonly fullSeconds: number;
+}
+
+/** Of a file with a name and a number per line. */
+export const valueIn = (text: string, name: string): number =>
+  Number(new RegExp(`^${name} (\\d+)`, "m").exec(text)?.[1] ?? 0);
+
+/** memory.stat, without the groups below, under v2's names. */
+export function groupStat(text: string, version: 1 | 2): GroupStat {
+  const v1 = version === 1;
+  return {
+    anon: valueIn(text, v1 ? "rss" : "anon"),
+    file: valueIn(text, v1 ? "cache" : "file"),
+    inactiveFile: valueIn(text, "inactive_file"),
+    activeFile: valueIn(text, "active_file"),
+  };
+}
+
+export function groupPressure(read: (file: string) => string): GroupPressure {
+  const [some = Number.NaN, full = Number.NaN] = Array.from(
+    read("memory.pressure").matchAll(/total=(\d+)/g),
+    ([, us]) => (Number(us) * MICROSECOND_NS) / 1e9,
+  );
+  return { eventsHigh: valueIn(read("memory.events"), "high"), someSeconds: some, fullSeconds: full };
+}
+
+export function cpuStat(text: string, version: 1 | 2): CpuStat {
+  return {
+    nrPeriods: valueIn(text, "nr_periods"),
+    nrThrottled: valueIn(text, "nr_throttled"),
+    throttledNs:
+      version === 1 ? valueIn(text, "throttled_time") : valueIn(text, "throttled_usec") * MICROSECOND_NS,
+  };
+}
+
 export class ControlGroup {
   readonly #settings: ContainerSettings;
   /** The limits in force, without what the Go program needs beside the scenario; that is `#ownBytes`. */
@@ -157,9 +196,15 @@ export class ControlGroup {
 
   /** The limits, raised by what the Go program needs beside the scenario (its records, outside the heap). */
   raiseLimits(byBytes: number): void {
+    // Who writes memory.high drains the stocks of a group above it, and its next fault takes another batch and sleeps for that.
+    if (byBytes === this.#ownBytes) return;
     this.#ownBytes = byBytes;
+    this.#writeLimits();
+  }
+
+  #writeLimits(): void {
     if (this.#max !== undefined) this.#writeMax(this.#max);
-    if (this.#high !== undefined) this.#write(this.#memory, "memory.high", this.#high + byBytes);
+    if (this.#high !== undefined) this.#write(this.#memory, "memory.high", this.#high + this.#ownBytes);
   }
 
   #writeMax(bytes: number): void {
@@ -172,7 +217,7 @@ export class ControlGroup {
     if (limits.cpu_limit !== undefined) this.#setCpu(limits.cpu_limit);
     if (limits.memory_high !== undefined) {
       this.#high = limits.memory_high;
-      this.raiseLimits(this.#ownBytes);
+      this.#writeLimits();
     }
     if (limits.memory_max === undefined) return;
     try {
@@ -200,17 +245,14 @@ export class ControlGroup {
     );
   }
 
-  /** memory.stat, without the groups below, under v2's names. */
   get stat(): GroupStat {
-    const text = this.#read(this.#memory, "memory.stat");
-    const value = (name: string): number => Number(new RegExp(`^${name} (\\d+)`, "m").exec(text)?.[1] ?? 0);
-    const v1 = this.#version === 1;
-    return {
-      anon: value(v1 ? "rss" : "anon"),
-      file: value(v1 ? "cache" : "file"),
-      inactiveFile: value("inactive_file"),
-      activeFile: value("active_file"),
-    };
+    return groupStat(this.#read(this.#memory, "memory.stat"), this.#version);
+  }
+
+  /** What v2 alone tells: how often memory.high was in the way, and for how long. */
+  get pressure(): GroupPressure | undefined {
+    if (this.#version === 1) return undefined;
+    return groupPressure((file) => this.#read(this.#memory, file));
   }
 
   /** Moves a process into the group's memory controller. What it has been charged for stays where it was. */
@@ -220,18 +262,12 @@ export class ControlGroup {
 
   get oomKills(): number {
     const file = this.#version === 1 ? "memory.oom_control" : "memory.events";
-    return Number(/^oom_kill (\d+)/m.exec(this.#read(this.#memory, file))?.[1] ?? 0);
+    return valueIn(this.#read(this.#memory, file), "oom_kill");
   }
 
   get cpuStat(): CpuStat | undefined {
     if (this.#cpu === undefined) return undefined;
-    const text = this.#read(this.#cpu, "cpu.stat");
-    const value = (name: string): number => Number(new RegExp(`^${name} (\\d+)`, "m").exec(text)?.[1] ?? 0);
-    return {
-      nrPeriods: value("nr_periods"),
-      nrThrottled: value("nr_throttled"),
-      throttledNs: this.#version === 1 ? value("throttled_time") : value("throttled_usec") * MICROSECOND_NS,
-    };
+    return cpuStat(this.#read(this.#cpu, "cpu.stat"), this.#version);
   }
 
   /** The group is empty once its process is gone; the kernel may take a moment to see that. */

@@ -86,6 +86,7 @@ export const METRICS: readonly Metric[] = [
 export const OPTIONAL_METRICS: readonly Metric[] = [
   bytes("heap_released_mean_bytes", "HeapReleased, mean"),
   bytes("rss_mean_bytes", "RSS, mean", 256 * KiB),
+  bytes("anon_huge_pages_mean_bytes", "AnonHugePages, mean", 2048 * KiB),
   decayTime("heap_retained_half_seconds", "heap given back: half"),
   decayTime("heap_retained_90_seconds", "heap given back: nine tenths"),
   bytes("mapped_ready_peak_bytes", "Sys - HeapReleased, peak"),
@@ -115,6 +116,10 @@ export const CONTAINER_METRICS: readonly Metric[] = [
   bytes("memory_current_mean_bytes", "memory.current, mean", 504 * KiB),
   bytes("memory_current_peak_bytes", "memory.current, peak", 504 * KiB),
   bytes("memory_working_set_mean_bytes", "working set, mean", 504 * KiB),
+  // Each sleep for memory.high comes after 17 attempts to reclaim, which are the events.
+  count("memory_events_high", "memory.events high", 17),
+  decayTime("memory_pressure_some_seconds", "memory.pressure some"),
+  decayTime("memory_pressure_full_seconds", "memory.pressure full"),
   count("cpu_nr_periods", "CPU periods", 2),
   count("cpu_nr_throttled", "CPU periods throttled", 2),
   time("cpu_throttled_seconds", "CPU throttled", "seconds", 10e-3),

@@ -30,6 +30,10 @@ export const recording = z.strictObject({
   variant: z.string(),
   /** Of the resolved scenario: a recording of another version of the file must not be compared with this one. */
   scenario_hash: z.string(),
+  /** What else was set, as by `--set`. */
+  set: z.array(z.string()).optional(),
+  /** The profile of the machine it ran on, a file beside the recording; without one it is the shipped profile's. */
+  profile: z.string().optional(),
   provenance,
   /** One object of figures per real run. */
   runs: z.array(z.record(z.string(), z.number().nullable())).min(1),
@@ -118,7 +122,12 @@ export function provenanceOf(goVersion: string, command: string, realTime: boole
 
 const rounded = (x: number): number => (Number.isInteger(x) ? x : Number(x.toPrecision(7)));
 
-export function makeRecording(scenario: Scenario, runs: readonly RealRun[], from: Provenance): Recording {
+export function makeRecording(
+  scenario: Scenario,
+  runs: readonly RealRun[],
+  from: Provenance,
+  machine: Pick<Recording, "set" | "profile"> = {},
+): Recording {
   const first = runs[0];
   const cycles = new Columns(first.result.cycles);
   const column = (name: string): number[] =>
@@ -128,6 +137,7 @@ export function makeRecording(scenario: Scenario, runs: readonly RealRun[], from
     name: scenario.name,
     variant: scenario.variant,
     scenario_hash: scenarioHash(scenario),
+    ...machine,
     provenance: from,
     runs: runs.map(({ figures }) =>
       Object.fromEntries(

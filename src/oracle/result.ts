@@ -52,10 +52,11 @@ export const streamHeader = z.object({
   go_version: z.string(),
   real_time: z.boolean(),
 });
+export type StreamHeader = z.output<typeof streamHeader>;
 
 /** What is known of a program that was killed: the samples it had sent. Everything told at the end is missing. */
 export function killedResult(
-  header: z.output<typeof streamHeader>,
+  header: StreamHeader,
   rows: (number | null)[][],
   offheapBytes: number,
 ): OracleResult {
@@ -167,10 +168,14 @@ export const GROUP_COLUMNS = [
 ] as const;
 /** smaps' LazyFree, where Go gives memory back by MADV_FREE. */
 export const LAZY_FREE_COLUMN = "lazy_free_bytes";
+/** smaps' AnonHugePages, where the kernel makes huge pages on its own. */
+export const HUGE_COLUMN = "anon_huge_pages_bytes";
 
 /** The series of a run: SERIES, and in a control group what that says. */
 export function seriesColumns({ samples }: OracleResult): readonly SeriesColumn[] {
-  const outside = [...GROUP_COLUMNS, LAZY_FREE_COLUMN].filter((name) => samples.columns.includes(name));
+  const outside = [...GROUP_COLUMNS, LAZY_FREE_COLUMN, HUGE_COLUMN].filter((name) =>
+    samples.columns.includes(name),
+  );
   return [...SERIES, ...outside.map((name) => ({ name, unit: "bytes", of: [name] }) as const)];
 }
 
@@ -230,6 +235,7 @@ const columnOf = (name: string): number => SERIES.findIndex((column) => column.n
 export function figuresOf(result: OracleResult): Record<string, number> {
   const rows = seriesOf(result).slice(1);
   const last = rows[rows.length - 1];
+  const huge = seriesColumns(result).findIndex(({ name }) => name === HUGE_COLUMN);
   const column = (name: string): Float64Array => {
     const i = columnOf(name);
     return Float64Array.from(rows, (row) => row[i]);
@@ -279,6 +285,9 @@ export function figuresOf(result: OracleResult): Record<string, number> {
     pause_median_ns: result.pauses_ns.length === 0 ? 0 : median(result.pauses_ns),
     heap_released_mean_bytes: mean("heap_released_bytes"),
     rss_mean_bytes: mean("rss_bytes"),
+    ...(huge < 0
+      ? {}
+      : { anon_huge_pages_mean_bytes: rows.reduce((sum, row) => sum + row[huge], 0) / rows.length }),
     ...(retained === undefined
       ? {}
       : { heap_retained_half_seconds: retained.half, heap_retained_90_seconds: retained.nineTenths }),

@@ -8,7 +8,7 @@ import { z } from "zod";
 import { rulesFor } from "../runtime/version.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import { GoError } from "./build.ts";
-import { ControlGroup } from "./cgroup.ts";
+import { ControlGroup, type CpuStat, type GroupPressure, type GroupStat } from "./cgroup.ts";
 import { FileReader } from "./files.ts";
 import { parseGctrace, type TracedCycle } from "./gctrace.ts";
 import {
@@ -18,6 +18,7 @@ import {
   LAZY_FREE_COLUMN,
   type OracleResult,
   oracleResult,
+  type StreamHeader,
   streamHeader,
 } from "./result.ts";
 
@@ -164,7 +165,7 @@ export async function runOracle(
   if (scenario.container !== undefined) return runInContainer(binary, scenario, seed, realTime, signal);
   const { stdout, stderr } = await runProgram(
     pinned(binary, scenario.machine.cpus),
-    { mode: "run", seed, scenario, real_time: realTime && mayBeRealTime(scenario) },
+    programInput(scenario, seed, realTime && mayBeRealTime(scenario)),
     environment(scenario),
     { signal },
   );
@@ -176,7 +177,16 @@ export async function runOracle(
 const mayBeRealTime = ({ interventions }: Scenario): boolean =>
   interventions.every((i) => i.do !== "set_gomaxprocs" || i.to <= availableParallelism());
 
-const environment = ({ go }: Scenario): Record<string, string> => ({
+/** Inside a control group samples are sent as they are taken: the program may be killed. */
+export const programInput = (scenario: Scenario, seed: number, realTime: boolean) => ({
+  mode: "run",
+  seed,
+  scenario,
+  real_time: realTime,
+  stream: scenario.container !== undefined,
+});
+
+export const environment = ({ go }: Scenario): Record<string, string> => ({
   GOGC: String(go.GOGC),
   GOMEMLIMIT: String(go.GOMEMLIMIT),
   // Go follows a limit that changes only where the variable is not set.
@@ -186,7 +196,7 @@ const environment = ({ go }: Scenario): Record<string, string> => ({
     .join(",")}`,
 });
 
-const sampleRow = z.array(z.number().nullable());
+export const sampleRow = z.array(z.number().nullable());
 
 /** The same in a control group with the scenario's limits: until the scenario ends, or the kernel ends the program. */
 async function runInContainer(
@@ -238,20 +248,18 @@ async function runInContainer(
         ownBytes = row.pop() ?? 0;
         group.raiseLimits(ownBytes);
         if (rows.length === 0) start();
-        rows.push([...row, ...groupRow(group, ownBytes), ...(lazily ? [lazyFreeBytes(pid)] : [])]);
+        rows.push([
+          ...row,
+          ...groupRow(group.currentBytes, group.stat, ownBytes),
+          ...(lazily ? [lazyFreeBytes(pid)] : []),
+        ]);
       } else if (header.columns.length === 0) header = streamHeader.parse(JSON.parse(line));
       else last = line;
     };
     const output = await runProgram(
       group.wrap(pinned(binary, scenario.machine.cpus)),
       // CPU bandwidth is for ordinary threads only.
-      {
-        mode: "run",
-        seed,
-        scenario,
-        real_time: realTime && settings.cpu === undefined && mayBeRealTime(scenario),
-        stream: true,
-      },
+      programInput(scenario, seed, realTime && settings.cpu === undefined && mayBeRealTime(scenario)),
       environment(scenario),
       {
         signal,
@@ -270,41 +278,84 @@ async function runInContainer(
       throw new GoError(
         `the control group's limits cannot be changed: ${failure instanceof Error ? failure.message : String(failure)}`,
       );
-    const trace = parseGctrace(output.stderr);
-    if (output.killed && group.oomKills === 0)
-      throw new GoError("the oracle was killed, but not by the control group's OOM killer");
-    const reported = output.killed
-      ? killedResult(header, rows, ownBytes)
-      : oracleResult.parse(JSON.parse(last));
-    // The same samples, with what only the outside sees.
-    const columns = [...header.columns, ...GROUP_COLUMNS, ...(lazily ? [LAZY_FREE_COLUMN] : [])];
-    const result = { ...reported, samples: { columns, rows } };
-    const cpu = group.cpuStat;
     const read = await files?.end();
-    const figures = {
-      ...figuresOf(result),
-      ...(output.killed ? { first_oom_kill_seconds: (endMs - startMs) / 1e3, gc_count: trace.length } : {}),
-      memory_current_peak_bytes: group.peakBytes - ownBytes,
-      ...(read?.hits === undefined ? {} : { page_cache_hit_pages: read.hits }),
-      ...(cpu === undefined
-        ? {}
-        : {
-            cpu_nr_periods: cpu.nrPeriods,
-            cpu_nr_throttled: cpu.nrThrottled,
-            cpu_throttled_seconds: cpu.throttledNs / 1e9,
-          }),
-    };
-    return { result, trace, figures };
+    return groupRun({
+      output,
+      header,
+      rows,
+      columns: [...GROUP_COLUMNS, ...(lazily ? [LAZY_FREE_COLUMN] : [])],
+      last,
+      ownBytes,
+      seconds: (endMs - startMs) / 1e3,
+      oomKills: group.oomKills,
+      peakBytes: group.peakBytes,
+      pressure: group.pressure,
+      cpu: group.cpuStat,
+      hits: read?.hits,
+    });
   } finally {
     await files?.remove();
     group.remove();
   }
 }
 
+/** What a program that was played in a control group has left behind, there and on its outputs. */
+export interface GroupPlay {
+  readonly output: ProgramOutput;
+  readonly header: StreamHeader;
+  /** The program's samples, each followed by what was seen from outside, and the names of that. */
+  readonly rows: (number | null)[][];
+  readonly columns: readonly string[];
+  /** Its report, if it was not killed. */
+  readonly last: string;
+  /** Its own memory outside the heap, which the limits were raised by. */
+  readonly ownBytes: number;
+  /** From its first sample to its end. */
+  readonly seconds: number;
+  readonly oomKills: number;
+  readonly peakBytes: number;
+  readonly pressure: GroupPressure | undefined;
+  readonly cpu: CpuStat | undefined;
+  readonly hits: number | undefined;
+}
+
+export function groupRun(play: GroupPlay): RealRun {
+  const { output, header, rows, ownBytes, pressure, cpu } = play;
+  const trace = parseGctrace(output.stderr);
+  if (output.killed && play.oomKills === 0)
+    throw new GoError("the oracle was killed, but not by the control group's OOM killer");
+  const reported = output.killed
+    ? killedResult(header, rows, ownBytes)
+    : oracleResult.parse(JSON.parse(play.last));
+  // The same samples, with what only the outside sees.
+  const result = { ...reported, samples: { columns: [...header.columns, ...play.columns], rows } };
+  const figures = {
+    ...figuresOf(result),
+    ...(output.killed ? { first_oom_kill_seconds: play.seconds, gc_count: trace.length } : {}),
+    memory_current_peak_bytes: play.peakBytes - ownBytes,
+    ...(pressure === undefined
+      ? {}
+      : {
+          memory_events_high: pressure.eventsHigh,
+          memory_pressure_some_seconds: pressure.someSeconds,
+          memory_pressure_full_seconds: pressure.fullSeconds,
+        }),
+    ...(play.hits === undefined ? {} : { page_cache_hit_pages: play.hits }),
+    ...(cpu === undefined
+      ? {}
+      : {
+          cpu_nr_periods: cpu.nrPeriods,
+          cpu_nr_throttled: cpu.nrThrottled,
+          cpu_throttled_seconds: cpu.throttledNs / 1e9,
+        }),
+  };
+  return { result, trace, figures };
+}
+
 /** A sample of the group, in the order of GROUP_COLUMNS, less what the program needs for itself. */
-function groupRow(group: ControlGroup, ownBytes: number): number[] {
-  const current = group.currentBytes - ownBytes;
-  const { anon, file, inactiveFile, activeFile } = group.stat;
+export function groupRow(currentBytes: number, stat: GroupStat, ownBytes: number): number[] {
+  const current = currentBytes - ownBytes;
+  const { anon, file, inactiveFile, activeFile } = stat;
   return [current, current - inactiveFile, anon - ownBytes, file, inactiveFile, activeFile];
 }
 

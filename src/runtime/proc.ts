@@ -380,6 +380,24 @@ export class Scheduler {
     this.#wakep();
   }
 
+  /** What was charged since the last step was charged for `g`, by whoever made it: its thread sleeps for that first. Says whether it must. */
+  owes(g: G): boolean {
+    if (this.#delays === null) return false;
+    g.highSleeps = this.#delays.takeSleeps();
+    return g.highSleeps !== null;
+  }
+
+  /** From when on there is a P that could run a goroutine: now, unless the threads of all sleep for memory.high. */
+  get stalledUntilNs(): number {
+    if (this.#delays === null) return this.nowNs;
+    let until = Infinity;
+    for (let p = 0; p < this.nprocs; p++) {
+      if (this.pState[p] !== P_STALLED) return this.nowNs;
+      until = Math.min(until, this.#pEndNs[p]);
+    }
+    return until;
+  }
+
   /** Makes `g` runnable when its timer of `atNs` is run: time.Sleep. */
   readyAt(g: G, atNs: number): void {
     this.adopt(g);

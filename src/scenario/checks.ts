@@ -171,18 +171,18 @@ function metricParts({ raw, workload, machine, go, policies }: Readable): Metric
   const cpuQuota = at("container")["cpu"] !== undefined;
   const thp = machine?.thp;
   const nodes = machine?.numa?.nodes;
-  const madvdontneed = go?.GODEBUG?.madvdontneed;
+  const { madvdontneed, disablethp } = go?.GODEBUG ?? {};
   const isOn = (setting: string, byDefault: boolean): boolean => {
     const value = at("go")[setting];
     return value === undefined ? byDefault : value !== "off";
   };
   return {
     sampled:
-      thp === undefined || madvdontneed === undefined
+      thp === undefined || madvdontneed === undefined || disablethp === undefined
         ? undefined
         : {
             machine: { thp, ...(nodes === undefined ? {} : { numa: { nodes } }) },
-            go: { GODEBUG: { madvdontneed } },
+            go: { GODEBUG: { madvdontneed, disablethp } },
             ...(hasContainer ? { container: cpuQuota ? { cpu: {} } : {} } : {}),
             interventions: ["set_gomaxprocs", "resize_container"].filter(does).map((what) => ({ do: what })),
           },

@@ -143,3 +143,8 @@ export const machineProfile = z.strictObject({
 });
 
 export type MachineProfile = z.output<typeof machineProfile>;
+
+/** Short lists on one line: a profile is read by people. */
+export function profileJson(profile: MachineProfile): string {
+  return `${JSON.stringify(profile, null, 2).replace(/\[\s+([^[\]{}]*?)\s+\]/g, (_, list: string) => `[${list.replace(/\s+/g, " ")}]`)}\n`;
+}

@@ -45,6 +45,8 @@ class ServiceRun implements Running {
   #changesNow = 0;
   #handle = -1;
   readonly #idle: Request[] = [];
+  /** The request that sleeps in place of whoever takes them, for memory.high: until it is through, none is taken. */
+  #asleep: Request | null = null;
   /** Arrival times of requests waiting for a place. */
   #waiting: number[] = [];
   #waitingHead = 0;
@@ -119,7 +121,18 @@ class ServiceRun implements Running {
     return this.#tickSeenNs;
   }
 
-  #arrived(_nowNs: number): void {
+  #arrived(nowNs: number): void {
+    const { sched } = this.ctx.rt;
+    // Whoever takes requests is a goroutine, too, and none runs while memory.high holds the threads of all Ps.
+    const { stalledUntilNs } = sched;
+    if (this.#asleep !== null) {
+      this.#handle = -1;
+      return;
+    }
+    if (stalledUntilNs > nowNs) {
+      this.#handle = sched.fire(stalledUntilNs, PRIORITY_TIMER, this.#callback);
+      return;
+    }
     const arrivalNs = this.#nextNs;
     this.#expect(arrivalNs);
     if (this.#shed > 0 && this.#shedRng!.f64() < this.#shed) {
@@ -141,10 +154,19 @@ class ServiceRun implements Running {
     const { sched, heap } = this.ctx.rt;
     // Whoever takes the request does so on a P of its own: taken to be the one that ran last.
     request.go(heap.currentP);
+    // For its stack whoever takes it sleeps, if anybody does; after that it is one goroutine among those that wait.
+    if (sched.owes(request)) this.#asleep = request;
     // The oracle's dispatcher is woken by its timer and runs next. A server's accepting goroutine waits its turn in the global queue
     // with those whose I/O has ended; so do its requests.
     if (this.ctx.program.declared) sched.readyNext(request, heap.currentP);
     else sched.ready(request);
+  }
+
+  /** A request takes a step. */
+  stepping(request: Request): void {
+    if (request !== this.#asleep) return;
+    this.#asleep = null;
+    if (this.#handle < 0 && this.#nextNs < this.#stopNs) this.#await(this.#nextNs);
   }
 
   /** A request has ended; returns the arrival time of the next one to serve in its place, or -1. */
@@ -177,6 +199,11 @@ class Request extends Work {
   constructor(service: ServiceRun, spec: WorkSpec) {
     super(spec);
     this.#service = service;
+  }
+
+  override step(p: number, nowNs: number): number {
+    this.#service.stepping(this);
+    return super.step(p, nowNs);
   }
 
   protected finished(p: number, nowNs: number): void {

@@ -1,11 +1,9 @@
 /**
- * The fidelity table: every recorded real run against the simulator. Run: npm run fidelity [-- --seeds N]
+ * The fidelity table: every recorded real run against the simulator. Run: npm run fidelity [-- --seeds N] [-- --only NAME]
  *
  * Prints, per scenario, how many of the metrics lie in band (the band is defined in src/oracle/metrics.ts), then every
  * cell out of band, then the sum. Exit status 7 if less than nine in ten are in band.
  */
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import {
   type Cell,
   CONTAINER_METRICS,
@@ -14,13 +12,13 @@ import {
   OPTIONAL_METRICS,
   RECLAIM_METRICS,
 } from "../../src/oracle/metrics.ts";
-import { recordedFigures, recording, scenarioHash } from "../../src/oracle/recording.ts";
+import { recordedFigures } from "../../src/oracle/recording.ts";
 import { humanValue } from "../../src/report/format.ts";
-import { loadScenario } from "../../src/scenario/load.ts";
 import { simulate } from "../../src/simulate.ts";
+import { recordings } from "../recordings.ts";
 
-const root = join(import.meta.dirname, "../..");
 const at = process.argv.indexOf("--seeds");
+const only = process.argv.indexOf("--only");
 const seeds = at > 0 ? Number(process.argv[at + 1]) : 5;
 
 const percent = (x: number): string =>
@@ -34,20 +32,16 @@ const more = OPTIONAL_METRICS.length + CONTAINER_METRICS.length + RECLAIM_METRIC
 let from = "";
 console.log("| scenario | in band | of | simulator CPU / real CPU |");
 console.log("|---|---|---|---|");
-for (const file of readdirSync(join(root, "test/golden/oracle")).sort()) {
-  const real = recording.parse(JSON.parse(readFileSync(join(root, "test/golden/oracle", file), "utf8")));
-  from = `${real.provenance.go_version}, ${real.provenance.cpu}, ${real.provenance.cpus} CPUs, ${real.runs.length} runs each`;
-  const path = join(root, "scenarios", `${real.name}.yaml`);
-  const loaded = loadScenario(readFileSync(path, "utf8"), path);
-  if (!loaded.ok) throw new Error(`${path} is not valid`);
-  const scenario = loaded.scenarios.find((s) => s.variant === real.variant);
-  if (scenario === undefined || scenarioHash(scenario) !== real.scenario_hash) {
-    throw new Error(`${file} was recorded from another version of the scenario`);
-  }
+for (const { real, scenario, label, profile } of recordings()) {
+  if (only > 0 && !label.includes(process.argv[only + 1])) continue;
+  if (profile === undefined)
+    from = `${real.provenance.go_version}, ${real.provenance.cpu}, ${real.provenance.cpus} CPUs, ${real.runs.length} runs each`;
   const cpu = process.cpuUsage();
   const simulated = Array.from(
     { length: seeds },
-    (_, i) => simulate(scenario, { declareOracle: true, seed: i + 1 }).figures,
+    (_, i) =>
+      simulate(scenario, { declareOracle: true, seed: i + 1, ...(profile === undefined ? {} : { profile }) })
+        .figures,
   );
   const spent = process.cpuUsage(cpu);
   const realCpu =
@@ -57,13 +51,11 @@ for (const file of readdirSync(join(root, "test/golden/oracle")).sort()) {
   const good = row.filter((cell) => cell.inBand).length;
   inBand += good;
   cells += row.length;
-  console.log(
-    `| ${real.variant === "base" ? real.name : `${real.name} (${real.variant})`} | ${good} | ${row.length} | ${Number.isNaN(ratio) ? "-" : ratio.toFixed(3)} |`,
-  );
+  console.log(`| ${label} | ${good} | ${row.length} | ${Number.isNaN(ratio) ? "-" : ratio.toFixed(3)} |`);
   for (const cell of row) {
     if (cell.inBand) continue;
     out.push(
-      `| ${real.variant === "base" ? real.name : `${real.name} (${real.variant})`} | ${cell.metric.label} | ${human(cell, cell.realMin)} | ${human(cell, cell.realMedian)} | ${human(cell, cell.realMax)} | ${human(cell, cell.simulated)} | ${percent(cell.error)} |`,
+      `| ${label} | ${cell.metric.label} | ${human(cell, cell.realMin)} | ${human(cell, cell.realMedian)} | ${human(cell, cell.realMax)} | ${human(cell, cell.simulated)} | ${percent(cell.error)} |`,
     );
   }
 }

@@ -1,6 +1,6 @@
 /** What a real control group is refused for, in one line each; making one needs the machine (validate). */
 import { expect, test } from "vitest";
-import { ControlGroup } from "../../src/oracle/cgroup.ts";
+import { ControlGroup, cpuStat, groupPressure, groupStat } from "../../src/oracle/cgroup.ts";
 import { diskFolder } from "../../src/oracle/files.ts";
 import {
   figuresOf,
@@ -81,4 +81,27 @@ test("a killed program has the figures of its samples, and none of those told at
   expect(figures["pause_median_ns"]).toBeNaN();
   expect(figures["heap_marked_mean_bytes"]).toBeNaN();
   expect(figures["cpu_seconds"]).toBeNaN();
+});
+
+test("a group's files are read under v2's names, whichever version wrote them", () => {
+  // Of Linux 6.1, in a guest.
+  const files: Record<string, string> = {
+    "memory.events": "low 0\nhigh 891\nmax 2\noom 0\noom_kill 0\noom_group_kill 0\n",
+    "memory.pressure":
+      "some avg10=72.10 avg60=20.22 avg300=4.58 total=14069277\nfull avg10=71.81 avg60=20.16 avg300=4.57 total=14028293\n",
+  };
+  expect(groupPressure((file) => files[file])).toEqual({
+    eventsHigh: 891,
+    someSeconds: 14.069277,
+    fullSeconds: 14.028293,
+  });
+  const v2 =
+    "anon 150200320\nfile 8192\nkernel 503808\ninactive_anon 1\ninactive_file 4096\nactive_file 4096\n";
+  const v1 = "cache 8192\nrss 150200320\nrss_huge 1\ninactive_file 4096\nactive_file 4096\ntotal_cache 9\n";
+  const stat = { anon: 150200320, file: 8192, inactiveFile: 4096, activeFile: 4096 };
+  expect(groupStat(v2, 2)).toEqual(stat);
+  expect(groupStat(v1, 1)).toEqual(stat);
+  const cpu = { nrPeriods: 7, nrThrottled: 3, throttledNs: 5000 };
+  expect(cpuStat("usage_usec 9\nnr_periods 7\nnr_throttled 3\nthrottled_usec 5\n", 2)).toEqual(cpu);
+  expect(cpuStat("nr_periods 7\nnr_throttled 3\nthrottled_time 5000\n", 1)).toEqual(cpu);
 });

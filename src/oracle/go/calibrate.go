@@ -307,8 +307,8 @@ func calibrateFaults(w *writer) {
 
 // OS pages given back in one call: a page of the runtime, and what the background scavenger looks for in one go.
 const (
-	scavengeShortRun = runtimePage / osPage
-	scavengeLongRun  = 64 << 10 / osPage
+	scavengeShortRun = runtimePage / filePage
+	scavengeLongRun  = 64 << 10 / filePage
 )
 
 // --- goroutines and timers ---

@@ -20,6 +20,8 @@ import (
 )
 
 const (
+	// filePage is the page of a kernel whose page cache is compared: 4 KiB (unplayable in run.ts refuses others).
+	filePage  = 4096
 	fileChunk = 128 << 10
 	// fileTickNs is how often what is due is read: the simulator's tick (container.ts).
 	fileTickNs      = 10e6
@@ -104,14 +106,14 @@ func (l *fileLoad) open(v value) {
 		fail("cannot open " + l.path)
 	}
 	l.fd = fd
-	l.pages = uint64(math.Ceil(v.get("file").number(0) / osPage))
+	l.pages = uint64(math.Ceil(v.get("file").number(0) / filePage))
 	l.rate = v.get("rate").number(0)
 	l.start, l.stop = int64(v.get("start").number(0)), int64(v.get("stop").number(math.MaxInt64))
 	if _, _, e := syscall.Syscall6(syscall.SYS_FADVISE64, uintptr(fd), 0, 0, posixFadvRandom, 0, 0); e != 0 {
 		fail("the kernel takes no advice on " + l.path)
 	}
 	l.buffer = make([]byte, fileChunk)
-	for i := 0; i < len(l.buffer); i += osPage {
+	for i := 0; i < len(l.buffer); i += filePage {
 		l.buffer[i] = 1
 	}
 }
@@ -124,11 +126,11 @@ func (l *fileLoad) run() {
 			time.Sleep(time.Duration(d))
 		}
 		due := int64(float64(min64(at, l.stop)-l.start) * l.rate / 1e9)
-		for l.bytes+osPage <= due {
+		for l.bytes+filePage <= due {
 			if l.pages > 0 {
 				l.readRandom()
 			} else {
-				l.readNext(min64(fileChunk, (due-l.bytes)&^(osPage-1)))
+				l.readNext(min64(fileChunk, (due-l.bytes)&^(filePage-1)))
 			}
 		}
 		if at >= l.stop {
@@ -138,11 +140,11 @@ func (l *fileLoad) run() {
 }
 
 func (l *fileLoad) readRandom() {
-	at := int64(l.rng.u64()%l.pages) * osPage
+	at := int64(l.rng.u64()%l.pages) * filePage
 	if cached, _ := isCached(l.fd, at); cached {
 		atomic.AddInt64(&l.hits, 1)
 	}
-	l.read(osPage, at)
+	l.read(filePage, at)
 }
 
 func (l *fileLoad) readNext(n int64) { l.read(n, l.bytes) }
@@ -160,7 +162,7 @@ func (l *fileLoad) read(n, at int64) {
 
 // isCached asks whether the page at `at` is in the page cache: by cachestat, which there is since Linux 6.5.
 func isCached(fd int, at int64) (cached, known bool) {
-	page := [2]uint64{uint64(at), osPage}
+	page := [2]uint64{uint64(at), filePage}
 	var found [5]uint64 // nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted
 	_, _, e := syscall.RawSyscall6(sysCachestat, uintptr(fd), uintptr(unsafe.Pointer(&page)), uintptr(unsafe.Pointer(&found)), 0, 0, 0)
 	return e == 0 && found[0] > 0, e == 0

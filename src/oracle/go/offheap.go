@@ -12,7 +12,8 @@ import (
 	"unsafe"
 )
 
-const osPage = 4096
+// osPage is the kernel's page.
+var osPage = uintptr(syscall.Getpagesize())
 
 var (
 	offheapBytes  int64 // resident bytes taken so far (atomic)
@@ -53,7 +54,7 @@ func (r *region) ensure(n uintptr) uintptr {
 }
 
 func (r *region) grow(n uintptr) {
-	const step = 16 * osPage
+	const step = 64 << 10 // a page on some kernels
 	end := r.base + (n+step-1)&^(step-1)
 	if end > r.limit {
 		end = r.limit
@@ -65,7 +66,7 @@ func (r *region) grow(n uintptr) {
 		*(*byte)(unsafe.Pointer(p)) = 0
 	}
 	atomic.AddInt64(&offheapBytes, int64(end-r.end))
-	atomic.AddInt64(&offheapFaults, int64(end-r.end)/osPage)
+	atomic.AddInt64(&offheapFaults, int64((end-r.end)/osPage))
 	r.end = end
 }
 

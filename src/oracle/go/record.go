@@ -123,7 +123,7 @@ func residentBytes(shared bool) float64 {
 	for _, c := range statmText[:n] {
 		if c == ' ' {
 			if field == 1 && !shared || field == 2 && shared {
-				return value * osPage
+				return value * float64(osPage)
 			}
 			field++
 			value = 0
