@@ -57,6 +57,10 @@ const P_STALLED = 9;
 /** Its thread has nothing to do but cannot look for more before its CPU has quota again. */
 const P_THROTTLED = 10;
 
+/** Does a P in this state keep its CPU busy? */
+const usesCpu = (state: number): boolean =>
+  state !== P_IDLE && state !== P_WAKING && state !== P_STALLED && state !== P_THROTTLED;
+
 const OCCUPATIONS: Readonly<Record<number, Occupation>> = {
   [P_DEDICATED]: "dedicated",
   [P_FRACTIONAL]: "fractional",
@@ -277,8 +281,6 @@ export class Scheduler {
   readonly #coldNs: number;
   readonly #delays: ThreadDelays | null;
   readonly #bandwidth: CfsBandwidth | null;
-  /** CPU time is accounted up to there; only with a quota. */
-  #accountedNs: number;
   #startTheWorldEvent = -1;
   /** Threads that run Ps, and who is told of one more. */
   #threads: number;
@@ -286,15 +288,16 @@ export class Scheduler {
   /** Since when there are `nprocs` Ps; the time of all Ps until then (sched.totaltime). */
   #resizedNs: number;
   #totalNs = 0;
-  /** Per CPU: how much of it the Ps on it use; per P: its worker or assist is held up. */
+  /** Per CPU: how much of it the Ps on it use; and whether that may be another by now. */
   readonly #busy: Float64Array;
+  #busyChanged = true;
+  /** Per P: its worker or assist is held up. */
   #held: Uint8Array;
 
   constructor(options: SchedulerOptions) {
     const { nprocs, startNs = 0 } = options;
     this.nowNs = startNs;
     this.#idleSinceNs = startNs;
-    this.#accountedNs = startNs;
     this.#delays = options.delays ?? null;
     this.#bandwidth = options.bandwidth ?? null;
     this.#busy = new Float64Array(this.#bandwidth?.untilNs.length ?? 0);
@@ -483,8 +486,13 @@ export class Scheduler {
       }
       if (delays?.killed === true) {
         this.halted = true;
+        bandwidth?.settle(this.nowNs);
         return;
       }
+    }
+    if (bandwidth !== null) {
+      while (untilNs > this.nowNs && this.#throttle(bandwidth, untilNs));
+      bandwidth.settle(untilNs);
     }
     if (untilNs <= this.nowNs) return;
     delays?.elapse(this.nowNs, untilNs, this.#running);
@@ -519,27 +527,17 @@ export class Scheduler {
   /** Threads have spent CPU time to bring P `p` what it is about to do: waking each other, epoll. */
   usedWithoutP(p: number, ns: number): void {
     this.mutatorNs += ns;
-    if (this.#bandwidth !== null) this.#bandwidth.charge(p % this.#busy.length, ns);
+    if (this.#bandwidth !== null) this.#bandwidth.charge(p % this.#busy.length, ns, this.nowNs);
   }
 
-  /** Accounts CPU time up to the next event; says whether a CPU ran out of quota before it, whose Ps are then put off. */
+  /** Says whether a CPU runs out of quota before the next event; its Ps are then put off. */
   #throttle(bandwidth: CfsBandwidth, nextNs: number): boolean {
-    const busy = this.#busy;
-    busy.fill(0);
-    const share = this.#running > this.cpus ? this.cpus / this.#running : 1;
-    if (this.stoppedUntilNs >= 0) busy[Math.max(0, this.#stwOwner) % busy.length] = 1;
-    else {
-      const { pState, nprocs } = this;
-      for (let p = 0, cpu = 0; p < nprocs; p++) {
-        const state = pState[p];
-        if (state !== P_IDLE && state !== P_WAKING && state !== P_STALLED && state !== P_THROTTLED)
-          busy[cpu] = Math.min(1, busy[cpu] + share);
-        // P p runs on CPU p modulo the CPUs.
-        if (++cpu === busy.length) cpu = 0;
-      }
-    }
-    const at = bandwidth.advance(this.#accountedNs, nextNs, busy);
-    this.#accountedNs = at < 0 ? nextNs : at;
+    if (this.#busyChanged) {
+      this.#busyChanged = false;
+      this.#cpusBusy();
+      bandwidth.setBusy(this.#busy, this.nowNs);
+    } else if (bandwidth.nextNs >= nextNs && bandwidth.nextNs > this.nowNs) return false;
+    const at = bandwidth.advance(nextNs);
     if (at < 0) return false;
     const cpu = bandwidth.throttledCpu;
     const ns = bandwidth.untilNs[cpu] - at;
@@ -550,14 +548,36 @@ export class Scheduler {
       return true;
     }
     this.trace?.throttled(cpu, at, ns);
-    for (let p = cpu; p < this.nprocs; p += busy.length) this.#hold(p, at, ns);
+    for (let p = cpu; p < this.nprocs; p += this.#busy.length) this.#hold(p, at, ns);
     return true;
+  }
+
+  /** How much of each CPU the Ps use now. */
+  #cpusBusy(): void {
+    const { pState, nprocs } = this;
+    const busy = this.#busy.fill(0);
+    if (this.stoppedUntilNs >= 0) {
+      busy[Math.max(0, this.#stwOwner) % busy.length] = 1;
+      return;
+    }
+    const share = this.#running > this.cpus ? this.cpus / this.#running : 1;
+    for (let p = 0, cpu = 0; p < nprocs; p++) {
+      if (usesCpu(pState[p])) busy[cpu] = Math.min(1, busy[cpu] + share);
+      // P p runs on CPU p modulo the CPUs.
+      if (++cpu === busy.length) cpu = 0;
+    }
+  }
+
+  /** P `p` does something else from now on. */
+  #become(p: number, state: number): void {
+    if (usesCpu(this.pState[p]) !== usesCpu(state)) this.#busyChanged = true;
+    this.pState[p] = state;
   }
 
   /** P `p` stands still for `ns` from `atNs` on. */
   #hold(p: number, atNs: number, ns: number): void {
     const state = this.pState[p];
-    if (state === P_IDLE || state === P_WAKING || state === P_STALLED || state === P_THROTTLED) return;
+    if (!usesCpu(state)) return;
     const worker = state >= P_DEDICATED && state <= P_IDLE_WORKER;
     if (this.#pEvent[p] >= 0) {
       this.#pEvent[p] = this.queue.postpone(this.#pEvent[p], ns);
@@ -578,7 +598,7 @@ export class Scheduler {
       this.#gc!.workerHeld(p, false, this.nowNs);
       if (this.pState[p] === P_ASSIST && this.limiter.limiting) this.#endAssist(p);
     } else if (this.pState[p] === P_THROTTLED) {
-      this.pState[p] = P_RUNNING;
+      this.#become(p, P_RUNNING);
       this.#schedule(p);
     }
   }
@@ -612,6 +632,7 @@ export class Scheduler {
       this.#pG[0] = this.#pG[owner];
       this.#pG[owner] = null;
       this.#stwOwner = owner = 0;
+      this.#busyChanged = true;
     }
     for (let p = nprocs; p < old; p++) {
       // destroy moves the queue of each P to the head of the global one.
@@ -680,6 +701,7 @@ export class Scheduler {
   stopTheWorld(durationNs: number, ownerP: number, then: (nowNs: number) => void): void {
     const now = this.nowNs;
     this.stoppedUntilNs = now + durationNs;
+    this.#busyChanged = true;
     this.stopThrottledNs = 0;
     this.#stwOwner = ownerP;
     this.#afterStart = then;
@@ -721,7 +743,7 @@ export class Scheduler {
       }
       this.#idleBeforeStop[p] = state === P_IDLE || state === P_WAKING ? 1 : 0;
       this.#ranBeforeStop[p] = 1 - this.#idleBeforeStop[p];
-      this.pState[p] = P_STOPPED;
+      this.#become(p, P_STOPPED);
       this.trace?.onP(p, "stopped");
     }
     while (this.#pidleget() !== undefined);
@@ -775,12 +797,12 @@ export class Scheduler {
         // It learns that it is done when it runs again.
         this.#stopWorker(p);
         this.#running--;
-        this.pState[p] = P_THROTTLED;
+        this.#become(p, P_THROTTLED);
         this.trace?.onP(p, "idle");
       } else if (last < 0) {
         last = p;
         this.#stopWorker(p);
-        this.pState[p] = P_MARK_DONE;
+        this.#become(p, P_MARK_DONE);
         this.trace?.onP(p, "done");
       } else this.#workerYields(p);
     }
@@ -788,7 +810,7 @@ export class Scheduler {
       if (this.pState[p] !== P_ASSIST || this.#held[p] === 1) continue;
       last = p;
       this.#stopWorker(p);
-      this.pState[p] = P_MARK_DONE;
+      this.#become(p, P_MARK_DONE);
       this.trace?.onP(p, "done");
     }
     return last;
@@ -819,10 +841,11 @@ export class Scheduler {
     then(this.nowNs);
     const owner = this.#stwOwner;
     this.stoppedUntilNs = -1;
+    this.#busyChanged = true;
     if (owner >= 0) this.#ranBeforeStop[owner] = 0;
     if (owner >= 0 && this.#pG[owner] === null) this.#schedule(owner);
     else if (owner >= 0) {
-      this.pState[owner] = P_RUNNING;
+      this.#become(owner, P_RUNNING);
       this.#running++;
       const g = this.#pG[owner]!;
       this.trace?.onP(owner, "run", g);
@@ -860,7 +883,7 @@ export class Scheduler {
       this.#startWorker(p, P_IDLE_WORKER);
       return;
     }
-    this.pState[p] = P_IDLE;
+    this.#become(p, P_IDLE);
     this.#pG[p] = null;
     this.#overheadNs[p] = 0;
     this.#pidleput(p);
@@ -951,7 +974,7 @@ export class Scheduler {
 
   /** Puts `g` on P `p`. What its last step left to do (`pendingNs`, `after`) comes after the switch. */
   #place(p: number, g: G): void {
-    this.pState[p] = P_RUNNING;
+    this.#become(p, P_RUNNING);
     this.#pG[p] = g;
     this.#run(p);
     g.runStartNs = this.nowNs;
@@ -976,7 +999,7 @@ export class Scheduler {
       if (gc.marking && g.gcAssistBytes < 0) {
         const assistNs = gc.assist(g, p, this.nowNs);
         if (assistNs > 0) {
-          this.pState[p] = P_ASSIST;
+          this.#become(p, P_ASSIST);
           this.trace?.onP(p, "assist", g);
           this.#pEndNs[p] = this.nowNs + assistNs;
           this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
@@ -1016,7 +1039,7 @@ export class Scheduler {
     }
     const sleepNs = g.highSleeps === null ? 0 : this.#nextSleep(g, g.highSleeps);
     if (sleepNs > 0) {
-      this.pState[p] = P_STALLED;
+      this.#become(p, P_STALLED);
       this.trace?.onP(p, "stalled", g);
       this.#running--;
       this.#pEndNs[p] = this.nowNs + sleepNs;
@@ -1048,7 +1071,7 @@ export class Scheduler {
     this.#pEvent[p] = -1;
     const g = this.#pG[p]!;
     if (this.pState[p] === P_STALLED) {
-      this.pState[p] = P_RUNNING;
+      this.#become(p, P_RUNNING);
       this.trace?.onP(p, "run", g);
       this.#running++;
       // Between two sleeps it is out of the kernel, and whoever else is to run may.
@@ -1064,7 +1087,7 @@ export class Scheduler {
     }
     this.trace?.sliceEnds(p, g, g.pendingNs <= 0);
     if (this.pState[p] === P_ASSIST) {
-      this.pState[p] = P_RUNNING;
+      this.#become(p, P_RUNNING);
       this.trace?.onP(p, "run", g);
       this.#gc!.assistDone(g, p, this.nowNs);
     } else if (g.pendingNs <= 0) {
@@ -1131,7 +1154,7 @@ export class Scheduler {
 
   #startWorker(p: number, mode: number): void {
     const gc = this.#gc!;
-    this.pState[p] = mode;
+    this.#become(p, mode);
     this.#overheadNs[p] = 0;
     this.#called[p] = 0;
     this.#run(p);
@@ -1146,7 +1169,7 @@ export class Scheduler {
   #workerYields(p: number): void {
     this.#stopWorker(p);
     // No longer a worker that could be called away while the P looks for what to do next.
-    this.pState[p] = P_RUNNING;
+    this.#become(p, P_RUNNING);
     this.#running--;
     this.#schedule(p);
   }
@@ -1170,7 +1193,7 @@ export class Scheduler {
 
   /** A thread for P `p`, which is in no list, is on its way. */
   #wake(p: number): void {
-    this.pState[p] = P_WAKING;
+    this.#become(p, P_WAKING);
     this.trace?.onP(p, "idle");
     this.#waking++;
     this.#pEndNs[p] = Math.max(this.nowNs, this.heldUntilNs(p)) + this.#wakeNs();

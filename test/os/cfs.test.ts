@@ -4,12 +4,20 @@ import { CfsBandwidth } from "../../src/os/cfs.ts";
 
 const ms = 1e6;
 
+/** From `fromNs` on these CPUs are busy. Returns when the first of them is throttled before `untilNs`, or -1. */
+function play(bandwidth: CfsBandwidth, fromNs: number, untilNs: number, busy: Float64Array): number {
+  bandwidth.setBusy(busy, fromNs);
+  const at = bandwidth.advance(untilNs);
+  if (at < 0) bandwidth.settle(untilNs);
+  return at;
+}
+
 /** Keeps `cpus` CPUs busy until `untilNs` and returns what was throttled when, as [CPU, ms]. */
 function run(bandwidth: CfsBandwidth, cpus: number, busyCpus: number, untilNs: number): [number, number][] {
   const busy = new Float64Array(cpus).fill(1, 0, busyCpus);
   const throttled: [number, number][] = [];
   for (let from = 0; ; ) {
-    const at = bandwidth.advance(from, untilNs, busy);
+    const at = play(bandwidth, from, untilNs, busy);
     if (at < 0) return throttled;
     throttled.push([bandwidth.throttledCpu, at / ms]);
     from = at;
@@ -51,14 +59,14 @@ describe("a quota", () => {
     const bandwidth = new CfsBandwidth(30 * ms, 100 * ms, 0, 1);
     const busy = Float64Array.of(1);
     // 5 ms are taken when it starts to run; 7 charged leave it 3 behind, which the next slice pays.
-    expect(bandwidth.advance(0, ms, busy)).toBe(-1);
-    bandwidth.charge(0, 7 * ms);
-    expect(bandwidth.advance(ms, 99 * ms, busy)).toBe(23 * ms);
+    expect(play(bandwidth, 0, ms, busy)).toBe(-1);
+    bandwidth.charge(0, 7 * ms, ms);
+    expect(play(bandwidth, ms, 99 * ms, busy)).toBe(23 * ms);
     expect(bandwidth.usageNs).toBe(30 * ms);
     // More than a whole quota: the next period goes on paying.
-    bandwidth.charge(0, 40 * ms);
-    expect(bandwidth.advance(23 * ms, 150 * ms, busy)).toBe(100 * ms);
-    expect(bandwidth.advance(100 * ms, 250 * ms, busy)).toBe(220 * ms);
+    bandwidth.charge(0, 40 * ms, 23 * ms);
+    expect(play(bandwidth, 23 * ms, 150 * ms, busy)).toBe(100 * ms);
+    expect(play(bandwidth, 100 * ms, 250 * ms, busy)).toBe(220 * ms);
     expect([bandwidth.nrPeriods, bandwidth.nrThrottled]).toEqual([2, 2]);
   });
 
@@ -66,9 +74,9 @@ describe("a quota", () => {
     const bandwidth = new CfsBandwidth(10 * ms, 100 * ms, 0, 2);
     const first = Float64Array.of(1, 0);
     const second = Float64Array.of(0, 1);
-    expect(bandwidth.advance(0, 2 * ms, first)).toBe(-1);
+    expect(play(bandwidth, 0, 2 * ms, first)).toBe(-1);
     // 3 ms of the first CPU's slice are left: 2 ms come back to the 5 ms in the pool.
-    expect(bandwidth.advance(2 * ms, 50 * ms, second)).toBe(9 * ms);
+    expect(play(bandwidth, 2 * ms, 50 * ms, second)).toBe(9 * ms);
     expect(bandwidth.throttledCpu).toBe(1);
   });
 });
@@ -85,21 +93,21 @@ describe("a quota that somebody changes", () => {
     expect(bandwidth.throttledNs).toBe(2 * 35 * ms);
     // From 40 ms on the two have 30 ms: 15 ms each.
     const busy = new Float64Array(2).fill(1);
-    expect(bandwidth.advance(40 * ms, 99 * ms, busy)).toBe(55 * ms);
+    expect(play(bandwidth, 40 * ms, 99 * ms, busy)).toBe(55 * ms);
     expect(bandwidth.usageNs).toBe(40 * ms);
   });
 
   test("leaves a period that nobody is throttled at the end of", () => {
     const bandwidth = new CfsBandwidth(10 * ms, 100 * ms, 0, 1);
     const busy = Float64Array.of(1);
-    expect(bandwidth.advance(0, 100 * ms, busy)).toBe(10 * ms);
+    expect(play(bandwidth, 0, 100 * ms, busy)).toBe(10 * ms);
     bandwidth.setQuota(100 * ms, 40 * ms);
-    expect(bandwidth.advance(40 * ms, 150 * ms, busy)).toBe(-1);
+    expect(play(bandwidth, 40 * ms, 150 * ms, busy)).toBe(-1);
     expect([bandwidth.nrPeriods, bandwidth.nrThrottled]).toEqual([1, 0]);
     // The period that ends at this very moment is counted as it was.
     const late = new CfsBandwidth(10 * ms, 100 * ms, 0, 1);
-    expect(late.advance(0, 100 * ms, busy)).toBe(10 * ms);
-    expect(late.advance(10 * ms, 100 * ms, busy)).toBe(-1);
+    expect(play(late, 0, 100 * ms, busy)).toBe(10 * ms);
+    expect(play(late, 10 * ms, 100 * ms, busy)).toBe(-1);
     late.setQuota(100 * ms, 100 * ms);
     expect([late.nrPeriods, late.nrThrottled]).toEqual([1, 1]);
   });
