@@ -8,6 +8,9 @@
  * slices. A CPU that goes idle gives its slice back, but for 1 ms. So many threads on many CPUs empty the pool within
  * milliseconds, and then some of them are stuck while others still run and may wait for them.
  *
+ * As long as the same CPUs are busy each uses its slice at its rate, and the moment at which the first of them has used it is known beforehand. So
+ * accounts are made up there, at the end of a period, and when a CPU becomes busy or idle, and not with every event of a simulation.
+ *
  * Simplified: slices come back at once (the kernel's slack timer takes 5 ms), but for CPUs not throttled yet only: one that is stays so until the period
  * ends, where that timer would hand it what others gave back; periods follow each other from the start, where the
  * kernel's timer rests while the group sleeps; time is used continuously and not by ticks; a thread stays on its CPU. Where it
@@ -151,7 +154,9 @@ export class CfsBandwidth {
     this.#local[cpu] -= ns;
     this.usageNs += ns;
     this.#ran = true;
-    this.nextNs = nowNs;
+    const busy = this.#busy[cpu];
+    if (busy > 0 && this.untilNs[cpu] <= nowNs)
+      this.nextNs = Math.min(this.nextNs, nowNs + Math.max(0, this.#local[cpu]) / busy);
   }
 
   #throttle(cpu: number, nowNs: number): void {

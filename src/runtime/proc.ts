@@ -437,8 +437,11 @@ export class Scheduler {
     const queue = this.queue;
     const bandwidth = this.#bandwidth;
     const delays = this.#delays;
-    while (queue.peekTime() <= untilNs) {
-      if (bandwidth !== null && this.#throttle(bandwidth, queue.peekTime())) continue;
+    for (;;) {
+      const nextNs = queue.peekTime();
+      if (nextNs > untilNs) break;
+      if (bandwidth !== null && this.#quotaDue(bandwidth, nextNs) && this.#throttle(bandwidth, nextNs))
+        continue;
       queue.pop();
       if (delays !== null && delays.stalledUntilNs > this.nowNs)
         delays.elapse(this.nowNs, queue.timeNs, this.#running);
@@ -491,7 +494,11 @@ export class Scheduler {
       }
     }
     if (bandwidth !== null) {
-      while (untilNs > this.nowNs && this.#throttle(bandwidth, untilNs));
+      while (
+        untilNs > this.nowNs &&
+        this.#quotaDue(bandwidth, untilNs) &&
+        this.#throttle(bandwidth, untilNs)
+      );
       bandwidth.settle(untilNs);
     }
     if (untilNs <= this.nowNs) return;
@@ -530,13 +537,18 @@ export class Scheduler {
     if (this.#bandwidth !== null) this.#bandwidth.charge(p % this.#busy.length, ns, this.nowNs);
   }
 
+  /** Before `nextNs` something is due in the accounts of the quota, or what they go by has changed. */
+  #quotaDue(bandwidth: CfsBandwidth, nextNs: number): boolean {
+    return this.#busyChanged || bandwidth.nextNs < nextNs || bandwidth.nextNs <= this.nowNs;
+  }
+
   /** Says whether a CPU runs out of quota before the next event; its Ps are then put off. */
   #throttle(bandwidth: CfsBandwidth, nextNs: number): boolean {
     if (this.#busyChanged) {
       this.#busyChanged = false;
       this.#cpusBusy();
       bandwidth.setBusy(this.#busy, this.nowNs);
-    } else if (bandwidth.nextNs >= nextNs && bandwidth.nextNs > this.nowNs) return false;
+    }
     const at = bandwidth.advance(nextNs);
     if (at < 0) return false;
     const cpu = bandwidth.throttledCpu;

@@ -1,4 +1,5 @@
 /** CPU bandwidth: how long a quota lasts, who is throttled, and until when. */
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CfsBandwidth } from "../../src/os/cfs.ts";
 
@@ -110,5 +111,56 @@ describe("a quota that somebody changes", () => {
     expect(play(late, 10 * ms, 100 * ms, busy)).toBe(-1);
     late.setQuota(100 * ms, 100 * ms);
     expect([late.nrPeriods, late.nrThrottled]).toEqual([1, 1]);
+  });
+});
+
+describe("accounts over stretches", () => {
+  const CPUS = 3;
+  const step = fc.record({
+    ns: fc.integer({ min: 0, max: 40_000_000 }),
+    busy: fc.tuple(
+      fc.integer({ min: 0, max: 1 }),
+      fc.integer({ min: 0, max: 1 }),
+      fc.integer({ min: 0, max: 1 }),
+    ),
+    chargeNs: fc.constantFrom(0, 0, 0, 2e6, 9e6),
+    chargedCpu: fc.integer({ min: 0, max: CPUS - 1 }),
+  });
+
+  /** Plays the steps and says all there is to say, with an account made at least every `mostNs`. */
+  function told(steps: readonly (typeof step extends fc.Arbitrary<infer T> ? T : never)[], mostNs: number) {
+    const bandwidth = new CfsBandwidth(60 * ms, 100 * ms, 0, CPUS);
+    const throttled: string[] = [];
+    let now = 0;
+    for (const { ns, busy, chargeNs, chargedCpu } of steps) {
+      const until = now + ns;
+      bandwidth.setBusy(Float64Array.from(busy), now);
+      for (;;) {
+        const to = Math.min(until, now + mostNs);
+        for (let at = bandwidth.advance(to); at >= 0; at = bandwidth.advance(to))
+          throttled.push(
+            `${bandwidth.throttledCpu} at ${at} until ${bandwidth.untilNs[bandwidth.throttledCpu]}`,
+          );
+        bandwidth.settle(to);
+        now = to;
+        if (now >= until) break;
+        // Nothing has changed, but the accounts are made up.
+        bandwidth.setBusy(Float64Array.from(busy), now);
+      }
+      bandwidth.charge(chargedCpu, chargeNs, now);
+    }
+    const { usageNs, throttledNs, nrPeriods, nrThrottled } = bandwidth;
+    return { throttled, usageNs, throttledNs, nrPeriods, nrThrottled };
+  }
+
+  test("say the same as accounts made up every 1.25 ms, or every 10", () => {
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 5, maxLength: 60 }), (steps) => {
+        const stretches = told(steps, Number.POSITIVE_INFINITY);
+        expect(told(steps, 1.25e6)).toEqual(stretches);
+        expect(told(steps, 1e7)).toEqual(stretches);
+      }),
+      { numRuns: 100 },
+    );
   });
 });
