@@ -1212,6 +1212,7 @@ class Simulation {
     };
     if (procsChange(this.#scenario)) {
       own["gomaxprocs_seconds"] = rt.sched.totalTimeNs(rt.sched.nowNs) / 1e9;
+      own["process_seconds"] = (rt.sched.nowNs - this.#startNs) / 1e9;
     }
     if (this.#scenario.go.hypothetical !== undefined) {
       const { work, reservations } = rt.heap;
@@ -1275,7 +1276,7 @@ class Simulation {
     figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
     figures["usable_cpu_seconds"] = counters["usable_cpu_seconds"];
     if (procsChange(this.#scenario)) {
-      figures["gomaxprocs_mean"] = counters["gomaxprocs_seconds"] / (endNs / 1e9);
+      figures["gomaxprocs_mean"] = counters["gomaxprocs_seconds"] / counters["process_seconds"];
     }
     if (this.#numa !== undefined) {
       figures["numa_remote_cpu_seconds"] = counters["numa_remote_cpu_seconds"];

@@ -216,8 +216,10 @@ export class MemoryCgroup {
 
   /** Files have more nodes than before, or fewer: returns how many pages are to be charged for that. */
   #nodesChanged(): number {
+    const slabBytes = this.#processSlabBytes + this.#pageCache.nodes * NODE_BYTES;
+    if (slabBytes === this.#slabBytes) return 0;
     const before = this.#smallKernelPages;
-    this.#slabBytes = this.#processSlabBytes + this.#pageCache.nodes * NODE_BYTES;
+    this.#slabBytes = slabBytes;
     const more = this.#smallKernelPages - before;
     if (more >= 0) return more;
     if (this.oom === null) this.#usage += more;

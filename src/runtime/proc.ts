@@ -22,7 +22,8 @@
  *
  * In a container the kernel holds threads up. A thread that sleeps in a page fault (memory.high) keeps its P, and a stop of the
  * world waits for it; between two such faults it can be stopped or preempted. Threads that run no goroutine (mark workers, new ones)
- * do not sleep here for what they charge. A stop also waits for a P whose CPU is out of quota: all it does is put off until the next period. P p runs on CPU p
+ * do not sleep here for what they charge. A stop also waits for a P whose CPU is out of quota: all it does is put off until the next period, and so
+ * is a thread that would only begin there. P p runs on CPU p
  * modulo the CPUs. What threads do without a P (waking each other, epoll) is not held up; it uses quota as far as it is known
  * (`usedWithoutP`), sysmon's part does not.
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
@@ -414,6 +415,10 @@ export class Scheduler {
     }
     const p = this.#pidleget();
     if (p === undefined) return;
+    if (this.heldUntilNs(p) >= 0) {
+      this.#wake(p);
+      return;
+    }
     this.#overheadNs[p] = this.#coldNs;
     this.#schedule(p);
   }
@@ -461,6 +466,7 @@ export class Scheduler {
           this.ready(this.#gs[arg]!);
           break;
         case EV_FIND_WORK:
+          if (this.#waitsForQuota(arg)) break;
           this.#pEvent[arg] = -1;
           this.#waking--;
           // After a stop of the world only those CPUs are cold that were idle before.
@@ -493,14 +499,7 @@ export class Scheduler {
         return;
       }
     }
-    if (bandwidth !== null) {
-      while (
-        untilNs > this.nowNs &&
-        this.#quotaDue(bandwidth, untilNs) &&
-        this.#throttle(bandwidth, untilNs)
-      );
-      bandwidth.settle(untilNs);
-    }
+    if (bandwidth !== null) this.#settle(bandwidth, untilNs);
     if (untilNs <= this.nowNs) return;
     delays?.elapse(this.nowNs, untilNs, this.#running);
     this.nowNs = untilNs;
@@ -535,6 +534,12 @@ export class Scheduler {
   usedWithoutP(p: number, ns: number): void {
     this.mutatorNs += ns;
     if (this.#bandwidth !== null) this.#bandwidth.charge(p % this.#busy.length, ns, this.nowNs);
+  }
+
+  /** Nothing else happens until `untilNs`: the quota's accounts are as of then. */
+  #settle(bandwidth: CfsBandwidth, untilNs: number): void {
+    while (untilNs > this.nowNs && this.#quotaDue(bandwidth, untilNs) && this.#throttle(bandwidth, untilNs));
+    bandwidth.settle(untilNs);
   }
 
   /** Before `nextNs` something is due in the accounts of the quota, or what they go by has changed. */
@@ -620,6 +625,19 @@ export class Scheduler {
     if (this.#bandwidth === null || p < 0) return -1;
     const untilNs = this.#bandwidth.untilNs[p % this.#busy.length];
     return untilNs > this.nowNs ? untilNs : -1;
+  }
+
+  /**
+   * enqueue_task_fair: what becomes runnable on a CPU that is throttled waits there with the others. Says whether P `p`'s thread, which would go on
+   * now, has to; its event is then put off.
+   */
+  #waitsForQuota(p: number): boolean {
+    const untilNs = this.heldUntilNs(p);
+    if (untilNs < 0) return false;
+    const kind = this.pState[p] === P_STALLED ? EV_SLICE : EV_FIND_WORK;
+    this.#pEndNs[p] = untilNs;
+    this.#pEvent[p] = this.queue.push(untilNs, PRIORITY_P, kind, p);
+    return true;
   }
 
   /** Time of all Ps since the start, by which shares of CPU time are measured (MemStats.GCCPUFraction): GOMAXPROCS times time. */
@@ -1080,6 +1098,7 @@ export class Scheduler {
   }
 
   #sliceEnded(p: number): void {
+    if (this.pState[p] === P_STALLED && this.#waitsForQuota(p)) return;
     this.#pEvent[p] = -1;
     const g = this.#pG[p]!;
     if (this.pState[p] === P_STALLED) {
