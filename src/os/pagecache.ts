@@ -39,6 +39,9 @@ export const NODE_BYTES = 576;
 /** Nodes with nothing but the ages of evicted pages are kept up to one per so many pages on the group's lists (count_shadow_nodes). */
 const PAGES_PER_SHADOW_NODE = 8;
 
+/** Pages of random reads that are drawn at once. */
+const DRAWN_PAGES = 256;
+
 class LoadState {
   readonly load: FileLoad;
   /** Pages due that have not been read. */
@@ -67,6 +70,10 @@ export class PageCache {
   #oncePages = 0;
   readonly #loads: LoadState[];
   readonly #lists = new FileLists();
+  /** Pages to be read, what was found at their places, and the random stream's state before they were drawn. */
+  readonly #drawn = new Uint32Array(DRAWN_PAGES);
+  readonly #lookedUp = new Int32Array(DRAWN_PAGES);
+  readonly #stateBefore = new Int32Array(4);
   /** When the kernel adds up the group's statistics next: in the first round that ends then or later. */
   flushNs: number;
   #nowNs: number;
@@ -178,20 +185,41 @@ export class PageCache {
     charge: (pages: number) => number,
   ): number {
     const { random } = load.again!;
-    for (let i = 0; i < pages; i++) {
-      const page = Math.floor((random.u32() * file.place.length) / 2 ** 32);
-      if (this.#lists.accessed(file, page)) {
-        this.hitPages++;
-        continue;
+    for (let done = 0; done < pages; done += DRAWN_PAGES) {
+      const n = Math.min(DRAWN_PAGES, pages - done);
+      this.#stateBefore.set(random.state);
+      this.#draw(file, random, n);
+      for (let i = 0; i < n; i++) {
+        const page = this.#drawn[i];
+        if (this.#lists.accessed(file, page)) {
+          this.hitPages++;
+          continue;
+        }
+        const sleepNs = charge(1);
+        this.#lists.addPage(file, page);
+        this.missedPages++;
+        const node = Math.floor(page / NODE_PAGES);
+        this.#againNodes += 1 - nodeMade[node];
+        nodeMade[node] = 1;
+        if (sleepNs > 0) {
+          // Those after it have not been drawn yet.
+          random.state.set(this.#stateBefore);
+          random.fillU32(this.#drawn, i + 1);
+          return sleepNs;
+        }
       }
-      const sleepNs = charge(1);
-      this.#lists.addPage(file, page);
-      this.missedPages++;
-      const node = Math.floor(page / NODE_PAGES);
-      this.#againNodes += 1 - nodeMade[node];
-      nodeMade[node] = 1;
-      if (sleepNs > 0) return sleepNs;
     }
     return 0;
+  }
+
+  /** The next `n` pages to be read. All are looked up once before any is read: a processor then waits for many of these places at a time. */
+  #draw(file: FilePages, random: Rng, n: number): void {
+    const { place } = file;
+    random.fillU32(this.#drawn, n);
+    for (let i = 0; i < n; i++) {
+      const page = Math.floor((this.#drawn[i] * place.length) / 2 ** 32);
+      this.#drawn[i] = page;
+      this.#lookedUp[i] = place[page];
+    }
   }
 }
