@@ -138,8 +138,6 @@ export interface OomIncident {
   readonly last_mem_stats_seconds?: number;
 }
 
-/** How often page-cache loads are played. */
-export const FILE_TICK_NS = 10e6;
 /** Process numbers of the kernel's log: one per life. */
 const FIRST_PID = 4242;
 
@@ -151,7 +149,6 @@ export class ContainerRun {
   readonly settings: ContainerSettings;
   readonly incidents: OomIncident[] = [];
   cgroup!: MemoryCgroup;
-  pageCache!: PageCache;
   bandwidth: CfsBandwidth | null = null;
   restarts = 0;
 
@@ -193,7 +190,7 @@ export class ContainerRun {
     this.#startNs = nowNs;
     this.#lastCycle = null;
     this.#lastStats = null;
-    this.pageCache = new PageCache(
+    const pageCache = new PageCache(
       settings.page_cache.map((load, i) => ({
         bytesPerSecond: load.rate,
         again: load.file === undefined ? null : { fileBytes: load.file, random: this.#fileRandom[i] },
@@ -206,7 +203,7 @@ export class ContainerRun {
       maxBytes: this.#maxBytes,
       highBytes: this.#highBytes,
       binaryBytes: this.#binaryBytes,
-      pageCache: this.pageCache,
+      pageCache,
     });
     const { cpu } = settings;
     this.bandwidth =
@@ -389,10 +386,10 @@ export class ContainerRun {
       memory_pressure_full_seconds: past("memory_pressure_full_seconds") + cgroup.pressure.fullNs / 1e9,
     };
     if (this.settings.page_cache.length > 0) {
-      counters["page_cache_hit_pages"] = past("page_cache_hit_pages") + this.pageCache.hitPages;
-      counters["page_cache_missed_pages"] = past("page_cache_missed_pages") + this.pageCache.missedPages;
-      counters["page_cache_reclaimed_pages"] =
-        past("page_cache_reclaimed_pages") + this.pageCache.reclaimedPages;
+      const { hitPages, missedPages, reclaimedPages } = cgroup.pageCache;
+      counters["page_cache_hit_pages"] = past("page_cache_hit_pages") + hitPages;
+      counters["page_cache_missed_pages"] = past("page_cache_missed_pages") + missedPages;
+      counters["page_cache_reclaimed_pages"] = past("page_cache_reclaimed_pages") + reclaimedPages;
     }
     if (bandwidth !== null) {
       counters["cpu_usage_seconds"] = past("cpu_usage_seconds") + bandwidth.usageNs / 1e9;

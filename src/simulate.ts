@@ -4,7 +4,7 @@
  * `simulate` is a pure function: no clock, file, process or DOM. The same arguments give the same bytes in Node, in a
  * worker and in a browser. Series go to a sink as they arise: of a run's length, memory keeps one number per cycle.
  */
-import { ContainerRun, FILE_TICK_NS, type OomIncident } from "./container.ts";
+import { ContainerRun, type OomIncident } from "./container.ts";
 import { Agenda, type OutsideAction, type Performer } from "./control/agenda.ts";
 import { type Figures as ColumnFigures, type Gauges, POLL_NS, Watcher } from "./control/conditions.ts";
 import {
@@ -17,6 +17,7 @@ import {
 import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/policies.ts";
 import { Figures, LimitFigures, ReclaimFigures, UsableCpu, usableCpus } from "./figures.ts";
 import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
+import { FileReads } from "./os/filereads.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
 import { Memory } from "./os/memory.ts";
 import type { NumaNodes } from "./os/numa.ts";
@@ -957,11 +958,17 @@ class Simulation {
     const { container } = this.#run;
     if (container === null || container.settings.page_cache.length === 0) return;
     const { sched } = this.#rt;
-    const play = sched.register((now) => {
-      container.pageCache.advance(now, (pages) => container.cgroup.chargeFile(pages, now));
-      sched.fire(now + FILE_TICK_NS, PRIORITY_WORLD, play);
+    let event = -1;
+    const played = sched.register(() => reads.wake());
+    const reads = new FileReads(container.cgroup.pageCache, container.cgroup, {
+      get nowNs() {
+        return sched.nowNs;
+      },
+      set(atNs) {
+        sched.queue.cancel(event);
+        event = sched.fire(atNs, PRIORITY_WORLD, played);
+      },
     });
-    sched.fire(this.#startNs + FILE_TICK_NS, PRIORITY_WORLD, play);
   }
 
   /** The kernel's thread wakes; its first round is one sleep after the process's start. */
@@ -1163,7 +1170,7 @@ class Simulation {
     const inflight = this.#fill(row, nowNs, st);
     container?.sampled(st, nowNs);
     // Whoever samples the real program reads its group's statistics.
-    if (this.#options.declareOracle === true) container?.pageCache.flushStats();
+    if (this.#options.declareOracle === true) container?.cgroup.pageCache.flushStats();
     const rss = this.#memory.residentBytes();
     this.#run.figures.sample(nowNs, st, rss, inflight);
     this.#run.phases.sample(nowNs, st.nextGC, st.heapInuse, rss);
@@ -1239,6 +1246,7 @@ class Simulation {
     };
     if (procsChange(this.#scenario)) {
       own["gomaxprocs_seconds"] = rt.sched.totalTimeNs(rt.sched.nowNs) / 1e9;
+      own["process_seconds"] = (rt.sched.nowNs - this.#startNs) / 1e9;
     }
     if (this.#scenario.go.hypothetical !== undefined) {
       const { work, reservations } = rt.heap;
@@ -1311,7 +1319,7 @@ class Simulation {
     figures["mutator_cpu_seconds"] = counters["mutator_cpu_seconds"];
     figures["usable_cpu_seconds"] = counters["usable_cpu_seconds"];
     if (procsChange(this.#scenario)) {
-      figures["gomaxprocs_mean"] = counters["gomaxprocs_seconds"] / (endNs / 1e9);
+      figures["gomaxprocs_mean"] = counters["gomaxprocs_seconds"] / counters["process_seconds"];
     }
     if (this.#numa !== undefined) {
       figures["numa_remote_cpu_seconds"] = counters["numa_remote_cpu_seconds"];

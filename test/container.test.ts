@@ -99,6 +99,15 @@ describe("restarts", () => {
     expect(again.figures["restarts"]).toBeGreaterThan(2);
   });
 
+  test("leave GOMAXPROCS as it was: time without a process is none of its Ps'", () => {
+    const procs = `${settings}
+machine: {cpus: 4}
+interventions: [{at: 1s, do: set_gomaxprocs, to: 4}]`;
+    const restarted = collect(leak(procs, "60s"));
+    expect(restarted.figures["restarts"]).toBe(restarts.length);
+    expect(restarted.figures["gomaxprocs_mean"]).toBeCloseTo(4, 9);
+  });
+
   test("leave no gap in the series: no values while the process is down, counts that go on", () => {
     expect(rows.length).toBe(600);
     for (const [i, row] of rows.entries()) expect(row["t_seconds"]).toBeCloseTo((i + 1) / 10, 9);

@@ -8,6 +8,9 @@
  * slices. A CPU that goes idle gives its slice back, but for 1 ms. So many threads on many CPUs empty the pool within
  * milliseconds, and then some of them are stuck while others still run and may wait for them.
  *
+ * As long as the same CPUs are busy each uses its slice at its rate, and the moment at which the first of them has used it is known beforehand. So
+ * accounts are made up there, at the end of a period, and when a CPU becomes busy or idle, and not with every event of a simulation.
+ *
  * Simplified: slices come back at once (the kernel's slack timer takes 5 ms), but for CPUs not throttled yet only: one that is stays so until the period
  * ends, where that timer would hand it what others gave back; periods follow each other from the start, where the
  * kernel's timer rests while the group sleeps; time is used continuously and not by ticks; a thread stays on its CPU. Where it
@@ -29,9 +32,18 @@ export class CfsBandwidth {
   usageNs = 0;
   /** The CPU that `advance` has just throttled. */
   throttledCpu = -1;
+  /**
+   * The next moment at which something happens by itself: a CPU has used its slice, or the period ends. Until then, as long as the same CPUs
+   * are busy, all that happens is that each uses its slice at its rate, which can be added up later.
+   */
+  nextNs: number;
   /** Per CPU: until when it is throttled. */
   readonly untilNs: Float64Array;
+  /** Per CPU: what it has of its slice at `#accountedNs`; less than nothing is owed. */
   readonly #local: Float64Array;
+  /** Per CPU: for which share of the time it is busy, from `#accountedNs` on. */
+  readonly #busy: Float64Array;
+  #accountedNs: number;
   #pool: number;
   #periodEndNs: number;
   #ran = false;
@@ -40,24 +52,54 @@ export class CfsBandwidth {
   constructor(quotaNs: number, periodNs: number, nowNs: number, cpus: number) {
     this.quotaNs = quotaNs;
     this.periodNs = periodNs;
+    this.nextNs = nowNs;
+    this.#accountedNs = nowNs;
     this.#periodEndNs = nowNs + periodNs;
     this.#pool = quotaNs;
     this.#local = new Float64Array(cpus);
+    this.#busy = new Float64Array(cpus);
     this.untilNs = new Float64Array(cpus).fill(-1);
   }
 
+  /** Time goes on to `nowNs`, which is not beyond `nextNs`. */
+  settle(nowNs: number): void {
+    const ns = nowNs - this.#accountedNs;
+    if (ns <= 0) return;
+    const local = this.#local;
+    for (let c = 0; c < local.length; c++) {
+      const busy = this.#busy[c];
+      if (busy === 0 || this.untilNs[c] > this.#accountedNs) continue;
+      const used = ns * busy;
+      // A remainder below a nanosecond is rounding.
+      local[c] = local[c] - used < 1 ? 0 : local[c] - used;
+      this.usageNs += used;
+      this.#ran = true;
+    }
+    this.#accountedNs = nowNs;
+  }
+
+  /** From `nowNs` on, which is not beyond `nextNs`, CPU c is busy for a share `busy[c]` of the time, unless it is throttled. */
+  setBusy(busy: Float64Array, nowNs: number): void {
+    this.settle(nowNs);
+    this.#busy.set(busy);
+    this.nextNs = nowNs;
+  }
+
   /**
-   * From `fromNs` to `toNs` CPU c is busy for a share `busy[c]` of the time, unless it is throttled. Returns -1, or the moment at which
-   * a CPU (`throttledCpu`) is throttled: what comes after that moment is not accounted yet.
+   * What happens by itself before `toNs` happens. Returns -1, or the moment at which a CPU (`throttledCpu`) is throttled: what comes after that
+   * moment has not happened yet. At `toNs` itself only what was due at the last call of `setBusy` or `charge` does.
    */
-  advance(fromNs: number, toNs: number, busy: Float64Array): number {
+  advance(toNs: number): number {
     const local = this.#local;
     const throttledUntil = this.untilNs;
-    for (let t = fromNs; ; ) {
-      if (t >= this.#periodEndNs) this.#nextPeriod(t);
-      let until = Math.min(toNs, this.#periodEndNs);
+    for (;;) {
+      this.settle(this.nextNs);
+      const t = this.#accountedNs;
+      if (t >= this.#periodEndNs) this.#nextPeriod();
+      let next = this.#periodEndNs;
       for (let c = 0; c < local.length; c++) {
-        if (busy[c] === 0) {
+        const busy = this.#busy[c];
+        if (busy === 0) {
           if (local[c] > KEPT_NS) {
             this.#pool += local[c] - KEPT_NS;
             local[c] = KEPT_NS;
@@ -75,18 +117,10 @@ export class CfsBandwidth {
             return t;
           }
         }
-        until = Math.min(until, t + local[c] / busy[c]);
+        next = Math.min(next, t + local[c] / busy);
       }
-      for (let c = 0; c < local.length; c++) {
-        if (busy[c] === 0 || throttledUntil[c] > t) continue;
-        const used = (until - t) * busy[c];
-        // A remainder below a nanosecond is rounding.
-        local[c] = local[c] - used < 1 ? 0 : local[c] - used;
-        this.usageNs += used;
-        this.#ran = true;
-      }
-      if (until >= toNs) return -1;
-      t = until;
+      this.nextNs = next;
+      if (next >= toNs) return -1;
     }
   }
 
@@ -96,10 +130,12 @@ export class CfsBandwidth {
    */
   setQuota(quotaNs: number, nowNs: number): Float64Array {
     const waits = new Float64Array(this.untilNs.length);
-    if (nowNs >= this.#periodEndNs) this.#nextPeriod(nowNs);
+    this.settle(nowNs);
+    if (nowNs >= this.#periodEndNs) this.#nextPeriod();
     this.quotaNs = quotaNs;
     this.#pool = quotaNs;
     this.#local.fill(0);
+    this.nextNs = nowNs;
     // Whether a period counts as throttled is seen at its end.
     this.#throttled = false;
     for (let c = 0; c < waits.length; c++) {
@@ -111,12 +147,16 @@ export class CfsBandwidth {
     return waits;
   }
 
-  /** CPU `cpu` has used `ns` on the way to what it runs now. Like the kernel's tick, it finds out later that quota was short. */
-  charge(cpu: number, ns: number): void {
+  /** CPU `cpu` has used `ns` on the way to what it runs at `nowNs`. Like the kernel's tick, it finds out later that quota was short. */
+  charge(cpu: number, ns: number, nowNs: number): void {
     if (ns === 0) return;
+    this.settle(nowNs);
     this.#local[cpu] -= ns;
     this.usageNs += ns;
     this.#ran = true;
+    const busy = this.#busy[cpu];
+    if (busy > 0 && this.untilNs[cpu] <= nowNs)
+      this.nextNs = Math.min(this.nextNs, nowNs + Math.max(0, this.#local[cpu]) / busy);
   }
 
   #throttle(cpu: number, nowNs: number): void {
@@ -126,12 +166,12 @@ export class CfsBandwidth {
     this.#throttled = true;
   }
 
-  #nextPeriod(nowNs: number): void {
+  #nextPeriod(): void {
     if (this.#ran || this.#throttled) this.nrPeriods++;
     if (this.#throttled) this.nrThrottled++;
     this.#ran = false;
     this.#throttled = false;
-    this.#periodEndNs += (Math.floor((nowNs - this.#periodEndNs) / this.periodNs) + 1) * this.periodNs;
+    this.#periodEndNs += this.periodNs;
     this.#pool = this.quotaNs;
   }
 }

@@ -33,7 +33,9 @@
  * Checked against Linux 6.1 in a guest (test/guest/record.ts): a program of one P above memory.high sleeps as often and as long as here, after 17
  * attempts to reclaim each time (memory.events high), and `some` and `full` of memory.pressure pass as here.
  */
+
 import { type LazyPages, SWAP_CLUSTER_MAX } from "./filelists.ts";
+import type { FileReads } from "./filereads.ts";
 import { BLOCK_PAGES } from "./hugepages.ts";
 import { type HighSleep, OS_PAGE_BYTES } from "./os.ts";
 import { NODE_BYTES, type PageCache, RECLAIM_NS_PER_PAGE } from "./pagecache.ts";
@@ -148,16 +150,20 @@ export class MemoryCgroup {
   readonly events: MemoryEvents = { high: 0, max: 0, oom: 0, oom_kill: 0, failcnt: 0 };
   maxPages: number;
   highPages: number;
-  readonly pageCache: PageCache;
+  /** Who reads the group's files. */
+  fileReads: FileReads | null = null;
+  /**
+   * So many pages may be charged at most for reads that `fileReads` plays late; 0 if none are. A charge that would bring usage and these together
+   * beyond a limit has those played first that are due, and ends this.
+   */
+  readsLeft = 0;
   /** Set once the OOM killer has chosen the process: what it still does is not charged. */
   oom: OomState | null = null;
   /** Time threads have slept for memory.high, summed over them, and CPU spent on reclaim. Since the group was made. */
   throttledNs = 0;
   reclaimNs = 0;
   readonly pressure = new MemoryPressure();
-  /** The highest memory.current (memory.peak). */
-  peakPages = 0;
-
+  readonly #pageCache: PageCache;
   #anon: ReclaimableAnon | null = null;
   readonly #binaryPages: number;
   #anonPages = 0;
@@ -172,18 +178,19 @@ export class MemoryCgroup {
   /** Not yet fetched by the scheduler: sleeps, and CPU, of the running thread. */
   #sleeps: HighSleep[] = [];
   #cpuNs = 0;
+  #peakPages = 0;
 
   constructor(options: MemoryCgroupOptions) {
     this.maxPages = Math.floor(options.maxBytes / OS_PAGE_BYTES);
     this.highPages = Math.floor(options.highBytes / OS_PAGE_BYTES);
-    this.pageCache = options.pageCache;
+    this.#pageCache = options.pageCache;
     this.#binaryPages = Math.ceil(options.binaryBytes / OS_PAGE_BYTES);
   }
 
   /** The process's memory, from its start on. */
   set anon(memory: ReclaimableAnon) {
     this.#anon = memory;
-    this.pageCache.holdLazy(memory);
+    this.#pageCache.holdLazy(memory);
   }
 
   /** A process starts in the group: its binary, and what the kernel needs for it. */
@@ -212,8 +219,10 @@ export class MemoryCgroup {
 
   /** Files have more nodes than before, or fewer: returns how many pages are to be charged for that. */
   #nodesChanged(): number {
+    const slabBytes = this.#processSlabBytes + this.#pageCache.nodes * NODE_BYTES;
+    if (slabBytes === this.#slabBytes) return 0;
     const before = this.#smallKernelPages;
-    this.#slabBytes = this.#processSlabBytes + this.pageCache.nodes * NODE_BYTES;
+    this.#slabBytes = slabBytes;
     const more = this.#smallKernelPages - before;
     if (more >= 0) return more;
     if (this.oom === null) this.#usage += more;
@@ -248,16 +257,19 @@ export class MemoryCgroup {
 
   /** Past the stock, which is drained if it takes that. */
   #chargeBlock(pages = BLOCK_PAGES): void {
+    if (this.#nearLimit(pages)) this.#readOnTime();
     if (this.#usage + pages > this.maxPages) {
       this.#usage -= this.#stock;
       this.#stock = 0;
     }
     this.#usage += pages;
-    if (this.#usage > this.peakPages) this.peakPages = this.#usage;
+    if (this.#usage > this.#peakPages) this.#peakPages = this.#usage;
   }
 
   unchargeAnon(pages: number): void {
     if (this.oom !== null) return;
+    // The highest usage may have been now, with what has been read.
+    if (this.#usage + this.readsLeft > this.#peakPages) this.#catchUp();
     this.#anonPages -= pages;
     this.#usage -= pages;
   }
@@ -278,9 +290,14 @@ export class MemoryCgroup {
    * is none of the process's.
    */
   chargeFile(pages: number, nowNs: number): number {
+    const more = pages + this.#nodesChanged();
+    if (more <= this.#stock) {
+      this.#stock -= more;
+      return 0;
+    }
     const before = this.#sleeps;
     this.#sleeps = [];
-    this.#charge(pages + this.#nodesChanged());
+    this.#charge(more);
     let ns = 0;
     for (const sleep of this.#sleeps) ns += sleep.ns * sleep.times;
     this.#sleeps = before;
@@ -297,6 +314,7 @@ export class MemoryCgroup {
    * with EBUSY. Returns whether the new limit holds.
    */
   resizeMax(maxBytes: number, version: 1 | 2): boolean {
+    this.#readOnTime();
     const pages = Math.floor(maxBytes / OS_PAGE_BYTES);
     if (version === 2) this.maxPages = pages;
     const fits = this.#reclaimTo(pages);
@@ -314,6 +332,7 @@ export class MemoryCgroup {
 
   /** Somebody writes another memory.high: what is above is reclaimed as far as that is possible; threads are slowed at their next charge. */
   resizeHigh(highBytes: number): void {
+    this.#readOnTime();
     this.highPages = Math.floor(highBytes / OS_PAGE_BYTES);
     this.#reclaimTo(this.highPages);
   }
@@ -333,6 +352,7 @@ export class MemoryCgroup {
   }
 
   get currentBytes(): number {
+    this.#catchUp();
     return this.#usage * OS_PAGE_BYTES;
   }
 
@@ -341,14 +361,27 @@ export class MemoryCgroup {
     return Math.max(0, this.currentBytes - this.#inactiveFilePages * OS_PAGE_BYTES);
   }
 
-  /** Pages that can be charged without reclaim. */
-  get roomPages(): number {
-    return this.maxPages - this.#usage + this.#stock;
+  /** Can so many pages be charged without reclaim? */
+  hasRoom(pages: number): boolean {
+    if (this.maxPages - this.#usage + this.#stock - this.readsLeft >= pages) return true;
+    this.#catchUp();
+    return this.maxPages - this.#usage + this.#stock >= pages;
+  }
+
+  /** The highest memory.current (memory.peak). */
+  get peakPages(): number {
+    this.#catchUp();
+    return this.#peakPages;
+  }
+
+  get pageCache(): PageCache {
+    this.#catchUp();
+    return this.#pageCache;
   }
 
   /** MADV_FREE moves pages to the inactive file list, anonymous as they are. */
   get #inactiveFilePages(): number {
-    return this.pageCache.inactivePages + (this.#anon?.listedUnits ?? 0);
+    return this.#pageCache.inactivePages + (this.#anon?.listedUnits ?? 0);
   }
 
   /** The program's file, mapped and in memory (memory.stat's file_mapped). */
@@ -357,7 +390,8 @@ export class MemoryCgroup {
   }
 
   stat(): MemoryStat {
-    const { inactivePages, activePages } = this.pageCache;
+    this.#catchUp();
+    const { inactivePages, activePages } = this.#pageCache;
     const pagetables = this.#tablePages * OS_PAGE_BYTES;
     return {
       anon: this.#anonPages * OS_PAGE_BYTES,
@@ -417,12 +451,47 @@ export class MemoryCgroup {
       this.#tablePages +
       this.#smallKernelPages +
       this.#binaryPages +
-      this.pageCache.inactivePages +
-      this.pageCache.activePages +
+      this.#pageCache.inactivePages +
+      this.#pageCache.activePages +
       this.#stock;
     if (parts !== this.#usage) throw new Error(`cgroup: ${this.#usage} pages charged, ${parts} counted`);
     if (this.#usage > this.maxPages)
       throw new Error(`cgroup: ${this.#usage} pages charged, ${this.maxPages} are the limit`);
+  }
+
+  /**
+   * Can nobody tell when reads are played that charge up to so many pages? With them usage stays within both limits, and a reclaim has not left
+   * nodes of files behind that the next of them gives back.
+   */
+  canLeave(pages: number): boolean {
+    return (
+      this.#usage + pages <= Math.min(this.maxPages, this.highPages) &&
+      this.#slabBytes <= this.#processSlabBytes + this.#pageCache.nodes * NODE_BYTES
+    );
+  }
+
+  /** Somebody looks: what has been read is played. */
+  #catchUp(): void {
+    const left = this.readsLeft;
+    if (left === 0) return;
+    this.readsLeft = 0;
+    this.fileReads!.catchUp();
+    this.readsLeft = left;
+  }
+
+  /** Would a charge of so many pages bring a limit within reach of reads that are played late? */
+  #nearLimit(pages: number): boolean {
+    return (
+      this.readsLeft > 0 && this.#usage + pages + this.readsLeft > Math.min(this.maxPages, this.highPages)
+    );
+  }
+
+  /** From now on reads are played when they are due. */
+  #readOnTime(): void {
+    if (this.readsLeft === 0) return;
+    this.readsLeft = 0;
+    this.fileReads!.catchUp();
+    this.fileReads!.onTime();
   }
 
   /** try_charge_memcg, for `pages` faults of one page each. Returns how many a kill left uncharged. */
@@ -433,6 +502,10 @@ export class MemoryCgroup {
       this.#stock -= stocked;
       left -= stocked;
       if (left === 0) break;
+      if (this.#nearLimit(MEMCG_CHARGE_BATCH)) {
+        this.#readOnTime();
+        continue;
+      }
       if (this.#usage + MEMCG_CHARGE_BATCH <= this.maxPages) {
         this.#usage += MEMCG_CHARGE_BATCH;
         this.#stock = MEMCG_CHARGE_BATCH;
@@ -449,7 +522,7 @@ export class MemoryCgroup {
       }
       this.#atMax();
     }
-    if (this.#usage > this.peakPages) this.peakPages = this.#usage;
+    if (this.#usage > this.#peakPages) this.#peakPages = this.#usage;
     return left;
   }
 
@@ -499,9 +572,9 @@ export class MemoryCgroup {
       this.#anonPages -= freed;
     }
     if (freed < pages) {
-      const lazy = this.pageCache.lazyFreedUnits;
-      freed += this.pageCache.reclaim(pages - freed, this.#anonPages);
-      this.#anonPages -= this.pageCache.lazyFreedUnits - lazy;
+      const lazy = this.#pageCache.lazyFreedUnits;
+      freed += this.#pageCache.reclaim(pages - freed, this.#anonPages);
+      this.#anonPages -= this.#pageCache.lazyFreedUnits - lazy;
     }
     this.#usage -= freed;
     const ns = freed * RECLAIM_NS_PER_PAGE;

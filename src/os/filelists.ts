@@ -21,7 +21,9 @@
  *   twice what it was asked for.
  *
  * Pages that nobody will ask for again are kept as runs of so many, pages that may be met again one by one, and lazily freed ones as
- * ranges of addresses.
+ * ranges of addresses. A list is a log in order of age: what goes to its head is written at the end, what is taken from its tail is read at
+ * the start, and a page that moves leaves its record behind, which nobody's place is any more. So of a page that is read again one number is
+ * read, and what is written goes to where the last was written: of a simulated file it is the processor's misses that cost.
  *
  * Simplified: every page is a folio of its own, and on its list at once (the kernel gathers 31 per CPU first); files are clean;
  * nothing is mapped but the process's memory. Where it stops being true: CONFIG_LRU_GEN; swap; large folios, which go as a
@@ -47,17 +49,51 @@ export interface LazyPages {
   relist(page: number, entry: number | null): void;
 }
 
-/** Where evicted pages of files that may be met again are noted. */
-export type EvictionNote = (owner: number, page: number, age: number) => void;
-
-/** List heads are entries of their own. */
+/** The two lists. */
 const INACTIVE = 0;
 const ACTIVE = 1;
-const HEADS = 2;
+type List = typeof INACTIVE | typeof ACTIVE;
 
-/** Owners of entries that are no page of a file with an identity. */
+/** Of the number kept of a cached page: its list, whether it was used since it got there, and above these two bits its place in the list's log. */
+const ON_ACTIVE = 1;
+const REFERENCED = 2;
+const PLACE_SHIFT = 2;
+const MAX_RECORDS = 2 ** (31 - PLACE_SHIFT);
+
+/** A page of a file that is not cached: never was, or was evicted. */
+const NEVER = -1;
+const EVICTED = -2;
+
+/** Whose a record is, if it is no page of a file with an identity. */
 const ONCE = -1;
 const LAZY = -2;
+
+/** A file whose pages may be met again. */
+export class FilePages {
+  /** Its number among the lists' files. */
+  readonly index: number;
+  /** By page: its place, with list and use, NEVER or EVICTED. */
+  readonly place: Int32Array;
+  /** By page: what the clock showed when it was evicted. */
+  readonly evictedAge: Uint32Array;
+
+  constructor(index: number, pages: number) {
+    this.index = index;
+    this.place = new Int32Array(pages).fill(NEVER);
+    this.evictedAge = new Uint32Array(pages);
+  }
+}
+
+/** A list's records from the oldest on. */
+class Log {
+  /** Whose (a file's index, ONCE or LAZY), and what: the page, how many pages, or the number of a range. */
+  who = new Int32Array(1024);
+  what = new Int32Array(1024);
+  first = 0;
+  end = 0;
+  /** Records from there on that their pages have left. */
+  left = 0;
+}
 
 export class FileLists {
   /** File pages; lazily freed ones are not among them. */
@@ -69,18 +105,14 @@ export class FileLists {
   evictedPages = 0;
   lazyFreedUnits = 0;
   lazy: LazyPages | null = null;
-  readonly #evicted: EvictionNote;
 
-  /** By entry. An entry is a page, or `count` of them. */
-  #next = new Int32Array([INACTIVE, ACTIVE]);
-  #prev = new Int32Array([INACTIVE, ACTIVE]);
-  #owner = new Int32Array(HEADS);
-  #page = new Int32Array(HEADS);
-  #count = new Int32Array(HEADS);
-  #active = new Uint8Array(HEADS);
-  #referenced = new Uint8Array(HEADS);
-  #entries = HEADS;
-  readonly #free: number[] = [];
+  readonly #logs: readonly [Log, Log] = [new Log(), new Log()];
+  readonly #files: FilePages[] = [];
+  /** Ranges of lazily freed pages, by number; 0 is none's. Reclaim has looked at those of a `second` one before. */
+  readonly #ranges: { first: number; count: number; second: boolean }[] = [
+    { first: 0, count: 0, second: false },
+  ];
+  readonly #freeRanges: number[] = [];
 
   /** nonresident_age, modulo 2^32. */
   #age = 0;
@@ -90,8 +122,11 @@ export class FileLists {
   /** The group's statistics at their last flush: what reclaim decides by. */
   #flushed = { refaults: 0, inactive: 0, active: 0 };
 
-  constructor(evicted: EvictionNote) {
-    this.#evicted = evicted;
+  /** A file of so many pages, none of which is cached. */
+  addFile(pages: number): FilePages {
+    const file = new FilePages(this.#files.length, pages);
+    this.#files.push(file);
+    return file;
   }
 
   /** The counts of all CPUs are added up (css_rstat_flush). */
@@ -106,45 +141,45 @@ export class FileLists {
 
   /** `pages` that nobody will ask for again are read in. */
   addOnce(pages: number): void {
-    const head = this.#next[INACTIVE];
-    if (head >= HEADS && this.#owner[head] === ONCE) this.#count[head] += pages;
-    else this.#insert(INACTIVE, ONCE, 0, pages);
+    const { who, what, first, end } = this.#logs[INACTIVE];
+    if (end > first && who[end - 1] === ONCE) what[end - 1] += pages;
+    else this.#append(INACTIVE, ONCE, pages);
     this.inactiveFilePages += pages;
     this.oncePages += pages;
   }
 
-  /**
-   * A page of a file is read in; `evictedAge` is what its eviction noted, if it was there before. Returns its entry.
-   */
-  addPage(owner: number, page: number, evictedAge: number | null): number {
-    const back = evictedAge !== null && (this.#age - evictedAge) >>> 0 <= this.#flushed.active;
-    const entry = this.#insert(back ? ACTIVE : INACTIVE, owner, page, 1);
+  /** Page `page` of a file is read: used again if it is cached. Says whether it is; if not, `addPage` is to read it in. */
+  accessed(file: FilePages, page: number): boolean {
+    const place = file.place[page];
+    if (place < 0) return false;
+    if ((place & (ON_ACTIVE | REFERENCED)) === REFERENCED) {
+      this.#put(ACTIVE, file, page, 0);
+      this.#logs[INACTIVE].left++;
+      this.inactiveFilePages--;
+      this.activePages++;
+      this.#tick(1);
+    } else if ((place & REFERENCED) === 0) file.place[page] = place | REFERENCED;
+    return true;
+  }
+
+  /** A page of a file is read in. */
+  addPage(file: FilePages, page: number): void {
+    const back =
+      file.place[page] === EVICTED && (this.#age - file.evictedAge[page]) >>> 0 <= this.#flushed.active;
+    this.#put(back ? ACTIVE : INACTIVE, file, page, REFERENCED);
     if (back) {
       this.activePages++;
       this.#refaults++;
       this.#tick(1);
     } else this.inactiveFilePages++;
-    this.#referenced[entry] = 1;
-    return entry;
   }
 
-  /** A cached page is read again. */
-  accessed(entry: number): void {
-    if (this.#active[entry] === 1 || this.#referenced[entry] === 0) {
-      this.#referenced[entry] = 1;
-      return;
-    }
-    this.#unlink(entry);
-    this.#link(entry, ACTIVE);
-    this.#referenced[entry] = 0;
-    this.inactiveFilePages--;
-    this.activePages++;
-    this.#tick(1);
-  }
-
-  /** Pages of [first, first + count) are freed lazily. The caller notes for each, by the entry returned, whether it is on the list through it. */
+  /**
+   * Pages of [first, first + count) are freed lazily. The caller notes for each, by the number returned, which is not 0, whether it is on the list
+   * through it.
+   */
   addLazy(first: number, count: number): number {
-    return this.#insert(INACTIVE, LAZY, first, count);
+    return this.#addRange(first, count, false);
   }
 
   /** try_to_free_mem_cgroup_pages: returns how many were freed, in 4 KiB; 0 if there is nothing to reclaim. */
@@ -184,62 +219,73 @@ export class FileLists {
 
   /** Looks at up to `budget` pages from the inactive list's tail. Returns how many were freed. */
   #shrinkInactive(budget: number): number {
+    const log = this.#logs[INACTIVE];
     let freed = 0;
     for (let left = budget; left > 0; ) {
-      const entry = this.#prev[INACTIVE];
-      if (entry < HEADS) break;
-      const owner = this.#owner[entry];
+      const at = this.#oldest(INACTIVE);
+      if (at < 0) break;
+      const owner = log.who[at];
       if (owner === LAZY) {
         const before = this.lazyFreedUnits;
-        left -= this.#scanLazy(entry, left);
+        left -= this.#scanLazy(log.what[at], left);
         freed += this.lazyFreedUnits - before;
         continue;
       }
-      const n = Math.min(left, this.#count[entry]);
-      if (owner === ONCE) this.oncePages -= n;
-      else this.#evicted(owner, this.#page[entry], this.#age);
+      let n = 1;
+      if (owner === ONCE) {
+        n = Math.min(left, log.what[at]);
+        this.oncePages -= n;
+        log.what[at] -= n;
+        if (log.what[at] === 0) log.first++;
+      } else {
+        const file = this.#files[owner];
+        file.place[log.what[at]] = EVICTED;
+        file.evictedAge[log.what[at]] = this.#age;
+        log.first++;
+      }
       this.#tick(n);
       this.inactiveFilePages -= n;
       this.evictedPages += n;
       freed += n;
       left -= n;
-      this.#count[entry] -= n;
-      if (this.#count[entry] === 0) this.#remove(entry);
     }
     return freed;
   }
 
-  /** Looks at lazily freed pages of an entry, lowest address first as they were freed. Returns at how many, in 4 KiB. */
-  #scanLazy(entry: number, budget: number): number {
+  /** Looks at lazily freed pages of the oldest range, lowest address first as they were freed. Returns at how many, in 4 KiB. */
+  #scanLazy(number: number, budget: number): number {
     const lazy = this.lazy!;
-    const second = this.#referenced[entry] === 1;
+    const range = this.#ranges[number];
     let kept = 0;
     let scanned = 0;
-    while (this.#count[entry] > 0 && scanned < budget) {
-      const page = this.#page[entry]++;
-      this.#count[entry]--;
-      if (!lazy.isListed(page, entry)) continue;
+    while (range.count > 0 && scanned < budget) {
+      const page = range.first++;
+      range.count--;
+      if (!lazy.isListed(page, number)) continue;
       scanned += lazy.unitsPerPage;
       if (lazy.take(page)) this.lazyFreedUnits += lazy.unitsPerPage;
-      else if (second) lazy.relist(page, null);
+      else if (range.second) lazy.relist(page, null);
       else {
-        if (kept === 0) {
-          kept = this.#insert(INACTIVE, LAZY, page, 0);
-          this.#referenced[kept] = 1;
-        }
-        this.#count[kept] = page + 1 - this.#page[kept];
+        if (kept === 0) kept = this.#addRange(page, 0, true);
+        this.#ranges[kept].count = page + 1 - this.#ranges[kept].first;
         lazy.relist(page, kept);
       }
     }
-    if (this.#count[entry] === 0) this.#remove(entry);
+    if (range.count === 0) {
+      this.#logs[INACTIVE].first++;
+      this.#freeRanges.push(number);
+    }
     return scanned;
   }
 
   #shrinkActive(pages: number): void {
+    const log = this.#logs[ACTIVE];
     for (let left = Math.min(pages, this.activePages); left > 0; left--) {
-      const entry = this.#prev[ACTIVE];
-      this.#unlink(entry);
-      this.#link(entry, INACTIVE);
+      const at = this.#oldest(ACTIVE);
+      const file = this.#files[log.who[at]];
+      const page = log.what[at];
+      log.first++;
+      this.#put(INACTIVE, file, page, file.place[page] & REFERENCED);
       this.activePages--;
       this.inactiveFilePages++;
     }
@@ -249,52 +295,65 @@ export class FileLists {
     this.#age = (this.#age + pages) >>> 0;
   }
 
-  #insert(list: number, owner: number, page: number, count: number): number {
-    const entry = this.#free.pop() ?? this.#newEntry();
-    this.#owner[entry] = owner;
-    this.#page[entry] = page;
-    this.#count[entry] = count;
-    this.#referenced[entry] = 0;
-    this.#link(entry, list);
-    return entry;
+  #addRange(first: number, count: number, second: boolean): number {
+    const number = this.#freeRanges.pop() ?? this.#ranges.length;
+    this.#ranges[number] = { first, count, second };
+    this.#append(INACTIVE, LAZY, number);
+    return number;
   }
 
-  #newEntry(): number {
-    if (this.#entries === this.#next.length) {
-      const grown = <T extends Int32Array | Uint8Array>(made: T, old: T): T => {
-        made.set(old);
-        return made;
-      };
-      const n = Math.max(1024, 2 * this.#entries);
-      this.#next = grown(new Int32Array(n), this.#next);
-      this.#prev = grown(new Int32Array(n), this.#prev);
-      this.#owner = grown(new Int32Array(n), this.#owner);
-      this.#page = grown(new Int32Array(n), this.#page);
-      this.#count = grown(new Int32Array(n), this.#count);
-      this.#active = grown(new Uint8Array(n), this.#active);
-      this.#referenced = grown(new Uint8Array(n), this.#referenced);
+  /** A page goes to the head of a list. */
+  #put(list: List, file: FilePages, page: number, referenced: number): void {
+    file.place[page] = (this.#append(list, file.index, page) << PLACE_SHIFT) | referenced | list;
+  }
+
+  /** Writes a record at the head of a list, and returns its place. */
+  #append(list: List, who: number, what: number): number {
+    const log = this.#logs[list];
+    if (log.end === log.who.length) this.#makeRoom(log, list);
+    log.who[log.end] = who;
+    log.what[log.end] = what;
+    return log.end++;
+  }
+
+  /** The place of the record at a list's tail; -1 if the list is empty. */
+  #oldest(list: List): number {
+    const log = this.#logs[list];
+    while (log.first < log.end && this.#hasLeft(list, log.who[log.first], log.what[log.first], log.first)) {
+      log.first++;
+      log.left--;
     }
-    return this.#entries++;
+    return log.first < log.end ? log.first : -1;
   }
 
-  #remove(entry: number): void {
-    this.#unlink(entry);
-    this.#free.push(entry);
+  /** Was the record at `at` of a page that is somewhere else by now? */
+  #hasLeft(list: List, who: number, what: number, at: number): boolean {
+    return who >= 0 && (this.#files[who].place[what] & ~REFERENCED) !== ((at << PLACE_SHIFT) | list);
   }
 
-  #link(entry: number, list: number): void {
-    const head = this.#next[list];
-    this.#next[entry] = head;
-    this.#prev[entry] = list;
-    this.#next[list] = entry;
-    this.#prev[head] = entry;
-    this.#active[entry] = list;
-  }
-
-  #unlink(entry: number): void {
-    const next = this.#next[entry];
-    const prev = this.#prev[entry];
-    this.#prev[next] = prev;
-    this.#next[prev] = next;
+  /** Makes room at a log's end: where less than half of its records are of any use, by dropping the others. */
+  #makeRoom(log: Log, list: List): void {
+    const { who, what, first, end } = log;
+    if (2 * (first + log.left) < end) {
+      if (2 * end > MAX_RECORDS) throw new Error(`file lists: more than ${MAX_RECORDS} records`);
+      log.who = new Int32Array(2 * end);
+      log.who.set(who);
+      log.what = new Int32Array(2 * end);
+      log.what.set(what);
+      return;
+    }
+    let kept = 0;
+    for (let at = first; at < end; at++) {
+      if (this.#hasLeft(list, who[at], what[at], at)) continue;
+      if (who[at] >= 0) {
+        const { place } = this.#files[who[at]];
+        place[what[at]] = (kept << PLACE_SHIFT) | (place[what[at]] & (REFERENCED | ON_ACTIVE));
+      }
+      who[kept] = who[at];
+      what[kept++] = what[at];
+    }
+    log.first = 0;
+    log.end = kept;
+    log.left = 0;
   }
 }

@@ -215,7 +215,7 @@ export class Memory implements Os, ReclaimableAnon {
       if (this.#huge !== null) this.#faultHuge(this.#huge, first, last);
       return this.#touchPages(first, last);
     }
-    if (cgroup.killed) return 0;
+    if (cgroup.killed || (this.#huge === null && this.#allResident(first, last))) return 0;
     // A table is charged when the touch gets to its pages, and a kill ends the touch: at each moment there are as many of both as belong together.
     const perTable = this.#pagesPerTable;
     let faults = 0;
@@ -223,7 +223,7 @@ export class Memory implements Os, ReclaimableAnon {
       const end = Math.min(last, at | (perTable - 1));
       if (this.#huge !== null) this.#faultHuge(this.#huge, at, end);
       // With a table.
-      const room = cgroup.roomPages >= (end - at + 2) * this.#units;
+      const room = cgroup.hasRoom((end - at + 2) * this.#units);
       faults += room ? this.#touchPages(at, end) : this.#touchOneByOne(cgroup, at, end);
       at = end + 1;
     }
@@ -274,8 +274,12 @@ export class Memory implements Os, ReclaimableAnon {
     const first = (startByte / this.pageBytes) | 0;
     const last = ((endByte - 1) / this.pageBytes) | 0;
     if (last >= this.#pageLimit) return false;
-    const lastWord = last >>> 5;
     if (this.#lazyPages !== 0 && this.#anyLazy(first, last)) return false;
+    return this.#allResident(first, last);
+  }
+
+  #allResident(first: number, last: number): boolean {
+    const lastWord = last >>> 5;
     for (let w = first >>> 5; w <= lastWord; w++) {
       let mask = -1;
       if (w === first >>> 5) mask = maskFrom(first & 31);
@@ -570,7 +574,7 @@ export class Memory implements Os, ReclaimableAnon {
 
   /** Whether the control group has room for so many pages more; a huge page is not worth a reclaim. */
   #roomFor(pages: number): boolean {
-    return this.#cgroup === null || this.#cgroup.roomPages >= pages;
+    return this.#cgroup === null || this.#cgroup.hasRoom(pages);
   }
 
   /** All of a block is resident, in a new frame. What of it was freed lazily is not any more: its contents were copied or cleared. */

@@ -1,7 +1,7 @@
 /**
  * The container's page cache: the files its process reads.
  *
- * A load is one sort of file access at a rate, played page by page. `once` reads (or writes) each byte one time: logs, backups, scans. `again` reads
+ * A load is one sort of file access at a rate, played page by page (when, says filereads.ts). `once` reads (or writes) each byte one time: logs, backups, scans. `again` reads
  * pages at random places of a file of given size, without reading ahead (POSIX_FADV_RANDOM): one that is cached is used again, one that is
  * not is read in. What is kept and what goes is decided by the group's lists (filelists.ts).
  *
@@ -10,7 +10,7 @@
  * beside its pages are the nodes of its tree (where files are written on ext4, another 104 bytes per page). Where it stops being true: mapped files; dirty pages faster than the disk.
  */
 import type { Rng } from "../sim/rng.ts";
-import { FileLists, type LazyPages, SWAP_CLUSTER_MAX } from "./filelists.ts";
+import { FileLists, type FilePages, type LazyPages, SWAP_CLUSTER_MAX } from "./filelists.ts";
 import { OS_PAGE_BYTES } from "./os.ts";
 
 export interface FileLoad {
@@ -39,26 +39,23 @@ export const NODE_BYTES = 576;
 /** Nodes with nothing but the ages of evicted pages are kept up to one per so many pages on the group's lists (count_shadow_nodes). */
 const PAGES_PER_SHADOW_NODE = 8;
 
-/** A page of a file that is not cached: never was, or was evicted. */
-const NEVER = -1;
-const EVICTED = -2;
+/** Pages of random reads that are drawn at once. */
+const DRAWN_PAGES = 256;
 
 class LoadState {
   readonly load: FileLoad;
   /** Pages due that have not been read. */
   due = 0;
   asleepUntilNs = 0;
-  /** By page of the file: its entry on the lists, NEVER or EVICTED; and the age its last eviction noted. */
-  readonly entryOf: Int32Array;
-  readonly evictedAge: Uint32Array;
+  /** The file of random reads; null when each byte is read once. */
+  readonly file: FilePages | null;
   /** By 64 pages of the file: 1 once they have a node. It stays, since some of them are always cached. */
   readonly nodeMade: Uint8Array;
 
-  constructor(load: FileLoad) {
+  constructor(load: FileLoad, lists: FileLists) {
     this.load = load;
     const pages = load.again === null ? 0 : Math.ceil(load.again.fileBytes / OS_PAGE_BYTES);
-    this.entryOf = new Int32Array(pages).fill(NEVER);
-    this.evictedAge = new Uint32Array(pages);
+    this.file = load.again === null ? null : lists.addFile(pages);
     this.nodeMade = new Uint8Array(Math.ceil(pages / NODE_PAGES));
   }
 }
@@ -72,19 +69,19 @@ export class PageCache {
   /** Pages read once that still have nodes, cached or not. */
   #oncePages = 0;
   readonly #loads: LoadState[];
-  readonly #lists: FileLists;
+  readonly #lists = new FileLists();
+  /** Pages to be read, what was found at their places, and the random stream's state before they were drawn. */
+  readonly #drawn = new Uint32Array(DRAWN_PAGES);
+  readonly #lookedUp = new Int32Array(DRAWN_PAGES);
+  readonly #stateBefore = new Int32Array(4);
+  /** When the kernel adds up the group's statistics next: in the first round that ends then or later. */
+  flushNs: number;
   #nowNs: number;
-  #flushNs: number;
 
   constructor(loads: readonly FileLoad[], nowNs: number) {
-    this.#loads = loads.map((load) => new LoadState(load));
-    this.#lists = new FileLists((owner, page, age) => {
-      const state = this.#loads[owner];
-      state.entryOf[page] = EVICTED;
-      state.evictedAge[page] = age;
-    });
+    this.#loads = loads.map((load) => new LoadState(load, this.#lists));
     this.#nowNs = nowNs;
-    this.#flushNs = nowNs + FLUSH_NS;
+    this.flushNs = nowNs + FLUSH_NS;
   }
 
   get inactivePages(): number {
@@ -126,9 +123,9 @@ export class PageCache {
 
   /** Plays the loads up to `nowNs`; `charge` makes room for pages before they are read in. */
   advance(nowNs: number, charge: (pages: number) => number): void {
-    if (nowNs >= this.#flushNs) {
+    if (nowNs >= this.flushNs) {
       this.flushStats();
-      this.#flushNs += FLUSH_NS;
+      this.flushNs += FLUSH_NS;
     }
     for (const state of this.#loads) {
       const { load } = state;
@@ -140,10 +137,20 @@ export class PageCache {
       const pages = Math.floor(state.due);
       state.due -= pages;
       const sleepNs =
-        load.again === null ? this.#readOnce(pages, charge) : this.#readAgain(state, pages, charge);
+        state.file === null
+          ? this.#readOnce(pages, charge)
+          : this.#readAgain(state.file, state, pages, charge);
       if (sleepNs > 0) state.asleepUntilNs = nowNs + sleepNs;
     }
     this.#nowNs = nowNs;
+  }
+
+  /** How many pages reads of the next `ns` can charge at most, with their nodes and that of the page read last. */
+  mostPages(ns: number): number {
+    let pages = 0;
+    for (const { load, due } of this.#loads)
+      pages += Math.ceil(due + (ns * load.bytesPerSecond) / (1e9 * OS_PAGE_BYTES));
+    return pages + Math.ceil(((pages + 1) * NODE_BYTES) / OS_PAGE_BYTES) + 1;
   }
 
   /**
@@ -171,26 +178,48 @@ export class PageCache {
     return 0;
   }
 
-  #readAgain(state: LoadState, pages: number, charge: (pages: number) => number): number {
-    const { entryOf, evictedAge, nodeMade } = state;
-    const { random } = state.load.again!;
-    const owner = this.#loads.indexOf(state);
-    for (let i = 0; i < pages; i++) {
-      const page = Math.floor((random.u32() * entryOf.length) / 2 ** 32);
-      const entry = entryOf[page];
-      if (entry >= 0) {
-        this.hitPages++;
-        this.#lists.accessed(entry);
-        continue;
+  #readAgain(
+    file: FilePages,
+    { load, nodeMade }: LoadState,
+    pages: number,
+    charge: (pages: number) => number,
+  ): number {
+    const { random } = load.again!;
+    for (let done = 0; done < pages; done += DRAWN_PAGES) {
+      const n = Math.min(DRAWN_PAGES, pages - done);
+      this.#stateBefore.set(random.state);
+      this.#draw(file, random, n);
+      for (let i = 0; i < n; i++) {
+        const page = this.#drawn[i];
+        if (this.#lists.accessed(file, page)) {
+          this.hitPages++;
+          continue;
+        }
+        const sleepNs = charge(1);
+        this.#lists.addPage(file, page);
+        this.missedPages++;
+        const node = Math.floor(page / NODE_PAGES);
+        this.#againNodes += 1 - nodeMade[node];
+        nodeMade[node] = 1;
+        if (sleepNs > 0) {
+          // Those after it have not been drawn yet.
+          random.state.set(this.#stateBefore);
+          random.fillU32(this.#drawn, i + 1);
+          return sleepNs;
+        }
       }
-      const sleepNs = charge(1);
-      entryOf[page] = this.#lists.addPage(owner, page, entry === EVICTED ? evictedAge[page] : null);
-      this.missedPages++;
-      const node = Math.floor(page / NODE_PAGES);
-      this.#againNodes += 1 - nodeMade[node];
-      nodeMade[node] = 1;
-      if (sleepNs > 0) return sleepNs;
     }
     return 0;
+  }
+
+  /** The next `n` pages to be read. All are looked up once before any is read: a processor then waits for many of these places at a time. */
+  #draw(file: FilePages, random: Rng, n: number): void {
+    const { place } = file;
+    random.fillU32(this.#drawn, n);
+    for (let i = 0; i < n; i++) {
+      const page = Math.floor((this.#drawn[i] * place.length) / 2 ** 32);
+      this.#drawn[i] = page;
+      this.#lookedUp[i] = place[page];
+    }
   }
 }

@@ -207,6 +207,8 @@ export class GcController {
 
   /** The trigger without a memory limit; negative when it must be computed again. */
   #trigger = -1;
+  /** As long as no more is ready, a memory limit has no say in the trigger. */
+  #limitIdleBytes = 0;
   /** Second result of the last heapGoalInternal. */
   #minTrigger = 0;
 
@@ -430,6 +432,7 @@ export class GcController {
         this.heapMarked + percentOf(this.heapMarked + this.lastStackScan + this.globalsScan, this.gcPercent);
     }
     this.gcPercentHeapGoal = Math.max(goal, this.heapMinimum);
+    this.#limitIdleBytes = this.#whereLimitActs();
 
     // Expected work times cons/mark is the growth while marking if both had the CPU alone; weigh the two by
     // their intended shares of it.
@@ -530,11 +533,26 @@ export class GcController {
   }
 
   /**
-   * The heap part of gcTrigger.test: whether a cycle should start now. Without a memory limit the trigger moves only with
+   * Up to how much of mappedReady the limit's goal is surely no lower than that of GOGC. That goal is limit - nonHeapMemory less the headroom of it,
+   * h bytes or a share q, whichever is more, and nonHeapMemory is part of mappedReady. So with mappedReady = m it is at least
+   * min(limit - m - h, (limit - m) * (1 - q)), which is no less than the other, g, where m <= limit - max(g + h, g / (1 - q)). One byte is for rounding.
+   */
+  #whereLimitActs(): number {
+    const { limitHeadroomRule, limitHeadroomPercent } = this.#rules;
+    const share = limitHeadroomRule === "percent" ? limitHeadroomPercent / 100 : 0;
+    const goal = this.gcPercentHeapGoal;
+    return (
+      this.memoryLimit - Math.max(goal + memoryLimitMinHeapGoalHeadroom, Math.ceil(goal / (1 - share)) + 1)
+    );
+  }
+
+  /**
+   * The heap part of gcTrigger.test: whether a cycle should start now. As long as a memory limit is far, the trigger moves only with
    * `commit`, so it is kept from there: this test runs at every refill.
    */
   shouldTrigger(): boolean {
-    if (this.memoryLimit !== noMemoryLimit) return this.heapLive >= this.trigger();
+    if (this.memoryLimit !== noMemoryLimit && this.#memory.mappedReady > this.#limitIdleBytes)
+      return this.heapLive >= this.trigger();
     if (this.#trigger < 0) this.#trigger = this.trigger();
     return this.heapLive >= this.#trigger;
   }

@@ -22,7 +22,8 @@
  *
  * In a container the kernel holds threads up. A thread that sleeps in a page fault (memory.high) keeps its P, and a stop of the
  * world waits for it; between two such faults it can be stopped or preempted. Threads that run no goroutine (mark workers, new ones)
- * do not sleep here for what they charge. A stop also waits for a P whose CPU is out of quota: all it does is put off until the next period. P p runs on CPU p
+ * do not sleep here for what they charge. A stop also waits for a P whose CPU is out of quota: all it does is put off until the next period, and so
+ * is a thread that would only begin there. P p runs on CPU p
  * modulo the CPUs. What threads do without a P (waking each other, epoll) is not held up; it uses quota as far as it is known
  * (`usedWithoutP`), sysmon's part does not.
  * Where it stops being true: workloads dominated by scheduling itself (lock convoys, channel ping-pong, syscalls).
@@ -56,6 +57,10 @@ const P_MARK_DONE = 8;
 const P_STALLED = 9;
 /** Its thread has nothing to do but cannot look for more before its CPU has quota again. */
 const P_THROTTLED = 10;
+
+/** Does a P in this state keep its CPU busy? */
+const usesCpu = (state: number): boolean =>
+  state !== P_IDLE && state !== P_WAKING && state !== P_STALLED && state !== P_THROTTLED;
 
 const OCCUPATIONS: Readonly<Record<number, Occupation>> = {
   [P_DEDICATED]: "dedicated",
@@ -277,8 +282,6 @@ export class Scheduler {
   readonly #coldNs: number;
   readonly #delays: ThreadDelays | null;
   readonly #bandwidth: CfsBandwidth | null;
-  /** CPU time is accounted up to there; only with a quota. */
-  #accountedNs: number;
   #startTheWorldEvent = -1;
   /** Threads that run Ps, and who is told of one more. */
   #threads: number;
@@ -286,15 +289,16 @@ export class Scheduler {
   /** Since when there are `nprocs` Ps; the time of all Ps until then (sched.totaltime). */
   #resizedNs: number;
   #totalNs = 0;
-  /** Per CPU: how much of it the Ps on it use; per P: its worker or assist is held up. */
+  /** Per CPU: how much of it the Ps on it use; and whether that may be another by now. */
   readonly #busy: Float64Array;
+  #busyChanged = true;
+  /** Per P: its worker or assist is held up. */
   #held: Uint8Array;
 
   constructor(options: SchedulerOptions) {
     const { nprocs, startNs = 0 } = options;
     this.nowNs = startNs;
     this.#idleSinceNs = startNs;
-    this.#accountedNs = startNs;
     this.#delays = options.delays ?? null;
     this.#bandwidth = options.bandwidth ?? null;
     this.#busy = new Float64Array(this.#bandwidth?.untilNs.length ?? 0);
@@ -429,6 +433,10 @@ export class Scheduler {
     }
     const p = this.#pidleget();
     if (p === undefined) return;
+    if (this.heldUntilNs(p) >= 0) {
+      this.#wake(p);
+      return;
+    }
     this.#overheadNs[p] = this.#coldNs;
     this.#schedule(p);
   }
@@ -452,8 +460,11 @@ export class Scheduler {
     const queue = this.queue;
     const bandwidth = this.#bandwidth;
     const delays = this.#delays;
-    while (queue.peekTime() <= untilNs) {
-      if (bandwidth !== null && this.#throttle(bandwidth, queue.peekTime())) continue;
+    for (;;) {
+      const nextNs = queue.peekTime();
+      if (nextNs > untilNs) break;
+      if (bandwidth !== null && this.#quotaDue(bandwidth, nextNs) && this.#throttle(bandwidth, nextNs))
+        continue;
       queue.pop();
       if (delays !== null && delays.stalledUntilNs > this.nowNs)
         delays.elapse(this.nowNs, queue.timeNs, this.#running);
@@ -473,6 +484,7 @@ export class Scheduler {
           this.ready(this.#gs[arg]!);
           break;
         case EV_FIND_WORK:
+          if (this.#waitsForQuota(arg)) break;
           this.#pEvent[arg] = -1;
           this.#waking--;
           // After a stop of the world only those CPUs are cold that were idle before.
@@ -501,9 +513,11 @@ export class Scheduler {
       }
       if (delays?.killed === true) {
         this.halted = true;
+        bandwidth?.settle(this.nowNs);
         return;
       }
     }
+    if (bandwidth !== null) this.#settle(bandwidth, untilNs);
     if (untilNs <= this.nowNs) return;
     delays?.elapse(this.nowNs, untilNs, this.#running);
     this.nowNs = untilNs;
@@ -537,27 +551,28 @@ export class Scheduler {
   /** Threads have spent CPU time to bring P `p` what it is about to do: waking each other, epoll. */
   usedWithoutP(p: number, ns: number): void {
     this.mutatorNs += ns;
-    if (this.#bandwidth !== null) this.#bandwidth.charge(p % this.#busy.length, ns);
+    if (this.#bandwidth !== null) this.#bandwidth.charge(p % this.#busy.length, ns, this.nowNs);
   }
 
-  /** Accounts CPU time up to the next event; says whether a CPU ran out of quota before it, whose Ps are then put off. */
+  /** Nothing else happens until `untilNs`: the quota's accounts are as of then. */
+  #settle(bandwidth: CfsBandwidth, untilNs: number): void {
+    while (untilNs > this.nowNs && this.#quotaDue(bandwidth, untilNs) && this.#throttle(bandwidth, untilNs));
+    bandwidth.settle(untilNs);
+  }
+
+  /** Before `nextNs` something is due in the accounts of the quota, or what they go by has changed. */
+  #quotaDue(bandwidth: CfsBandwidth, nextNs: number): boolean {
+    return this.#busyChanged || bandwidth.nextNs < nextNs || bandwidth.nextNs <= this.nowNs;
+  }
+
+  /** Says whether a CPU runs out of quota before the next event; its Ps are then put off. */
   #throttle(bandwidth: CfsBandwidth, nextNs: number): boolean {
-    const busy = this.#busy;
-    busy.fill(0);
-    const share = this.#running > this.cpus ? this.cpus / this.#running : 1;
-    if (this.stoppedUntilNs >= 0) busy[Math.max(0, this.#stwOwner) % busy.length] = 1;
-    else {
-      const { pState, nprocs } = this;
-      for (let p = 0, cpu = 0; p < nprocs; p++) {
-        const state = pState[p];
-        if (state !== P_IDLE && state !== P_WAKING && state !== P_STALLED && state !== P_THROTTLED)
-          busy[cpu] = Math.min(1, busy[cpu] + share);
-        // P p runs on CPU p modulo the CPUs.
-        if (++cpu === busy.length) cpu = 0;
-      }
+    if (this.#busyChanged) {
+      this.#busyChanged = false;
+      this.#cpusBusy();
+      bandwidth.setBusy(this.#busy, this.nowNs);
     }
-    const at = bandwidth.advance(this.#accountedNs, nextNs, busy);
-    this.#accountedNs = at < 0 ? nextNs : at;
+    const at = bandwidth.advance(nextNs);
     if (at < 0) return false;
     const cpu = bandwidth.throttledCpu;
     const ns = bandwidth.untilNs[cpu] - at;
@@ -568,14 +583,36 @@ export class Scheduler {
       return true;
     }
     this.trace?.throttled(cpu, at, ns);
-    for (let p = cpu; p < this.nprocs; p += busy.length) this.#hold(p, at, ns);
+    for (let p = cpu; p < this.nprocs; p += this.#busy.length) this.#hold(p, at, ns);
     return true;
+  }
+
+  /** How much of each CPU the Ps use now. */
+  #cpusBusy(): void {
+    const { pState, nprocs } = this;
+    const busy = this.#busy.fill(0);
+    if (this.stoppedUntilNs >= 0) {
+      busy[Math.max(0, this.#stwOwner) % busy.length] = 1;
+      return;
+    }
+    const share = this.#running > this.cpus ? this.cpus / this.#running : 1;
+    for (let p = 0, cpu = 0; p < nprocs; p++) {
+      if (usesCpu(pState[p])) busy[cpu] = Math.min(1, busy[cpu] + share);
+      // P p runs on CPU p modulo the CPUs.
+      if (++cpu === busy.length) cpu = 0;
+    }
+  }
+
+  /** P `p` does something else from now on. */
+  #become(p: number, state: number): void {
+    if (usesCpu(this.pState[p]) !== usesCpu(state)) this.#busyChanged = true;
+    this.pState[p] = state;
   }
 
   /** P `p` stands still for `ns` from `atNs` on. */
   #hold(p: number, atNs: number, ns: number): void {
     const state = this.pState[p];
-    if (state === P_IDLE || state === P_WAKING || state === P_STALLED || state === P_THROTTLED) return;
+    if (!usesCpu(state)) return;
     const worker = state >= P_DEDICATED && state <= P_IDLE_WORKER;
     if (this.#pEvent[p] >= 0) {
       this.#pEvent[p] = this.queue.postpone(this.#pEvent[p], ns);
@@ -596,7 +633,7 @@ export class Scheduler {
       this.#gc!.workerHeld(p, false, this.nowNs);
       if (this.pState[p] === P_ASSIST && this.limiter.limiting) this.#endAssist(p);
     } else if (this.pState[p] === P_THROTTLED) {
-      this.pState[p] = P_RUNNING;
+      this.#become(p, P_RUNNING);
       this.#schedule(p);
     }
   }
@@ -606,6 +643,19 @@ export class Scheduler {
     if (this.#bandwidth === null || p < 0) return -1;
     const untilNs = this.#bandwidth.untilNs[p % this.#busy.length];
     return untilNs > this.nowNs ? untilNs : -1;
+  }
+
+  /**
+   * enqueue_task_fair: what becomes runnable on a CPU that is throttled waits there with the others. Says whether P `p`'s thread, which would go on
+   * now, has to; its event is then put off.
+   */
+  #waitsForQuota(p: number): boolean {
+    const untilNs = this.heldUntilNs(p);
+    if (untilNs < 0) return false;
+    const kind = this.pState[p] === P_STALLED ? EV_SLICE : EV_FIND_WORK;
+    this.#pEndNs[p] = untilNs;
+    this.#pEvent[p] = this.queue.push(untilNs, PRIORITY_P, kind, p);
+    return true;
   }
 
   /** Time of all Ps since the start, by which shares of CPU time are measured (MemStats.GCCPUFraction): GOMAXPROCS times time. */
@@ -630,6 +680,7 @@ export class Scheduler {
       this.#pG[0] = this.#pG[owner];
       this.#pG[owner] = null;
       this.#stwOwner = owner = 0;
+      this.#busyChanged = true;
     }
     for (let p = nprocs; p < old; p++) {
       // destroy moves the queue of each P to the head of the global one.
@@ -698,6 +749,7 @@ export class Scheduler {
   stopTheWorld(durationNs: number, ownerP: number, then: (nowNs: number) => void): void {
     const now = this.nowNs;
     this.stoppedUntilNs = now + durationNs;
+    this.#busyChanged = true;
     this.stopThrottledNs = 0;
     this.#stwOwner = ownerP;
     this.#afterStart = then;
@@ -739,7 +791,7 @@ export class Scheduler {
       }
       this.#idleBeforeStop[p] = state === P_IDLE || state === P_WAKING ? 1 : 0;
       this.#ranBeforeStop[p] = 1 - this.#idleBeforeStop[p];
-      this.pState[p] = P_STOPPED;
+      this.#become(p, P_STOPPED);
       this.trace?.onP(p, "stopped");
     }
     while (this.#pidleget() !== undefined);
@@ -793,12 +845,12 @@ export class Scheduler {
         // It learns that it is done when it runs again.
         this.#stopWorker(p);
         this.#running--;
-        this.pState[p] = P_THROTTLED;
+        this.#become(p, P_THROTTLED);
         this.trace?.onP(p, "idle");
       } else if (last < 0) {
         last = p;
         this.#stopWorker(p);
-        this.pState[p] = P_MARK_DONE;
+        this.#become(p, P_MARK_DONE);
         this.trace?.onP(p, "done");
       } else this.#workerYields(p);
     }
@@ -806,7 +858,7 @@ export class Scheduler {
       if (this.pState[p] !== P_ASSIST || this.#held[p] === 1) continue;
       last = p;
       this.#stopWorker(p);
-      this.pState[p] = P_MARK_DONE;
+      this.#become(p, P_MARK_DONE);
       this.trace?.onP(p, "done");
     }
     return last;
@@ -837,10 +889,11 @@ export class Scheduler {
     then(this.nowNs);
     const owner = this.#stwOwner;
     this.stoppedUntilNs = -1;
+    this.#busyChanged = true;
     if (owner >= 0) this.#ranBeforeStop[owner] = 0;
     if (owner >= 0 && this.#pG[owner] === null) this.#schedule(owner);
     else if (owner >= 0) {
-      this.pState[owner] = P_RUNNING;
+      this.#become(owner, P_RUNNING);
       this.#running++;
       const g = this.#pG[owner]!;
       this.trace?.onP(owner, "run", g);
@@ -878,7 +931,7 @@ export class Scheduler {
       this.#startWorker(p, P_IDLE_WORKER);
       return;
     }
-    this.pState[p] = P_IDLE;
+    this.#become(p, P_IDLE);
     this.#pG[p] = null;
     this.#overheadNs[p] = 0;
     this.#pidleput(p);
@@ -969,7 +1022,7 @@ export class Scheduler {
 
   /** Puts `g` on P `p`. What its last step left to do (`pendingNs`, `after`) comes after the switch. */
   #place(p: number, g: G): void {
-    this.pState[p] = P_RUNNING;
+    this.#become(p, P_RUNNING);
     this.#pG[p] = g;
     this.#run(p);
     g.runStartNs = this.nowNs;
@@ -994,7 +1047,7 @@ export class Scheduler {
       if (gc.marking && g.gcAssistBytes < 0) {
         const assistNs = gc.assist(g, p, this.nowNs);
         if (assistNs > 0) {
-          this.pState[p] = P_ASSIST;
+          this.#become(p, P_ASSIST);
           this.trace?.onP(p, "assist", g);
           this.#pEndNs[p] = this.nowNs + assistNs;
           this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
@@ -1034,7 +1087,7 @@ export class Scheduler {
     }
     const sleepNs = g.highSleeps === null ? 0 : this.#nextSleep(g, g.highSleeps);
     if (sleepNs > 0) {
-      this.pState[p] = P_STALLED;
+      this.#become(p, P_STALLED);
       this.trace?.onP(p, "stalled", g);
       this.#running--;
       this.#pEndNs[p] = this.nowNs + sleepNs;
@@ -1063,10 +1116,11 @@ export class Scheduler {
   }
 
   #sliceEnded(p: number): void {
+    if (this.pState[p] === P_STALLED && this.#waitsForQuota(p)) return;
     this.#pEvent[p] = -1;
     const g = this.#pG[p]!;
     if (this.pState[p] === P_STALLED) {
-      this.pState[p] = P_RUNNING;
+      this.#become(p, P_RUNNING);
       this.trace?.onP(p, "run", g);
       this.#running++;
       // Between two sleeps it is out of the kernel, and whoever else is to run may.
@@ -1082,7 +1136,7 @@ export class Scheduler {
     }
     this.trace?.sliceEnds(p, g, g.pendingNs <= 0);
     if (this.pState[p] === P_ASSIST) {
-      this.pState[p] = P_RUNNING;
+      this.#become(p, P_RUNNING);
       this.trace?.onP(p, "run", g);
       this.#gc!.assistDone(g, p, this.nowNs);
     } else if (g.pendingNs <= 0) {
@@ -1149,7 +1203,7 @@ export class Scheduler {
 
   #startWorker(p: number, mode: number): void {
     const gc = this.#gc!;
-    this.pState[p] = mode;
+    this.#become(p, mode);
     this.#overheadNs[p] = 0;
     this.#called[p] = 0;
     this.#run(p);
@@ -1164,7 +1218,7 @@ export class Scheduler {
   #workerYields(p: number): void {
     this.#stopWorker(p);
     // No longer a worker that could be called away while the P looks for what to do next.
-    this.pState[p] = P_RUNNING;
+    this.#become(p, P_RUNNING);
     this.#running--;
     this.#schedule(p);
   }
@@ -1188,7 +1242,7 @@ export class Scheduler {
 
   /** A thread for P `p`, which is in no list, is on its way. */
   #wake(p: number): void {
-    this.pState[p] = P_WAKING;
+    this.#become(p, P_WAKING);
     this.trace?.onP(p, "idle");
     this.#waking++;
     this.#pEndNs[p] = Math.max(this.nowNs, this.heldUntilNs(p)) + this.#wakeNs();

@@ -38,11 +38,10 @@ class Pages implements LazyPages {
 }
 
 function listsOf() {
-  const evicted: string[] = [];
-  const lists = new FileLists((owner, page) => evicted.push(`${owner}:${page}`));
+  const lists = new FileLists();
   const pages = new Pages();
   lists.lazy = pages;
-  return { lists, pages, evicted };
+  return { lists, pages };
 }
 
 describe("MADV_FREE", () => {
@@ -91,26 +90,29 @@ describe("MADV_FREE", () => {
 describe("a page that comes back", () => {
   /** 300 active pages of 600, 200 of the rest evicted. */
   function evicting() {
-    const { lists, evicted } = listsOf();
-    const entries = Array.from({ length: 600 }, (_, page) => lists.addPage(0, page, null));
-    for (const entry of entries.slice(300)) lists.accessed(entry);
+    const { lists } = listsOf();
+    const file = lists.addFile(600);
+    for (let page = 0; page < 600; page++) lists.addPage(file, page);
+    for (let page = 300; page < 600; page++) expect(lists.accessed(file, page)).toBe(true);
     lists.flushStats();
-    while (evicted.length < 200) lists.reclaim(32);
-    return { lists, evicted };
+    while (lists.evictedPages < 200) lists.reclaim(32);
+    expect([file.evictedAge[0], file.evictedAge[1]]).toEqual([300, 301]);
+    return { lists, file };
   }
 
   test("is active at once if no more went in the meantime than there are active pages", () => {
-    const { lists } = evicting();
+    const { lists, file } = evicting();
     const before = lists.activePages;
     // The clock stood at 300 (activations) when page 0 went; it stands at 300 + evictions.
-    lists.addPage(0, 0, 300);
+    lists.addPage(file, 0);
     expect(lists.activePages).toBe(before + 1);
-    lists.addPage(0, 1, 0);
+    file.evictedAge[1] = 0;
+    lists.addPage(file, 1);
     expect(lists.activePages).toBe(before + 1);
   });
 
   test("lets the active list shrink, once for each flush of the statistics", () => {
-    const { lists } = evicting();
+    const { lists, file } = evicting();
     lists.addOnce(40_000);
     lists.flushStats();
     const reclaims = (): number[] =>
@@ -119,7 +121,7 @@ describe("a page that comes back", () => {
         lists.reclaim(1000);
         return Math.sign(before - lists.activePages);
       });
-    lists.addPage(0, 0, 300);
+    lists.addPage(file, 0);
     expect(reclaims()).toEqual([0, 0, 0, 0]);
     lists.flushStats();
     expect(reclaims()).toEqual([1, 0, 0, 0]);
@@ -217,17 +219,11 @@ test("any sequence of reads, reclaims and flushes does what the naive lists do",
   fc.assert(
     fc.property(fc.array(step, { minLength: 200, maxLength: 600 }), (steps) => {
       const naive = new Naive();
-      const entryOf = new Map<number, number>();
-      const evictedAge = new Map<number, number>();
-      const lists = new FileLists((_owner, page, age) => {
-        entryOf.delete(page);
-        evictedAge.set(page, age);
-      });
+      const lists = new FileLists();
+      const file = lists.addFile(121);
       for (const { do: what, page } of steps) {
         if (what === "read") {
-          const entry = entryOf.get(page);
-          if (entry !== undefined) lists.accessed(entry);
-          else entryOf.set(page, lists.addPage(0, page, evictedAge.get(page) ?? null));
+          if (!lists.accessed(file, page)) lists.addPage(file, page);
           naive.read(String(page));
         } else if (what === "once") {
           lists.addOnce(page);
@@ -244,8 +240,33 @@ test("any sequence of reads, reclaims and flushes does what the naive lists do",
       const cached = [...naive.inactive, ...naive.active]
         .filter(({ id }) => id !== "")
         .map(({ id }) => Number(id));
-      expect([...entryOf.keys()].sort((a, b) => a - b)).toEqual(cached.sort((a, b) => a - b));
+      const places = [...file.place.keys()].filter((page) => file.place[page] >= 0);
+      expect(places).toEqual(cached.sort((a, b) => a - b));
     }),
     { numRuns: 60 },
   );
+});
+
+test("moves beyond count leave the order as it was: a log that is full is rid of what has moved, or grows", () => {
+  const lists = new FileLists();
+  const naive = new Naive();
+  const file = lists.addFile(3000);
+  const read = (page: number): void => {
+    if (!lists.accessed(file, page)) lists.addPage(file, page);
+    naive.read(String(page));
+  };
+  const evictedOf = (): string => [...naive.evictedAt.keys()].join();
+  for (let round = 0; round < 3; round++) {
+    // Each page read twice is active, and the inactive log is full of records they have left; the rest makes it grow.
+    for (let page = 0; page < 900; page++) for (let again = 0; again < 2; again++) read(page);
+    for (let page = 900 + 700 * round; page < 1600 + 700 * round; page++) read(page);
+    naive.once(100);
+    lists.addOnce(100);
+    for (let n = 0; n < 40; n++) expect(lists.reclaim(1)).toBe(naive.reclaim());
+    const gone = [...file.place.keys()].filter((page) => file.place[page] < 0 && page < 1600 + 700 * round);
+    const naiveGone = new Set(evictedOf().split(",").map(Number));
+    for (const { id } of [...naive.inactive, ...naive.active]) naiveGone.delete(Number(id));
+    expect(gone).toEqual([...naiveGone].sort((a, b) => a - b));
+    for (const page of gone) expect(file.evictedAge[page]).toBe(naive.evictedAt.get(String(page)));
+  }
 });

@@ -322,6 +322,27 @@ describe("goal and trigger", () => {
     expect(c.heapGoal()).toBe(1234);
   });
 
+  it("test the trigger as if it were evaluated each time, where the limit is far and where it is near", () => {
+    const memory = { mappedReady: 0, heapFree: 0, totalAlloc: 0, totalFree: 0 };
+    const told = { reached: 0, not: 0 };
+    for (const version of ["1.20", "1.26"] as const) {
+      const c = new GcController(rulesFor(version), memory, procs, 100, 100e6);
+      c.resetLive(40e6);
+      c.commit(true);
+      // GOGC's goal is 80 MB: with 1.26's 3 % of headroom the limit has a say from 100e6 - 80e6 / 0.97 = 17.5 MB on that are no objects.
+      for (memory.mappedReady = 10e6; memory.mappedReady < 110e6; memory.mappedReady += 9973) {
+        // All of it is no objects, or most of it is.
+        memory.totalAlloc = memory.mappedReady % 2 < 1 ? 0 : Math.max(0, memory.mappedReady - 15e6);
+        for (const heapLive of [c.trigger() - 1, c.trigger()]) {
+          c.heapLive = heapLive;
+          expect(c.shouldTrigger()).toBe(heapLive >= c.trigger());
+          told[c.shouldTrigger() ? "reached" : "not"]++;
+        }
+      }
+    }
+    expect(told.reached).toBe(told.not);
+  });
+
   it("have a flat headroom before 1.21", () => {
     expect(newController("1.20", -1, 512 << 20).heapGoal()).toBe(535_822_336);
     expect(newController("1.21", -1, 512 << 20).heapGoal()).toBe(520_764_785);

@@ -3,6 +3,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { CfsBandwidth } from "../../src/os/cfs.ts";
+import type { HighSleep, ThreadDelays } from "../../src/os/os.ts";
 import { TimeHistogram } from "../../src/runtime/histogram.ts";
 import {
   AFTER_EXIT,
@@ -433,4 +434,69 @@ test("an assist that stands still for lack of quota ends when it goes on, if the
     ["goes on", 100e6],
     ["done", 100e6],
   ]);
+});
+
+describe("on a CPU without quota left", () => {
+  /** Two Ps on one CPU with 1 ms of quota per 100. */
+  function onOneCpu(delays?: ThreadDelays) {
+    const sched = new Scheduler({
+      nprocs: 2,
+      cpus: 1,
+      wakeNs: () => WAKE_NS,
+      timerSlackNs: () => 0,
+      switchNs: 0,
+      wakerNs: 0,
+      coldNs: 0,
+      bandwidth: new CfsBandwidth(1e6, 100e6, 0, 1),
+      ...(delays === undefined ? {} : { delays }),
+    });
+    sched.attach(new NoMarking());
+    return sched;
+  }
+
+  test("a thread that was on its way begins when there is quota again", () => {
+    const sched = onOneCpu();
+    const log: Task["log"] = [];
+    sched.ready(new Task(log, "first", work(1.5e6)));
+    // The quota is used up 1 ms after the first thread has arrived; the second was woken before, and arrives after that.
+    sched.call(1.03e6, PRIORITY_WORLD, () => sched.ready(new Task(log, "second", work(1000))));
+    sched.run(150e6);
+    expect(log).toEqual([
+      ["first", 0, WAKE_NS],
+      ["second", 1, 100e6],
+    ]);
+  });
+
+  test("a thread whose sleep in a page fault is over goes on when there is quota again", () => {
+    let sleeps: HighSleep[] | null = null;
+    const delays: ThreadDelays = {
+      killed: false,
+      stalledUntilNs: 0,
+      takeSleeps: () => {
+        const taken = sleeps;
+        sleeps = null;
+        return taken;
+      },
+      beginSleep: (sleep) => sleep.ns,
+      takeCpuNs: () => 0,
+      reclaimed: () => {},
+      elapse: () => {},
+    };
+    const sched = onOneCpu(delays);
+    const log: Task["log"] = [];
+    let steps = 0;
+    const sleeper = new Task(log, "sleeper", (task) => {
+      if (++steps === 1) sleeps = [{ pages: 64, ns: 30e6, times: 1 }];
+      else task.after = AFTER_EXIT;
+      return 0;
+    });
+    sched.ready(sleeper);
+    sched.call(10e6, PRIORITY_WORLD, () => sched.ready(new Task(log, "worker", work(2e6))));
+    sched.run(150e6);
+    expect(log).toEqual([
+      ["sleeper", 0, WAKE_NS],
+      ["worker", 1, 10e6 + WAKE_NS],
+      ["sleeper", 0, 100e6],
+    ]);
+  });
 });
