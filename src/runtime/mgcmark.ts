@@ -30,6 +30,12 @@ export const BIG_NOSCAN = 2;
 export const BIG_SCAN = 3;
 const SORTS = 4;
 
+/** maxObletBytes: bigger objects are scanned in parts of this size. */
+export const MAX_OBLET_BYTES = 128 << 10;
+
+/** Tables over 512 bytes are counted by their size in steps of this. */
+export const TABLE_STEP_BYTES = 512;
+
 /** Survivors of one mark and the work of finding them. Overwritten by the next. */
 export class MarkTotals {
   /** Tick the mark started. */
@@ -58,6 +64,8 @@ export class MarkTotals {
   /** Sums over the work in big tables, and over that in other big objects, of the bytes of the unit each byte is part of. */
   bigTableSquares = 0;
   bigOtherSquares = 0;
+  /** Of the units (tables, or oblets of them) that big tables are scanned in: how many are of so many steps of TABLE_STEP_BYTES. */
+  readonly tableUnits = new Float64Array(MAX_OBLET_BYTES / TABLE_STEP_BYTES + 1);
   /** Spans with at least one survivor, and their bytes. */
   spans = 0;
   spanBytes = 0;
@@ -97,6 +105,7 @@ export class MarkTotals {
     this.smallTableBytes = 0;
     this.bigTableSquares = 0;
     this.bigOtherSquares = 0;
+    this.tableUnits.fill(0);
     this.spans = 0;
     this.spanBytes = 0;
     this.denseSpans = 0;
@@ -107,9 +116,6 @@ export class MarkTotals {
     this.orderedScanShares.fill(0);
   }
 }
-
-/** maxObletBytes: bigger objects are scanned in parts of this size. */
-export const MAX_OBLET_BYTES = 128 << 10;
 
 /** Steps in which the marked share of a span's slots is counted. */
 export const SHARE_STEPS = 64;
@@ -289,7 +295,13 @@ function sumKinds(h: Heap, totals: MarkTotals): void {
       totals.largePointers += n * (kinds.pointers[k] - own);
     }
     totals.pointerBytes += n * kinds.ptrBytes[k];
-    if (kinds.elemsize[k] <= rules.minSizeForMallocHeader) totals.smallTableBytes += n * kinds.tableBytes[k];
+    if (kinds.tableBytes[k] === 0) continue;
+    if (kinds.elemsize[k] <= rules.minSizeForMallocHeader) {
+      totals.smallTableBytes += n * kinds.tableBytes[k];
+      continue;
+    }
+    const unit = Math.min(kinds.scanBytes[k], MAX_OBLET_BYTES);
+    totals.tableUnits[Math.max(1, Math.round(unit / TABLE_STEP_BYTES))] += (n * kinds.scanBytes[k]) / unit;
   }
 }
 

@@ -1,6 +1,12 @@
 import { describe, expect, test } from "vitest";
 import type { MarkCosts, RuntimeCosts } from "../../src/runtime/costs.ts";
-import { BIG_SCAN, MarkTotals, SMALL_NOSCAN, SMALL_SCAN } from "../../src/runtime/mgcmark.ts";
+import {
+  BIG_SCAN,
+  MarkTotals,
+  SMALL_NOSCAN,
+  SMALL_SCAN,
+  TABLE_STEP_BYTES,
+} from "../../src/runtime/mgcmark.ts";
 import { MarkWork } from "../../src/runtime/mgcwork.ts";
 import { sizeClassOf } from "../../src/runtime/sizeclasses.ts";
 import { allocMany, collect, rig, sweepAll } from "./heapharness.ts";
@@ -51,6 +57,7 @@ function heap(): MarkTotals {
   totals.bigScanBytes = 2 * TABLE;
   totals.bigTableSquares = 2 * TABLE * TABLE;
   totals.bigTableBytes = 2 * TABLE;
+  totals.tableUnits[TABLE / TABLE_STEP_BYTES] = 2;
   totals.scanBytes = 2 * TABLE + 4096 * 64;
   totals.pointerBytes = 2 * TABLE + 4096 * 8;
   totals.pointers = 4096;
@@ -66,8 +73,8 @@ describe("the work of a mark", () => {
     const rootsNs = 4000 * 0.5 + 10 * 100 + 200_000 * 0.1;
     const findNs = 8192 * 20 + 8192 * 5 + 2 * 10 + 16386 * 2;
     const visitNs = 2048 * 30 + 2048 * 10 + 2 * 10;
-    const scanNs = 4096 * 2 + (heap().scanBytes - heap().pointerBytes) * 0.1;
-    expect(work.totalNs).toBeCloseTo(rootsNs + 1000 + findNs + visitNs + scanNs, 6);
+    const totalNs = 4096 * 2 + (heap().scanBytes - heap().pointerBytes) * 0.1;
+    expect(work.totalNs).toBeCloseTo(rootsNs + 1000 + findNs + visitNs + totalNs, 6);
   });
 
   test("tells pointers apart: looked up in spans, an object's own, to large objects", () => {
@@ -139,6 +146,24 @@ describe("the work of a mark", () => {
     expect(work.nsFor(1000, 24_000)).toBeGreaterThan(4 * work.nsFor(1000, work.totalNs - 1));
   });
 
+  test("of tables of many sizes is as many as owing takes: each is met as often as there are of it", () => {
+    const totals = heap();
+    // One of 1 KiB to each of 64 KiB.
+    totals.tableUnits[1024 / TABLE_STEP_BYTES] = 2;
+    totals.bigTableBytes += 2 * 1024;
+    totals.bigScanBytes += 2 * 1024;
+    totals.scanBytes += 2 * 1024;
+    totals.bigTableSquares += 2 * 1024 * 1024;
+    const work = new MarkWork();
+    work.plan(totals, roots, costs);
+    // Until a large one has been met, half of what is met first is small: 64 KiB and, in the mean, another KiB.
+    work.take(24_000, TABLE);
+    expect(work.takenWork).toBeCloseTo(TABLE + 1024, -1);
+    // More than what has been worked out: half a unit of those that a byte is part of.
+    work.take(24_000, 1.9 * TABLE);
+    expect(work.takenWork).toBeLessThanOrEqual(2 * TABLE + 2048);
+  });
+
   test("goes on into the next kind of work, and ends with the last", () => {
     const work = new MarkWork();
     work.plan(heap(), roots, costs);
@@ -147,6 +172,7 @@ describe("the work of a mark", () => {
     expect(work.takenWork).toBeCloseTo(204_000 + heap().scanBytes, 3);
     work.take(work.totalNs, 1);
     expect(work.takenNs).toBeCloseTo(0, 6);
+    expect(work.takenWork).toBeCloseTo(0, 6);
   });
 
   test("without tables, objects are found while spans are scanned", () => {
@@ -155,6 +181,7 @@ describe("the work of a mark", () => {
     totals.bigTableBytes = 0;
     totals.bigScanBytes = 0;
     totals.bigTableSquares = 0;
+    totals.tableUnits.fill(0);
     work.plan(totals, roots, costs);
     expect(work.lumpAt(30_000)).toBe(0);
     work.take(30_000, 1000);
