@@ -10,7 +10,6 @@
  * Noise only ever adds time, and the collector's own clock counts the time a worker is descheduled, so on a busy machine
  * all of it comes out high: run it when nothing else does.
  */
-import { curveAt } from "../runtime/costs.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import { BASE_VARIANT, godebug, machine, type Scenario } from "../scenario/schema.ts";
 import { median } from "../sim/quantiles.ts";
@@ -137,10 +136,13 @@ class Calibration {
         (stackBytes(shallow) - stackBytes(none)) * stackPerByte -
         addedHeap * nilPerByte) /
       4000;
-    const cycleNs = idleMark - globals(none) * nilPerByte - stackBytes(none) * stackPerByte;
+    const rootsNs = globals(none) * nilPerByte + stackBytes(none) * stackPerByte;
+    const cycleNs = idleMark - rootsNs;
+    // What the assist that finds only roots takes; other Ps may have shared in it.
+    const ownRootsNs = Math.min(cycleNs, Math.max(0, measured(none, "assist_ns") - rootsNs));
     const own = await this.#ownPointers(idleMark);
     const mark = {
-      ...(await this.#mark(idleMark, nilPerByte, curveAt(own.own_pointer_ns, 2048))),
+      ...(await this.#mark(idleMark, nilPerByte)),
       ...own,
     };
     onStep("pauses");
@@ -166,6 +168,7 @@ class Calibration {
         goroutine_ns: tidy(perGoroutine),
         globals_ns_per_byte: tidy(nilPerByte),
         cycle_ns: tidy(cycleNs),
+        cycle_roots_ns: tidy(ownRootsNs),
       },
       pause,
       sched: {
@@ -279,13 +282,11 @@ class Calibration {
   }
 
   /**
-   * Heaps of known content, collected; what differs between two of them is what the difference costs. `ownPointer` is what an
-   * object's own pointer costs in one of 2 KiB.
+   * Heaps of known content, collected; what differs between two of them is what the difference costs.
    */
   async #mark(
     idleMark: number,
     nilPerByte: number,
-    ownPointer: number,
   ): Promise<Pick<MachineProfile["mark"], "random" | "ordered" | "pointer_ns" | "scan_ns_per_byte">> {
     const { quick, freeBytes, onStep } = this.#o;
     const heaps = [1, 4, 16, 64, 128, 256].map((mib) => mib * MIB).filter((bytes) => bytes * 4 < freeBytes);
@@ -323,10 +324,7 @@ class Calibration {
         curves.noscan.push([bytes, tidy(Math.max(1, (await perObject(64, 0, inOrder)) - slot))]);
         curves.scan.push([bytes, tidy(Math.max(1, scan - slot - inside))]);
         curves.noscanBig.push([bytes, tidy(Math.max(1, (await perObject(2040, 0, inOrder)) - slot))]);
-        curves.scanBig.push([
-          bytes,
-          tidy(Math.max(1, (await perObject(2040, 8, inOrder)) - slot - ownPointer)),
-        ]);
+        curves.scanBig.push([bytes, tidy(Math.max(1, (await perObject(2040, 8, inOrder)) - slot))]);
       }
     }
     onStep("marking sparse spans");
@@ -350,34 +348,36 @@ class Calibration {
   }
 
   /**
-   * Pointers to the object that holds them, by the object's size: objects full of them against objects with one. Beyond the first
+   * Pointers to the object that holds them, by the bytes they take: objects with so many against objects with one. Beyond the first
    * oblet of a large object they are looked up like pointers to any other large object.
    */
   async #ownPointers(
     idleMark: number,
-  ): Promise<Pick<MachineProfile["mark"], "own_pointer_ns" | "large_pointer_ns">> {
+  ): Promise<Pick<MachineProfile["mark"], "own_pointers_ns" | "large_pointer_ns">> {
     this.#o.onStep("marking pointers of large objects");
     const heapBytes = (this.#o.quick ? 16 : 64) * MIB;
-    const beyondFirst = async (size: number): Promise<number> => {
+    const beyondFirst = async (size: number, bytes: readonly number[]): Promise<[number, number][]> => {
       const objects = Math.floor(heapBytes / size);
       const mark = (pointers: number): Promise<number> =>
         this.#collection({ size, pointers, objects, reps: 9, ordered: true }, idleMark);
-      return Math.max(0, ((await mark(size)) - (await mark(8))) / objects);
+      const one = await mark(8);
+      const curve: [number, number][] = [];
+      for (const b of bytes) curve.push([b, tidy(Math.max(0, ((await mark(b)) - one) / objects))]);
+      return curve;
     };
-    const curve: [number, number][] = [];
-    for (const size of [1016, 4088, 16376, OBLET])
-      curve.push([classOf(size), tidy((await beyondFirst(size)) / (size / 8 - 1))]);
-    const words = OBLET / 8;
-    const firstOblet = curve[curve.length - 1][1] * (words - 1);
+    const curve: [number, number][] = [[8, 0], ...(await beyondFirst(1016, [64, 128, 192, 256, 512, 1016]))];
+    for (const size of [4088, 16376, OBLET]) curve.push(...(await beyondFirst(size, [size])));
+    const [, firstOblet] = curve[curve.length - 1];
+    const [[, both]] = await beyondFirst(2 * OBLET, [2 * OBLET]);
     return {
-      own_pointer_ns: curve,
-      large_pointer_ns: tidy(((await beyondFirst(2 * OBLET)) - firstOblet) / words),
+      own_pointers_ns: curve,
+      large_pointer_ns: tidy(Math.max(0, both - firstOblet) / (OBLET / 8)),
     };
   }
 
   /**
    * What marking a span costs beyond its objects at full density, by the marked share of its slots: the first objects
-   * found in a span miss the caches, the others find it there.
+   * found in a span miss the caches, the others find it there. Spans of larger objects are as spans of these with as many marked.
    */
   async #sparse(pointers: number, ordered: boolean, idleMark: number): Promise<[number, number][]> {
     const slots = 2 ** 20;

@@ -47,8 +47,12 @@ export interface RuntimeCosts {
   readonly markOrdered: MarkCosts;
   /** A non-nil pointer met while scanning: the look-up of what it leads to in its span, marking it apart. */
   readonly pointerNs: CostCurve;
-  /** One to the object that holds it, against that object's bytes; and one to a large object, whose mark bits are elsewhere. */
-  readonly ownPointerNs: CostCurve;
+  /**
+   * An object's pointers to itself beyond the first, against the bytes that its pointers take: of the lines they lie in the first few miss
+   * the caches, the others are fetched ahead.
+   */
+  readonly ownPointersNs: CostCurve;
+  /** A pointer to a large object, whose mark bits are elsewhere. */
   readonly largePointerNs: number;
   /** Scanning, per byte of scan work that holds no pointer. */
   readonly scanNsPerByte: CostCurve;
@@ -57,6 +61,8 @@ export interface RuntimeCosts {
   readonly globalsScanNsPerByte: number;
   /** Fixed CPU of a cycle's concurrent phase. */
   readonly cycleNs: number;
+  /** Of it, what is part of scanning the roots; the rest is that of workers which start, and look for work when none is left. */
+  readonly cycleRootsNs: number;
   readonly goroutineStartNs: number;
   readonly goroutineSwitchNs: number;
   readonly stackCopyNsPerByte: number;

@@ -568,7 +568,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
       scanWork -= stolen;
       if (scanWork === 0) return 0;
     }
-    const left = this.#work.totalNs - this.#doneNs;
+    const left = this.#work.scanNs - this.#doneNs;
     if (left <= 0) {
       g.gcAssistBytes = 0;
       return 0;

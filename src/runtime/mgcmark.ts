@@ -21,7 +21,7 @@
  */
 import type { Heap } from "./mheap.ts";
 import { kindMixed, kindNone, spanInUse } from "./mspan.ts";
-import { numSizeClasses } from "./sizeclasses.ts";
+import { numSizeClasses, sizeClassOf } from "./sizeclasses.ts";
 
 /** Marked objects by what marking them costs: pointer-free or not, and over 512 bytes (mark bits not in the span) or not. */
 export const SMALL_NOSCAN = 0;
@@ -52,8 +52,9 @@ export class MarkTotals {
   readonly sortOrdered = new Float64Array(SORTS);
   /** Pointer words in marked objects of spans with inline mark bits, beyond those through which others are found: each is looked up. */
   pointers = 0;
-  /** Those in other objects, by size class (0: large): recognised as the object's own. */
-  readonly ownPointers = new Float64Array(numSizeClasses);
+  /** Other objects with pointers, which are recognised as the object's own, of up to 512 bytes and more: how many, by their bytes of pointers. */
+  readonly ownSmall = new Map<number, number>();
+  readonly ownBig = new Map<number, number>();
   /** Those beyond a large object's first oblet, of which they are no part: each is looked up as a pointer to a large object. */
   largePointers = 0;
   /** Bytes of all their pointer words, those of tables included. */
@@ -75,7 +76,9 @@ export class MarkTotals {
   readonly classObjects = new Float64Array(numSizeClasses);
   /**
    * Spans by the marked share of their slots, in steps of 1 / SHARE_STEPS rounded up: without pointers and with, each
-   * counted by the part of its objects found in no order, and in order.
+   * counted by the part of its objects found in no order, and in order. Of objects of up to 512 bytes it is the share of the slots
+   * that a span of 64-byte objects has: the first ones found in a span miss the caches, and there are as many of them in a
+   * full span of eight objects as in one of 126 of which eight are marked.
    */
   readonly noscanShares = new Float64Array(SHARE_STEPS + 1);
   readonly scanShares = new Float64Array(SHARE_STEPS + 1);
@@ -98,7 +101,8 @@ export class MarkTotals {
     this.sortObjects.fill(0);
     this.sortOrdered.fill(0);
     this.pointers = 0;
-    this.ownPointers.fill(0);
+    this.ownSmall.clear();
+    this.ownBig.clear();
     this.largePointers = 0;
     this.pointerBytes = 0;
     this.bigTableBytes = 0;
@@ -116,6 +120,9 @@ export class MarkTotals {
     this.orderedScanShares.fill(0);
   }
 }
+
+/** The class whose spans are measured with part of their slots marked (src/oracle/calibrate.ts). */
+const MEASURED_CLASS = sizeClassOf(64);
 
 /** Steps in which the marked share of a span's slots is counted. */
 export const SHARE_STEPS = 64;
@@ -163,7 +170,8 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
     const sort = (big ? BIG_NOSCAN : SMALL_NOSCAN) + (scan ? 1 : 0);
     totals.sortObjects[sort] += n;
     totals.sortOrdered[sort] += ordered;
-    const share = Math.ceil((n * SHARE_STEPS) / spans.nelems[s]);
+    const slots = big ? spans.nelems[s] : h.layout.nelems[(MEASURED_CLASS << 1) | (spc & 1)];
+    const share = Math.ceil(Math.min(1, n / slots) * SHARE_STEPS);
     (scan ? totals.scanShares : totals.noscanShares)[share] += 1 - ordered / n;
     (scan ? totals.orderedScanShares : totals.orderedNoscanShares)[share] += ordered / n;
     if (!scan) continue;
@@ -291,7 +299,8 @@ function sumKinds(h: Heap, totals: MarkTotals): void {
     if (inlineMarks[kinds.spc[k]] !== 0) totals.pointers += n * kinds.pointers[k];
     else {
       const own = Math.min(kinds.pointers[k], MAX_OBLET_BYTES / 8);
-      totals.ownPointers[kinds.spc[k] >> 1] += n * own;
+      const by = kinds.elemsize[k] <= rules.minSizeForMallocHeader ? totals.ownSmall : totals.ownBig;
+      if (n * own > 0) by.set(own * 8, (by.get(own * 8) ?? 0) + n);
       totals.largePointers += n * (kinds.pointers[k] - own);
     }
     totals.pointerBytes += n * kinds.ptrBytes[k];

@@ -12,8 +12,8 @@
  * credit arrives only when it is done. `lump` is the size of such a unit; it is what a byte of the phase's work is part of
  * on average. Tables are fewer and larger: how many of them an assist takes is worked out from their sizes.
  *
- * What a cycle costs however little there is to mark is part of the roots. Some of it is really spent by workers that look for work when
- * none is left, and in which no assist has part: the first assist of a mark, which scans the roots, is some 60 µs too long.
+ * Of what a cycle costs however little there is to mark, a part belongs to the roots. The rest comes last: it is the time of workers that
+ * start, and look for work when none is left. No assist has part in it: one that finds no work parks.
  *
  * Simplified: Go looks in a P's own buffer, then in its own queue of spans, then in those of others, and an assist takes roots
  * last; here the phases follow one another. A phase is over for all Ps at once (buffers are stacks: what a table has led to is really scanned before the
@@ -24,26 +24,22 @@ import { type CostCurve, curveAt, type MarkCosts, type RuntimeCosts } from "./co
 import {
   BIG_NOSCAN,
   BIG_SCAN,
-  MAX_OBLET_BYTES,
   type MarkTotals,
   SHARE_STEPS,
   SMALL_NOSCAN,
   SMALL_SCAN,
   TABLE_STEP_BYTES,
 } from "./mgcmark.ts";
-import { classToSize, numSizeClasses } from "./sizeclasses.ts";
 
 /** rootBlockBytes: globals are scanned in jobs of this size. */
 const ROOT_BLOCK_BYTES = 256 << 10;
-
-/** Larger objects are in work buffers. */
-const MAX_SMALL_MARKED_BYTES = 512;
 
 const ROOTS = 0;
 const TABLES = 1;
 const BIG = 2;
 const SPANS = 3;
-const PHASES = 4;
+const LOOK = 4;
+const PHASES = 5;
 
 /** How far it is worked out what an assist takes of the tables: twice gcOverAssistWork, the least that one owes. */
 const WORKED_OUT_STEPS = (128 << 10) / TABLE_STEP_BYTES;
@@ -80,6 +76,8 @@ function splitCosts(
 /** All work of one mark. Progress through it is counted in CPU nanoseconds, of all workers and assists together. */
 export class MarkWork {
   totalNs = 0;
+  /** Of it, until nothing is left to scan. */
+  scanNs = 0;
   /** Scan work of the heap: what heapScanWork will reach. */
   heapWork = 0;
   readonly #ns = new Float64Array(PHASES);
@@ -124,12 +122,8 @@ export class MarkWork {
       Math.max(0, totals.scanBytes - totals.pointerBytes) * curveAt(costs.scanNsPerByte, walked);
     let smallPointersNs = totals.pointers * pointerNs;
     let bigPointersNs = totals.largePointers * costs.largePointerNs;
-    for (let sizeclass = 0; sizeclass < numSizeClasses; sizeclass++) {
-      const bytes = sizeclass === 0 ? MAX_OBLET_BYTES : classToSize[sizeclass];
-      const ns = totals.ownPointers[sizeclass] * curveAt(costs.ownPointerNs, bytes);
-      if (bytes <= MAX_SMALL_MARKED_BYTES) smallPointersNs += ns;
-      else bigPointersNs += ns;
-    }
+    for (const [bytes, n] of totals.ownSmall) smallPointersNs += n * curveAt(costs.ownPointersNs, bytes);
+    for (const [bytes, n] of totals.ownBig) bigPointersNs += n * curveAt(costs.ownPointersNs, bytes);
 
     // Small tables lie in spans; what they do not hold is found through big ones, if there are any.
     const bySmall = totals.smallTableBytes / 8;
@@ -142,7 +136,7 @@ export class MarkWork {
 
     this.#work[ROOTS] = roots.globalsBytes + roots.stackBytes;
     this.#ns[ROOTS] =
-      costs.cycleNs +
+      costs.cycleRootsNs +
       roots.stackBytes * costs.stackScanNsPerByte +
       roots.stacks * costs.markGoroutineNs +
       roots.globalsBytes * costs.globalsScanNsPerByte;
@@ -158,8 +152,10 @@ export class MarkWork {
       findNs * (1 - foundInTables) + visitSmallNs + smallPointersNs + plainNs * (1 - share(bigOtherBytes));
     this.#lump[SPANS] = 0;
     // A phase without time cannot have work that takes any.
-    for (let i = 0; i < PHASES; i++) this.#ns[i] = Math.max(1, this.#ns[i] * (i === ROOTS ? 1 : slowdown));
-    this.totalNs = this.#ns[ROOTS] + this.#ns[TABLES] + this.#ns[BIG] + this.#ns[SPANS];
+    for (let i = 0; i < LOOK; i++) this.#ns[i] = Math.max(1, this.#ns[i] * (i === ROOTS ? 1 : slowdown));
+    this.scanNs = this.#ns[ROOTS] + this.#ns[TABLES] + this.#ns[BIG] + this.#ns[SPANS];
+    this.#ns[LOOK] = costs.cycleNs - costs.cycleRootsNs;
+    this.totalNs = this.scanNs + this.#ns[LOOK];
     this.heapWork = totals.scanBytes;
     if (bigTableBytes > 0) this.#planTables(totals.tableUnits);
   }
@@ -196,11 +192,11 @@ export class MarkWork {
 
   #phaseAt(doneNs: number): number {
     let end = 0;
-    for (let phase = ROOTS; phase < SPANS; phase++) {
+    for (let phase = ROOTS; phase < LOOK; phase++) {
       end += this.#ns[phase];
       if (doneNs < end) return phase;
     }
-    return SPANS;
+    return LOOK;
   }
 
   /** Scan work done when `doneNs` of the CPU time are spent. */
@@ -235,7 +231,7 @@ export class MarkWork {
     let need = work;
     this.takenNs = 0;
     this.takenWork = 0;
-    for (let i = 0; i < PHASES && need > 0; i++) {
+    for (let i = 0; i < LOOK && need > 0; i++) {
       const ns = this.#ns[i] - before;
       before = Math.max(0, before - this.#ns[i]);
       if (ns <= 0) continue;

@@ -75,8 +75,8 @@ export const machineProfile = z.strictObject({
     ordered: markObjects,
     /** A non-nil pointer met while scanning: the object it leads to is looked up in its span and, here, found marked. */
     pointer_ns: curve,
-    /** A pointer to the very object that holds it, over 512 bytes: recognised without a look-up. Over the object's bytes. */
-    own_pointer_ns: curve,
+    /** An object's pointers to itself, over 512 bytes: recognised without a look-up. All beyond the first, over the bytes they take. */
+    own_pointers_ns: curve,
     /** A pointer to a large object, found marked: its mark bits are not in its span. */
     large_pointer_ns: ns,
     /** Scanning, per byte of scan work that holds no pointer. */
@@ -86,6 +86,8 @@ export const machineProfile = z.strictObject({
     globals_ns_per_byte: ns,
     /** Fixed CPU of a cycle's concurrent part: root jobs, ragged barriers, worker starts. */
     cycle_ns: ns,
+    /** Of it, what the goroutine that starts the cycle spends in its first assist, which finds only roots. */
+    cycle_roots_ns: ns,
   }),
   /**
    * Stop-the-world times: of a process with a single P, of one whose other Ps are idle or only mark, and of one in which

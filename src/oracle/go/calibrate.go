@@ -245,8 +245,45 @@ func calibrateStacks(w *writer, in value) {
 		}
 		w.field("start_ns", float64(nanotime()-start)/float64(n))
 	}
-	collect(w, int(in.get("reps").number(15)))
+	reps := int(in.get("reps").number(15))
+	collect(w, reps)
+	if n == 0 {
+		assistRoots(w, reps/4)
+	}
 }
+
+// assistRoots collects by allocating. The goroutine that starts a cycle owes an assist with its next object, before any worker has earned
+// credit, and finds only roots to scan; with nothing else in the heap, what it owes later finds no work at all.
+func assistRoots(w *writer, reps int) {
+	assists := [...]metrics.Sample{
+		{Name: "/cpu/classes/gc/mark/assist:cpu-seconds"},
+		{Name: "/gc/cycles/automatic:gc-cycles"},
+	}
+	other := newRegion(evictBytes)
+	other.ensure(evictBytes)
+	var list []float64
+	for i := 0; i < reps; i++ {
+		evict(other.base)
+		metrics.Read(assists[:])
+		ns, cycles := number(assists[0].Value)*1e9, number(assists[1].Value)
+		for k := 0; k < garbageBytes/64; k++ {
+			garbage = new([64]byte)
+		}
+		// The last cycle may still be under way.
+		time.Sleep(5 * time.Millisecond)
+		metrics.Read(assists[:])
+		if cycles = number(assists[1].Value) - cycles; cycles > 0 {
+			list = append(list, (number(assists[0].Value)*1e9-ns)/cycles)
+		}
+	}
+	garbage = nil
+	w.series("assist_ns", list)
+}
+
+// garbageBytes is more than an almost empty heap grows by between two cycles.
+const garbageBytes = 6 << 20
+
+var garbage *[64]byte
 
 func parkAt() {
 	atomic.AddInt64(&parked, 1)
