@@ -22,13 +22,13 @@ ${container}
 test("a limit below what a Go process is without its heap shows the sum", () => {
   expect(faults("  memory: {max: 1MiB}")).toBe("valid");
   expect(faults("  memory: {max: 600KiB}")).toMatchInlineSnapshot(
-    `"t.yaml:5:17 container.memory.max: 600 KiB cannot hold a Go process: before its first allocation it has 832 KiB (Go runtime 528 KiB + thread stacks and loader 116 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
+    `"t.yaml:5:17 container.memory.max: 600 KiB cannot hold a Go process: before its first allocation it has 840 KiB (Go runtime 528 KiB + thread stacks and loader 124 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
   );
   expect(faults("  off_heap: 8MiB\n  memory: {max: 8MiB}")).toMatchInlineSnapshot(
-    `"t.yaml:6:17 container.memory.max: 8192 KiB cannot hold a Go process: before its first allocation it has 9024 KiB (off-heap 8192 KiB + Go runtime 528 KiB + thread stacks and loader 116 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
+    `"t.yaml:6:17 container.memory.max: 8192 KiB cannot hold a Go process: before its first allocation it has 9032 KiB (off-heap 8192 KiB + Go runtime 528 KiB + thread stacks and loader 124 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
   );
   expect(faults("  memory: {max: 1MiB, binary: charged}")).toMatchInlineSnapshot(
-    `"t.yaml:5:17 container.memory.max: 1024 KiB cannot hold a Go process: before its first allocation it has 2344 KiB (binary 1512 KiB + Go runtime 528 KiB + thread stacks and loader 116 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
+    `"t.yaml:5:17 container.memory.max: 1024 KiB cannot hold a Go process: before its first allocation it has 2396 KiB (binary 1556 KiB + Go runtime 528 KiB + thread stacks and loader 124 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
   );
 });
 
@@ -141,7 +141,7 @@ ${text}
 }
 
 const AT_START =
-  "(Go runtime 528 KiB + thread stacks and loader 116 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)";
+  "(Go runtime 528 KiB + thread stacks and loader 124 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)";
 
 test("new limits are held to what the first ones are", () => {
   expect(
@@ -153,11 +153,11 @@ interventions:
   - {at: 2s, do: resize_container, memory_high: 0}
   - {at: 2s, do: resize_container, memory_high: 48MiB}`),
   ).toEqual([
-    `container.memory.high: 512 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
-    `interventions.0.memory_max: 1 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
+    `container.memory.high: 512 KiB cannot hold a Go process: before its first allocation it has 840 KiB ${AT_START}`,
+    `interventions.0.memory_max: 1 KiB cannot hold a Go process: before its first allocation it has 840 KiB ${AT_START}`,
     "interventions.1.memory_high: is above `memory_max`, where the process is killed: it would never slow anything down",
     "interventions.2.memory_high: is above every `max`, where the process is killed: it would never slow anything down",
-    `interventions.3.memory_high: 0 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
+    `interventions.3.memory_high: 0 KiB cannot hold a Go process: before its first allocation it has 840 KiB ${AT_START}`,
   ]);
   // A limit that is raised later may have its memory.high before.
   expect(
@@ -175,7 +175,7 @@ interventions: [{at: 2s, do: resize_container, memory_max: 128MiB}]`),
 
 test("a prefault above every limit shows the sum", () => {
   expect(faultsOfFile("startup: {prefault: 64MiB}\ncontainer: {memory: {max: 64MiB}}")).toEqual([
-    `startup.prefault: 65536 KiB (\`container.memory.max\`) cannot hold it: with what a Go process has before its first allocation it is 66368 KiB (prefault 65536 KiB + ${AT_START.slice(1)}`,
+    `startup.prefault: 65536 KiB (\`container.memory.max\`) cannot hold it: with what a Go process has before its first allocation it is 66376 KiB (prefault 65536 KiB + ${AT_START.slice(1)}`,
   ]);
   expect(faultsOfFile("startup: {prefault: 63MiB}\ncontainer: {memory: {max: 64MiB}}")).toEqual([]);
 });
@@ -203,9 +203,9 @@ policies:
     "machine.thp: huge pages are those of 4KiB pages (2 MiB); with pages of 64 KiB they are not modelled",
     "go.GOGC: expected a whole number from 0 to 1000000 or `off`, got -5",
     "go.GODEBUG.disablethp: Go 1.19 does not know it",
-    `container.memory.max: 1 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
+    `container.memory.max: 1 KiB cannot hold a Go process: before its first allocation it has 840 KiB ${AT_START}`,
     "container.memory.high: is above `max`, where the process is killed: it would never slow anything down",
-    `container.memory.high: 2 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
+    `container.memory.high: 2 KiB cannot hold a Go process: before its first allocation it has 840 KiB ${AT_START}`,
     "container.memory.low: unknown key `low`",
     "container.cpu.period: the kernel takes periods from 1ms to 1s",
     'container.cpu.limit: expected a number, got "none"',
@@ -216,7 +216,7 @@ policies:
     "container.page_cache.1.rate: -1 is negative",
     "container.page_cache.1.stop: is not after its start (0s)",
     "interventions.0.at: is not before the end of the run (10s)",
-    `interventions.0.memory_max: 1 KiB cannot hold a Go process: before its first allocation it has 832 KiB ${AT_START}`,
+    `interventions.0.memory_max: 1 KiB cannot hold a Go process: before its first allocation it has 840 KiB ${AT_START}`,
     'interventions.0.cpu_limit: expected a number, got "much"',
     "policies.0.target: must be larger than 0",
     "policies.0.min: is above `max` (50)",
