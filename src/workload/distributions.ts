@@ -37,9 +37,12 @@ const CHORD_TOLERANCE = 1e-4;
 const HALF_GRAIN = 2 ** -54;
 const LEAST_PROBABILITY = HALF_GRAIN / CELLS / FINE_PARTS;
 
-/** Cells by which classes of samples are remembered: finer than the tables', as at each end of a class a cell is of no use. */
+/**
+ * Cells by which classes of samples are remembered, of all choices together: finer than the tables', as at each end of a class a cell is of no
+ * use; and the fewest that a choice has.
+ */
 const CLASS_BITS = 12;
-const CLASS_GRAIN_BITS = 32 - CLASS_BITS;
+const LEAST_CLASS_BITS = 4;
 const CLASS_UNKNOWN = -1;
 const CLASS_SEVERAL = -2;
 
@@ -103,6 +106,8 @@ export class Sampler {
   /** SELECT: upper ends of the choices' shares of [0, 2^32), and by the top bits the first one to look at. */
   readonly #upTo: Float64Array;
   #guide: Int32Array = NO_GUIDE;
+  /** Cells of each choice by which classes are remembered. */
+  readonly #classBits: number;
   /** Of each choice without a table: where its range begins and the step per grain, 0 for a point. */
   readonly #low: Float64Array;
   readonly #widthPerGrain: Float64Array;
@@ -126,6 +131,7 @@ export class Sampler {
     this.#b = parts.b ?? 0;
     this.#c = parts.c ?? 0;
     const choices = parts.choices ?? [{ weight: 1, low: 0, width: 0, part: this }];
+    this.#classBits = Math.max(LEAST_CLASS_BITS, CLASS_BITS - Math.ceil(Math.log2(choices.length)));
     this.#low = Float64Array.from(choices, (choice) => choice.low);
     this.#widthPerGrain = Float64Array.from(choices, (choice) => choice.width / 2 ** 32);
     this.#parts = choices.map((choice) => choice.part);
@@ -171,7 +177,7 @@ export class Sampler {
 
   /** For fillClasses: what is known of the classes of numbers, by choice and cell: nothing yet. */
   newClasses(): Int32Array {
-    return new Int32Array(this.#low.length << CLASS_BITS).fill(CLASS_UNKNOWN);
+    return new Int32Array(this.#low.length << this.#classBits).fill(CLASS_UNKNOWN);
   }
 
   /**
@@ -193,16 +199,17 @@ export class Sampler {
     const k = this.#kind === SELECT ? this.#choose(rng.u32()) : 0;
     const point = this.#isPoint(k);
     const u = point ? 0 : rng.u32();
-    const cell = u >>> CLASS_GRAIN_BITS;
-    const at = (k << CLASS_BITS) + cell;
+    const grainBits = 32 - this.#classBits;
+    const cell = u >>> grainBits;
+    const at = (k << this.#classBits) + cell;
     if (known[at] >= 0) return known[at];
     let value = point ? this.#low[k] : this.#valueAt(k, u);
     if (Number.isNaN(value)) value = this.#parts[k]!.#drawFinely(u, rng);
     const c = classifier.classOf(value);
     if (known[at] === CLASS_UNKNOWN) {
-      const first = cell * 2 ** CLASS_GRAIN_BITS;
+      const first = cell * 2 ** grainBits;
       const low = point ? value : this.#valueAt(k, first);
-      const high = point ? value : this.#valueAt(k, first + 2 ** CLASS_GRAIN_BITS - 1);
+      const high = point ? value : this.#valueAt(k, first + 2 ** grainBits - 1);
       // Where the cell is not straight they are NaN, and in no order.
       known[at] = low <= high && classifier.sameClass(low, high) ? c : CLASS_SEVERAL;
     }
@@ -211,6 +218,7 @@ export class Sampler {
 
   /** As #fillFromTable and for ranges, too: up to the first sample whose class its cell does not tell, which is not drawn yet. */
   #knownClasses(rng: Rng, out: Int32Array, from: number, n: number, known: Int32Array): number {
+    const grainBits = 32 - this.#classBits;
     const s = rng.state;
     let a = s[0];
     let b = s[1];
@@ -219,7 +227,7 @@ export class Sampler {
     let i = from;
     for (; i < n; i++) {
       const u = (((a + b) | 0) + counter) | 0;
-      const k = known[u >>> CLASS_GRAIN_BITS];
+      const k = known[u >>> grainBits];
       if (k < 0) break;
       out[i] = k;
       counter = (counter + 1) | 0;
@@ -236,6 +244,7 @@ export class Sampler {
 
   /** As #knownClasses, for SELECT. */
   #choicesClasses(rng: Rng, out: Int32Array, from: number, n: number, known: Int32Array): number {
+    const classBits = this.#classBits;
     const upTo = this.#upTo;
     const guide = this.#guide;
     const tableAt = this.#tableAt;
@@ -257,7 +266,7 @@ export class Sampler {
       const counter1 = (counter + 1) | 0;
       const point = tableAt[k] === NO_TABLE && widthPerGrain[k] === 0;
       const u = (((a1 + b1) | 0) + counter1) | 0;
-      const found = known[(k << CLASS_BITS) + (point ? 0 : u >>> CLASS_GRAIN_BITS)];
+      const found = known[(k << classBits) + (point ? 0 : u >>> (32 - classBits))];
       if (found < 0) break;
       out[i] = found;
       counter = point ? counter1 : (counter1 + 1) | 0;

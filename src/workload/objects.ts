@@ -21,6 +21,9 @@ const SMALL_STEPS = 134 + (MAX_SMALL >>> 7) + 1;
 /** Sizes up to this find their kind in a table by bytes. */
 const MAX_BY_BYTES = 4096;
 
+/** Of samplers that need not draw. */
+const NOTHING_KNOWN = new Int32Array(0);
+
 /** Draws kinds for one source. */
 export class KindSampler implements Classifier {
   /** The kind, when every object is of one kind; else -1. */
@@ -41,8 +44,8 @@ export class KindSampler implements Classifier {
     this.#source = source;
     this.#pointers = pointers;
     this.#size = compileDist(size);
-    this.#known = this.#size.newClasses();
     this.single = size.kind === "constant" ? this.#kindOf(size.value) : -1;
+    this.#known = this.single >= 0 ? NOTHING_KNOWN : this.#size.newClasses();
   }
 
   draw(rng: Rng): number {

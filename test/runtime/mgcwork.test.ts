@@ -3,6 +3,7 @@ import type { MarkCosts, RuntimeCosts } from "../../src/runtime/costs.ts";
 import {
   BIG_SCAN,
   MarkTotals,
+  SHARE_STEPS,
   SMALL_NOSCAN,
   SMALL_SCAN,
   TABLE_STEP_BYTES,
@@ -158,9 +159,20 @@ describe("the work of a mark", () => {
     // Until a large one has been met, half of what is met first is small: 64 KiB and, in the mean, another KiB.
     work.take(24_000, TABLE);
     expect(work.takenWork).toBeCloseTo(TABLE + 1024, -1);
-    // More than what has been worked out: half a unit of those that a byte is part of.
-    work.take(24_000, 1.9 * TABLE);
-    expect(work.takenWork).toBeLessThanOrEqual(2 * TABLE + 2048);
+  });
+
+  test("of tables beyond what is worked out takes half a unit more than is owed", () => {
+    const totals = heap();
+    totals.tableUnits[TABLE / TABLE_STEP_BYTES] = 20;
+    totals.bigTableBytes = 20 * TABLE;
+    totals.bigScanBytes = 20 * TABLE;
+    totals.scanBytes += 18 * TABLE;
+    totals.pointerBytes += 18 * TABLE;
+    totals.bigTableSquares = 20 * TABLE * TABLE;
+    const work = new MarkWork();
+    work.plan(totals, roots, costs);
+    work.take(24_000, 5 * TABLE);
+    expect(work.takenWork).toBeCloseTo(5.5 * TABLE, 3);
   });
 
   test("goes on into the next kind of work, and ends when nothing is left to scan", () => {
@@ -187,6 +199,33 @@ describe("the work of a mark", () => {
     expect(work.lumpAt(30_000)).toBe(0);
     work.take(30_000, 1000);
     expect(work.takenWork).toBeCloseTo(1000, 6);
+  });
+});
+
+describe("the spans of survivors", () => {
+  /** Where spans full of objects of so many bytes are counted. */
+  const shareOf = (bytes: number, ptrBytes: number, n: number): readonly number[] => {
+    const r = rig("1.26");
+    allocMany(r, 0, r.kinds.add(0, bytes, ptrBytes), n, 100);
+    collect(r, 8);
+    sweepAll(r);
+    const totals = r.heap.startMark(10);
+    const shares = [
+      totals.noscanShares,
+      totals.scanShares,
+      totals.orderedNoscanShares,
+      totals.orderedScanShares,
+    ];
+    return shares.flatMap((of) => [...of].flatMap((spans, share) => (spans > 0 ? [share] : [])));
+  };
+
+  test("are counted by how many objects they hold, against those of 64 bytes; of big objects by the share of their slots", () => {
+    expect(shareOf(64, 0, 126)).toEqual([SHARE_STEPS]);
+    expect(shareOf(64, 0, 15)).toEqual([Math.ceil((15 / 126) * SHARE_STEPS)]);
+    // A full span of 512-byte objects has 15.
+    expect(shareOf(512, 0, 15)).toEqual([Math.ceil((15 / 126) * SHARE_STEPS)]);
+    expect(shareOf(8, 0, 1000)).toEqual([SHARE_STEPS]);
+    expect(shareOf(2048, 0, 4)).toEqual([SHARE_STEPS]);
   });
 });
 
