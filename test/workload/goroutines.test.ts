@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { SAMPLE_COLUMNS, simulate } from "../../src/simulate.ts";
+import { defaultProfile, SAMPLE_COLUMNS, simulate } from "../../src/simulate.ts";
 import { scenarioOf } from "../scenarios.ts";
 
 const at = (name: (typeof SAMPLE_COLUMNS)[number]["name"]): number =>
@@ -36,6 +36,11 @@ test("all members exist from their `go`; their stacks grow as Ps come to them, o
   expect(early[at("stack_inuse_bytes")]).toBeLessThan(0.5 * last[at("stack_inuse_bytes")]);
   expect(last[at("stack_inuse_bytes")]).toBeGreaterThan(1500 * 32 * 1024);
   const one = samplesOf(1, population);
+  // What grows pays for its pages, besides the last copy of each stack from 16 to 32 KiB.
+  const { alloc, sched } = defaultProfile;
+  const faults = one[settled(one)][at("page_faults")] - one[0][at("page_faults")];
+  const copyNs = 1500 * 16 * 1024 * sched.stack_copy_ns_per_byte;
+  expect(settled(one) * 1e6).toBeGreaterThan(faults * alloc.fault_ns + copyNs);
   const ratio = settled(one) / settled(two);
   expect(ratio).toBeGreaterThan(1.7);
   expect(ratio).toBeLessThan(2.3);
