@@ -48,6 +48,11 @@ export class KindSampler implements Classifier {
     this.#known = this.single >= 0 ? NOTHING_KNOWN : this.#size.newClasses();
   }
 
+  /** Mean of the sizes as drawn. */
+  get meanBytes(): number {
+    return this.#size.mean;
+  }
+
   draw(rng: Rng): number {
     return this.single >= 0 ? this.single : this.#size.sampleClass(rng, this.#known, this);
   }

@@ -7,7 +7,6 @@
 import { AFTER_PARK, AFTER_RUN, G } from "../runtime/proc.ts";
 import type { Leak, Stream, WorkloadEntry } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
-import { compileDist } from "./distributions.ts";
 import { DeathSampler, KindSampler, orderOfLifetime } from "./objects.ts";
 import { type Context, type Running, startTicker } from "./program.ts";
 import { SlotTable } from "./slottable.ts";
@@ -79,12 +78,11 @@ class StreamTask extends G {
   configure(entry: Stream | Leak, nowNs: number): void {
     if (this.#started) this.#accrue(nowNs);
     const rt = this.#ctx.rt;
-    const meanSize = compileDist(entry.size).mean;
-    const rate = entry.rate ?? (entry.byte_rate ?? 0) / meanSize;
+    this.#kinds = new KindSampler(rt.kinds, this.#source, entry.size, entry.pointers);
+    const rate = entry.rate ?? (entry.byte_rate ?? 0) / this.#kinds.meanBytes;
     this.#perNs = rate / this.#share / 1e9;
     this.#tickNs = entry.tick;
     this.#stopNs = entry.stop ?? Infinity;
-    this.#kinds = new KindSampler(rt.kinds, this.#source, entry.size, entry.pointers);
     const life = entry.kind === "leak" || entry.lifetime.until !== "time" ? null : entry.lifetime.dist;
     this.#death = new DeathSampler(rt, life, entry.tick, BLOCK);
     const table = this.#table;
