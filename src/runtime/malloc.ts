@@ -288,6 +288,25 @@ export function allocMixedRun(
   return i - from;
 }
 
+/** The first `most` free slots in [from, to), and after them `to`. */
+function findFree(
+  free: Int32Array,
+  death: Int32Array,
+  from: number,
+  to: number,
+  swept: number,
+  most: number,
+): void {
+  let n = 0;
+  for (let at = from; at < to && n < most; at++) {
+    const v = death[at];
+    free[n] = at;
+    // No branch on a slot being free, as in allocRun.
+    n += ~(v | (swept - v)) >>> 31;
+  }
+  free[n] = to;
+}
+
 /**
  * allocTiny for the objects `from` to `end`, as far as they are tiny, belong to no owner, and the span of tiny blocks has room on
  * pages touched before. Returns how many were made; the caller makes the next one by itself, unless the budget is spent.
@@ -308,21 +327,27 @@ export function allocTinyRun(
   const earliest = (h.lastMarkTick + 1) | 0;
   const { costNs, extraNs, maxNs, minCreditBytes } = budget;
   let { ns, creditBytes } = budget;
-  // The block under way: its span (-1 where there is none) with its deaths, its slot there, the bytes used of it.
+  // The block under way: its span (-1 where there is none), its slot, the bytes used of it: all, where there is none.
   let block = caches.tinySpan[p];
-  let used = caches.tinyOffset[p];
+  let used = block >= 0 ? caches.tinyOffset[p] : blockSize;
   let blockAt = block >= 0 ? spans.firstSlot[block] + caches.tinyIndex[p] : 0;
   // The span of the next blocks.
   const s = caches.alloc[((p * numSpanClasses) | 0) + tinySpanClass];
   const kindOfSpan = s >= 0 ? spans.kind[s] : kindNone;
-  const firstCount = s >= 0 ? spans.allocCount[s] : 0;
-  const room = s >= 0 ? spans.nelems[s] - firstCount : 0;
   const { death, kind: kindOf } = h.slots;
   const mixed = kindOfSpan === kindMixed;
-  const swept = s >= 0 ? spans.sweptTick[s] : 0;
   const off = s >= 0 ? spans.firstSlot[s] : 0;
-  const touched = s >= 0 ? off + spans.touched[s] : 0;
-  let free = s >= 0 ? off + spans.freeIndex[s] : 0;
+  // Slots on pages touched before: the last page holds more than slots.
+  const touched = s >= 0 ? off + Math.min(spans.touched[s], spans.nelems[s]) : 0;
+  const free = h.freeSlots;
+  findFree(
+    free,
+    death,
+    s >= 0 ? off + spans.freeIndex[s] : 0,
+    touched,
+    s >= 0 ? spans.sweptTick[s] : 0,
+    end - from,
+  );
   let opened = 0;
   let spent = false;
   let i = from;
@@ -335,33 +360,28 @@ export function allocTinyRun(
       if (d < 0) break;
       d = earliest;
     }
+    // Whether an object joins the block or opens one nobody could predict: no branch depends on it, but masks of all ones or none.
     const then = tinyAlign(used, size) + size;
-    if (then <= blockSize && block >= 0) {
-      const was = death[blockAt];
-      if (was < 0) break;
-      // The later of the two deaths, without a branch that nobody could predict.
-      const later = d - was;
-      death[blockAt] = was + (later & ~(later >> 31));
-      if (d > maxDeath[block]) maxDeath[block] = d;
-      used = then;
-      creditBytes -= size;
-    } else {
-      if (opened === room || (kindOfSpan !== kind && !mixed)) break;
-      let at = free;
-      while (death[at] >>> 0 > swept) at++;
-      if (at >= touched) break;
-      free = at + 1;
-      death[at] = d;
-      if (mixed) kindOf[at] = kind;
-      if (d > maxDeath[s]) maxDeath[s] = d;
-      opened++;
-      creditBytes -= blockSize;
-      if (block < 0 || size < used) {
-        block = s;
-        blockAt = at;
-        used = size;
-      }
-    }
+    const opens = (blockSize - then) >> 31;
+    const at = free[opened];
+    if ((opens & ~((at - touched) >> 31)) !== 0 || (!mixed && kind !== kindOfSpan && opens !== 0)) break;
+    const to = blockAt ^ ((blockAt ^ at) & opens);
+    const was = death[to] & ~opens;
+    if (was < 0) break;
+    // The later of the two deaths.
+    const later = d - was;
+    death[to] = was + (later & ~(later >> 31));
+    if (mixed) kindOf[to] ^= (kindOf[to] ^ kind) & opens;
+    const of = block ^ ((block ^ s) & opens);
+    if (d > maxDeath[of]) maxDeath[of] = d;
+    creditBytes -= (size & ~opens) | (blockSize & opens);
+    opened -= opens;
+    // A new block with more room than the old one takes its place.
+    const stays = opens & ~((size - used) >> 31);
+    const goes = opens & ~stays;
+    used = (then & ~opens) | (size & goes) | (used & stays);
+    blockAt ^= (blockAt ^ at) & goes;
+    block ^= (block ^ s) & goes;
     allocated[kind]++;
     i++;
     ns += costNs[kind];
@@ -372,13 +392,15 @@ export function allocTinyRun(
   budget.ns = ns;
   budget.creditBytes = creditBytes;
   budget.spent = spent;
-  caches.tinySpan[p] = block;
-  caches.tinyOffset[p] = used;
-  if (block >= 0) caches.tinyIndex[p] = blockAt - spans.firstSlot[block];
+  if (block >= 0) {
+    caches.tinySpan[p] = block;
+    caches.tinyOffset[p] = used;
+    caches.tinyIndex[p] = blockAt - spans.firstSlot[block];
+  }
   caches.tinyAllocs[p] += made - opened;
   if (opened === 0) return made;
-  spans.freeIndex[s] = free - off;
-  spans.allocCount[s] = firstCount + opened;
+  spans.freeIndex[s] = free[opened - 1] + 1 - off;
+  spans.allocCount[s] += opened;
   if (spans.needzero[s] !== 0) h.work.bytesZeroed += opened * blockSize;
   if (h.marking) {
     spans.marked[s] += opened;

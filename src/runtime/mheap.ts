@@ -58,7 +58,7 @@ import { type SpanLayout, spanLayout } from "./msize.ts";
 import { kindNone, SlotStore, SpanTable, spanInUse, spanManual } from "./mspan.ts";
 import { SpanSetBlockPool } from "./mspanset.ts";
 import { OwnerTable } from "./owners.ts";
-import { numSpanClasses, pageSize } from "./sizeclasses.ts";
+import { numSpanClasses, pageSize, tinySize } from "./sizeclasses.ts";
 import type { Trace } from "./trace.ts";
 import type { VersionRules } from "./version.ts";
 
@@ -222,6 +222,8 @@ export class Heap {
   /** Span and slot of the last object allocated, but by runs of several kinds, for callers that give it to an owner or kill it early. */
   lastSpan = -1;
   lastIndex = -1;
+  /** For allocTinyRun: written before it is read. The free slots of a span of tiny blocks, and an end. */
+  readonly freeSlots = new Int32Array(pageSize / tinySize + 1);
   /** P on whose caches calls without a P of their own draw: stack spans, the background sweeper. */
   currentP = 0;
 
