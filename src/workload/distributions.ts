@@ -34,10 +34,12 @@ const CHORD_TOLERANCE = 1e-4;
 const HALF_GRAIN = 2 ** -54;
 const LEAST_PROBABILITY = HALF_GRAIN / 2 ** SMOOTH_CELL_BITS / FINE_PARTS;
 
-/** Cells by which classes of samples are remembered: finer than most tables', as at each end of a class a cell is of no use. */
+/** Cells by which classes of samples are remembered, and the parts of those in which a class ends. */
 const CLASS_BITS = 12;
 const CLASS_SHIFT = 32 - CLASS_BITS;
+const CLASS_PART_SHIFT = CLASS_SHIFT - FINE_BITS;
 const CLASS_UNKNOWN = -1;
+/** Several classes: of a part this number, of a cell this less the number of its block of parts. */
 const CLASS_SEVERAL = -2;
 
 /** The quantile functions there are; the parameters a, b and c of each stand at `lowerQuantile`. */
@@ -66,7 +68,28 @@ export interface Classifier {
   sameClass(low: number, high: number): boolean;
 }
 
-const NO_CLASSES = new Int32Array(0);
+/** What is known of the classes of a sampler's numbers: by cell and, in blocks of FINE_PARTS, by part of a cell. */
+export class KnownClasses {
+  readonly cells: Int32Array;
+  parts = new Int32Array(0);
+  #blocks = 0;
+
+  /** @internal: see Sampler.newClasses. */
+  constructor(cells: number) {
+    this.cells = new Int32Array(cells).fill(CLASS_UNKNOWN);
+  }
+
+  /** A block of parts, of which nothing is known. Returns its number. */
+  addBlock(): number {
+    const length = (this.#blocks + 1) * FINE_PARTS;
+    if (length > this.parts.length) {
+      const parts = new Int32Array(2 * length).fill(CLASS_UNKNOWN);
+      parts.set(this.parts);
+      this.parts = parts;
+    }
+    return this.#blocks++;
+  }
+}
 
 export class Sampler {
   /** The distribution's mean, from its formula. */
@@ -131,16 +154,16 @@ export class Sampler {
     return this.#table[at] + (u & (2 ** grainBits - 1)) * this.#table[at + 1];
   }
 
-  /** For fillClasses: what is known of the classes of numbers, by cell: nothing yet. */
-  newClasses(): Int32Array {
-    return this.isConstant ? NO_CLASSES : new Int32Array(2 ** CLASS_BITS).fill(CLASS_UNKNOWN);
+  /** For fillClasses: nothing is known yet. */
+  newClasses(): KnownClasses {
+    return new KnownClasses(this.isConstant ? 0 : 2 ** CLASS_BITS);
   }
 
   /**
    * The classes of the next n samples, exactly as `fill` and `classOf` would give them. Most cells lie in one class: then the
-   * number's cell is all that has to be looked at, once the cell has been met. `known` comes from newClasses.
+   * number's cell is all that has to be looked at, once the cell has been met; the others are cut once more. `known` comes from newClasses.
    */
-  fillClasses(rng: Rng, out: Int32Array, n: number, known: Int32Array, classifier: Classifier): void {
+  fillClasses(rng: Rng, out: Int32Array, n: number, known: KnownClasses, classifier: Classifier): void {
     if (this.isConstant) {
       out.fill(classifier.classOf(this.min), 0, n);
       return;
@@ -154,26 +177,36 @@ export class Sampler {
   }
 
   /** The class of the next sample, as fillClasses gives it. */
-  sampleClass(rng: Rng, known: Int32Array, classifier: Classifier): number {
+  sampleClass(rng: Rng, known: KnownClasses, classifier: Classifier): number {
     if (this.isConstant) return classifier.classOf(this.min);
     const u = rng.u32();
     const cell = u >>> CLASS_SHIFT;
-    if (known[cell] >= 0) return known[cell];
+    const k = known.cells[cell];
+    if (k >= 0) return k;
+    const part = (CLASS_SEVERAL - k) * FINE_PARTS + ((u >>> CLASS_PART_SHIFT) & (FINE_PARTS - 1));
+    if (k <= CLASS_SEVERAL && known.parts[part] >= 0) return known.parts[part];
     let value = this.#valueAt(u);
     if (Number.isNaN(value)) value = this.#drawFinely(u, rng);
     const c = classifier.classOf(value);
-    if (known[cell] === CLASS_UNKNOWN) {
-      const first = cell * 2 ** CLASS_SHIFT;
-      const low = this.#valueAt(first);
-      const high = this.#valueAt(first + 2 ** CLASS_SHIFT - 1);
-      // Where the cell is not straight they are NaN, and in no order.
-      known[cell] = low <= high && classifier.sameClass(low, high) ? c : CLASS_SEVERAL;
-    }
+    if (k === CLASS_UNKNOWN)
+      known.cells[cell] = this.#isOneClass(u, CLASS_SHIFT, classifier) ? c : CLASS_SEVERAL - known.addBlock();
+    else if (known.parts[part] === CLASS_UNKNOWN)
+      known.parts[part] = this.#isOneClass(u, CLASS_PART_SHIFT, classifier) ? c : CLASS_SEVERAL;
     return c;
   }
 
+  /** Are the samples of all numbers that differ from u in their last `bits` alone of one class? */
+  #isOneClass(u: number, bits: number, classifier: Classifier): boolean {
+    const first = u - (u % 2 ** bits);
+    const low = this.#valueAt(first);
+    const high = this.#valueAt(first + 2 ** bits - 1);
+    // Where the cell is not straight they are NaN, and in no order.
+    return low <= high && classifier.sameClass(low, high);
+  }
+
   /** As #fillFromTable: up to the first sample whose class its cell does not tell, which is not drawn yet. */
-  #knownClasses(rng: Rng, out: Int32Array, from: number, n: number, known: Int32Array): number {
+  #knownClasses(rng: Rng, out: Int32Array, from: number, n: number, known: KnownClasses): number {
+    const { cells, parts } = known;
     const s = rng.state;
     let a = s[0];
     let b = s[1];
@@ -182,8 +215,12 @@ export class Sampler {
     let i = from;
     for (; i < n; i++) {
       const u = (((a + b) | 0) + counter) | 0;
-      const k = known[u >>> CLASS_SHIFT];
-      if (k < 0) break;
+      let k = cells[u >>> CLASS_SHIFT];
+      if (k < 0) {
+        if (k === CLASS_UNKNOWN) break;
+        k = parts[(CLASS_SEVERAL - k) * FINE_PARTS + ((u >>> CLASS_PART_SHIFT) & (FINE_PARTS - 1))];
+        if (k < 0) break;
+      }
       out[i] = k;
       counter = (counter + 1) | 0;
       a = b ^ (b >>> 9);
@@ -215,11 +252,14 @@ export class Sampler {
     }
   }
 
-  /** Samples `from` to n - 1, or as far as to the first in a cell that is not straight: returns its index and leaves the random number in its place. */
+  /** Samples `from` to n - 1, or as far as to the first to be drawn exactly: returns its index and leaves the random number in its place. */
   #fillFromTable(rng: Rng, out: Float64Array, from: number, n: number): number {
     const table = this.#table;
+    const fine = this.#fine;
     const grainBits = 32 - this.#cellBits;
     const grainMask = 2 ** grainBits - 1;
+    const fineBits = grainBits - FINE_BITS;
+    const fineMask = 2 ** fineBits - 1;
     const s = rng.state;
     let a = s[0];
     let b = s[1];
@@ -233,10 +273,15 @@ export class Sampler {
       b = (c + (c << 3)) | 0;
       c = (((c << 21) | (c >>> 11)) + u) | 0;
       const cell = u >>> grainBits;
-      const value = table[cell * 2] + (u & grainMask) * table[cell * 2 + 1];
+      let value = table[cell * 2] + (u & grainMask) * table[cell * 2 + 1];
       if (Number.isNaN(value)) {
-        out[i] = u >>> 0;
-        break;
+        // As #drawFinely.
+        const at = (table[cell * 2 + 1] | 0) + 2 * ((u >>> fineBits) & (FINE_PARTS - 1));
+        value = fine[at] + (u & fineMask) * fine[at + 1];
+        if (Number.isNaN(value)) {
+          out[i] = u >>> 0;
+          break;
+        }
       }
       out[i] = value;
     }

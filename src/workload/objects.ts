@@ -10,7 +10,7 @@ import type { KindTable } from "../runtime/kinds.ts";
 import type { GoRuntime } from "../runtime/runtime.ts";
 import type { Dist, Lifetime, PointerPart } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
-import { type Classifier, compileDist, type Sampler } from "./distributions.ts";
+import { type Classifier, compileDist, type KnownClasses, type Sampler } from "./distributions.ts";
 
 const PAGE = 8192;
 const FOREVER = 0x7fffffff;
@@ -20,9 +20,6 @@ const SMALL_STEPS = 134 + (MAX_SMALL >>> 7) + 1;
 
 /** Sizes up to this find their kind in a table by bytes. */
 const MAX_BY_BYTES = 4096;
-
-/** Of samplers that need not draw. */
-const NOTHING_KNOWN = new Int32Array(0);
 
 /** Draws kinds for one source. */
 export class KindSampler implements Classifier {
@@ -37,7 +34,7 @@ export class KindSampler implements Classifier {
   readonly #large = new Map<number, number>();
   /** Kinds of sizes as drawn, rounded to bytes; -1 where none was drawn yet. */
   readonly #byBytes = new Int32Array(MAX_BY_BYTES + 1).fill(-1);
-  readonly #known: Int32Array;
+  readonly #known: KnownClasses;
 
   constructor(kinds: KindTable, source: number, size: Dist, pointers: PointerPart) {
     this.#kinds = kinds;
@@ -45,7 +42,7 @@ export class KindSampler implements Classifier {
     this.#pointers = pointers;
     this.#size = compileDist(size);
     this.single = size.kind === "constant" ? this.#kindOf(size.value) : -1;
-    this.#known = this.single >= 0 ? NOTHING_KNOWN : this.#size.newClasses();
+    this.#known = this.#size.newClasses();
   }
 
   /** Mean of the sizes as drawn. */
