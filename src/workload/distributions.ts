@@ -144,14 +144,24 @@ export class Sampler {
     if (this.isConstant) return this.min;
     const u = rng.u32();
     const value = this.#valueAt(u);
-    return Number.isNaN(value) ? this.#drawFinely(u, rng) : value;
+    return Number.isNaN(value) ? this.#drawExactly(u, rng) : value;
   }
 
-  /** What is made of a number; NaN in a cell that is not straight. */
-  #valueAt(u: number): number {
+  /** What the table makes of a number; NaN in a cell that is not straight. */
+  #cellValueAt(u: number): number {
     const grainBits = 32 - this.#cellBits;
     const at = (u >>> grainBits) * 2;
     return this.#table[at] + (u & (2 ** grainBits - 1)) * this.#table[at + 1];
+  }
+
+  /** What is made of a number; NaN in a part that is not straight. */
+  #valueAt(u: number): number {
+    const value = this.#cellValueAt(u);
+    if (!Number.isNaN(value)) return value;
+    const grainBits = 32 - this.#cellBits - FINE_BITS;
+    const part = u >>> grainBits;
+    const at = this.#table[2 * (part >>> FINE_BITS) + 1] + 2 * (part & (FINE_PARTS - 1));
+    return this.#fine[at] + (u & (2 ** grainBits - 1)) * this.#fine[at + 1];
   }
 
   /** For fillClasses: nothing is known yet. */
@@ -186,22 +196,21 @@ export class Sampler {
     const part = (CLASS_SEVERAL - k) * FINE_PARTS + ((u >>> CLASS_PART_SHIFT) & (FINE_PARTS - 1));
     if (k <= CLASS_SEVERAL && known.parts[part] >= 0) return known.parts[part];
     let value = this.#valueAt(u);
-    if (Number.isNaN(value)) value = this.#drawFinely(u, rng);
+    if (Number.isNaN(value)) value = this.#drawExactly(u, rng);
     const c = classifier.classOf(value);
-    if (k === CLASS_UNKNOWN)
-      known.cells[cell] = this.#isOneClass(u, CLASS_SHIFT, classifier) ? c : CLASS_SEVERAL - known.addBlock();
-    else if (known.parts[part] === CLASS_UNKNOWN)
-      known.parts[part] = this.#isOneClass(u, CLASS_PART_SHIFT, classifier) ? c : CLASS_SEVERAL;
+    if (k === CLASS_UNKNOWN) {
+      const first = u - (u % 2 ** CLASS_SHIFT);
+      const low = this.#cellValueAt(first);
+      const high = this.#cellValueAt(first + 2 ** CLASS_SHIFT - 1);
+      known.cells[cell] = isOneClass(low, high, classifier) ? c : CLASS_SEVERAL - known.addBlock();
+    } else if (known.parts[part] === CLASS_UNKNOWN) {
+      // No part of a cell here is larger than those of the tables.
+      const first = u - (u % 2 ** CLASS_PART_SHIFT);
+      const low = this.#valueAt(first);
+      const high = this.#valueAt(first + 2 ** CLASS_PART_SHIFT - 1);
+      known.parts[part] = isOneClass(low, high, classifier) ? c : CLASS_SEVERAL;
+    }
     return c;
-  }
-
-  /** Are the samples of all numbers that differ from u in their last `bits` alone of one class? */
-  #isOneClass(u: number, bits: number, classifier: Classifier): boolean {
-    const first = u - (u % 2 ** bits);
-    const low = this.#valueAt(first);
-    const high = this.#valueAt(first + 2 ** bits - 1);
-    // Where the cell is not straight they are NaN, and in no order.
-    return low <= high && classifier.sameClass(low, high);
   }
 
   /** As #fillFromTable: up to the first sample whose class its cell does not tell, which is not drawn yet. */
@@ -247,7 +256,7 @@ export class Sampler {
     while (true) {
       i = this.#fillFromTable(rng, out, i, n);
       if (i === n) return;
-      out[i] = this.#drawFinely(out[i], rng);
+      out[i] = this.#drawExactly(out[i], rng);
       i++;
     }
   }
@@ -275,7 +284,7 @@ export class Sampler {
       const cell = u >>> grainBits;
       let value = table[cell * 2] + (u & grainMask) * table[cell * 2 + 1];
       if (Number.isNaN(value)) {
-        // As #drawFinely.
+        // As #valueAt.
         const at = (table[cell * 2 + 1] | 0) + 2 * ((u >>> fineBits) & (FINE_PARTS - 1));
         value = fine[at] + (u & fineMask) * fine[at + 1];
         if (Number.isNaN(value)) {
@@ -292,17 +301,9 @@ export class Sampler {
     return i;
   }
 
-  /** The value of a number in a cell that is not straight. */
-  #drawFinely(u: number, rng: Rng): number {
-    const grainBits = 32 - this.#cellBits - FINE_BITS;
-    const part = u >>> grainBits;
-    const at = this.#table[2 * (part >>> FINE_BITS) + 1] + 2 * (part & (FINE_PARTS - 1));
-    const value = this.#fine[at] + (u & (2 ** grainBits - 1)) * this.#fine[at + 1];
-    return Number.isNaN(value) ? this.#drawExactly(part, rng) : value;
-  }
-
-  /** A draw within one part, numbered from 0 over all cells, through the quantile function. */
-  #drawExactly(part: number, rng: Rng): number {
+  /** A draw within the part that a number falls to, through the quantile function. */
+  #drawExactly(u: number, rng: Rng): number {
+    const part = u >>> (32 - this.#cellBits - FINE_BITS);
     const f = rng.f64() + HALF_GRAIN;
     let k = 0;
     // Beside the part's number f would lose its last bits.
@@ -359,6 +360,11 @@ export class Sampler {
     table[at + 1] = step;
     return Math.abs(start + width / 2 - middle) <= CHORD_TOLERANCE * middle;
   }
+}
+
+/** Are the values between the ends of a straight line of one class? Where it is not straight they are NaN, and in no order. */
+function isOneClass(low: number, high: number, classifier: Classifier): boolean {
+  return low <= high && classifier.sameClass(low, high);
 }
 
 /**
