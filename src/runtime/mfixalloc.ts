@@ -9,12 +9,13 @@
  *   other_sys               what persistent chunks (256 KiB) have not handed out yet, the allspans array, the rest
  *   buckhash_sys            profile buckets (counted by the profiler)
  *
- * Only sizes are kept: no structure has an address. Becoming resident is reported through `MetadataMemory`.
+ * Only sizes are kept: no structure has an address, but those that are written bit by bit (span sets). Becoming resident is reported through `MetadataMemory`.
  *
  * Simplifies: every P has its own persistent chunk, but memory taken by code running without a P (start-up, sysmon)
  * is drawn from one global chunk only until the Ps exist.
  */
 import { OS_PAGE_BYTES } from "../os/os.ts";
+import { grownFloat64, grownUint8 } from "./kinds.ts";
 
 export const statMSpan = 0;
 export const statMCache = 1;
@@ -76,40 +77,80 @@ const persistentChunkBytes = 256 * 1024;
 /** Blocks of at least this size get a mapping of their own. */
 const persistentMaxBlockBytes = 64 * 1024;
 
+/** What has been done with a page. */
+const UNTOUCHED = 0;
+const READ = 1;
+const WRITTEN = 2;
+
 /** persistentalloc: memory that is never freed, cut from one chunk per P. */
 export class PersistentAlloc {
   readonly #sys: SysStats;
-  /** Bytes used of each P's chunk, by P + 1; 0 for the chunk used without a P; -1 while there is no chunk. */
+  /**
+   * Bytes used of each P's chunk, by P + 1; 0 for the chunk used without a P; -1 while there is no chunk. And the chunks' addresses: where
+   * they would begin if all chunks ever made lay one after the other.
+   */
   #off = new Float64Array(1).fill(-1);
+  #base = new Float64Array(1);
+  #chunks = 0;
+  /** By page of all chunks: what has been done with it. */
+  #pages = new Uint8Array(0);
 
   constructor(sys: SysStats) {
     this.#sys = sys;
   }
 
+  /** Memory that is written at once. */
   alloc(nbytes: number, align: number, stat: number, p: number): void {
     if (nbytes >= persistentMaxBlockBytes) {
       this.#sys.map(stat, nbytes);
       this.#sys.touch(stat, nbytes);
-      return;
-    }
+    } else this.touch(this.reserve(nbytes, align, stat, p), nbytes);
+  }
+
+  /** Less than 64 KiB, not written yet. Returns its address. */
+  reserve(nbytes: number, align: number, stat: number, p: number): number {
     const i = p + 1;
     if (i >= this.#off.length) {
       const off = new Float64Array(i + 8).fill(-1);
       off.set(this.#off);
       this.#off = off;
+      this.#base = grownFloat64(this.#base, off.length);
     }
     let off = Math.ceil(this.#off[i] / align) * align;
     if (this.#off[i] < 0 || off + nbytes > persistentChunkBytes) {
       this.#sys.map(statOther, persistentChunkBytes);
+      this.#base[i] = this.#chunks++ * persistentChunkBytes;
+      this.#pages = grownUint8(this.#pages, (this.#chunks * persistentChunkBytes) / this.#sys.pageBytes);
       // The first word of a chunk links it to the list of all chunks.
+      this.touch(this.#base[i], 8);
       off = Math.max(align, 8);
     }
     this.#off[i] = off + nbytes;
-    this.#sys.touch(statOther, nbytes);
     if (stat !== statOther) {
       this.#sys.bytes[stat] += nbytes;
       this.#sys.bytes[statOther] -= nbytes;
     }
+    return this.#base[i] + off;
+  }
+
+  /** Bytes from an address on are written. */
+  touch(address: number, nbytes: number): void {
+    const { pageBytes } = this.#sys;
+    let pages = 0;
+    for (let page = Math.floor(address / pageBytes); page * pageBytes < address + nbytes; page++) {
+      if (this.#pages[page] === WRITTEN) continue;
+      this.#pages[page] = WRITTEN;
+      pages++;
+    }
+    if (pages > 0) this.#sys.touch(statOther, pages * pageBytes);
+  }
+
+  /** The byte at an address is read: on a page that nobody has used that maps the page of zeros, and the first write faults once more. */
+  read(address: number): void {
+    const page = Math.floor(address / this.#sys.pageBytes);
+    if (this.#pages[page] !== UNTOUCHED) return;
+    this.#pages[page] = READ;
+    this.#sys.readUntouched(1);
   }
 }
 

@@ -245,7 +245,12 @@ export class Heap {
     this.gcBits = new GcBits(this.sys);
     this.spanalloc = new FixAlloc(o.rules.mspanStructBytes, statMSpan, this.persistent);
     this.cachealloc = new FixAlloc(o.rules.mcacheStructBytes, statMCache, this.persistent);
-    const pool = new SpanSetBlockPool(this);
+    const pool = new SpanSetBlockPool({
+      reserve: (nbytes, align) => this.persistent.reserve(nbytes, align, statGCMisc, this.currentP),
+      touch: (address, nbytes) => this.persistent.touch(address, nbytes),
+      read: (address) => this.persistent.read(address),
+      pageBytes: this.sys.pageBytes,
+    });
     for (let spc = 0; spc < numSpanClasses; spc++) this.central.push(new Mcentral(pool));
     if (o.rules.scavengeIndexInitialBytes > 0) this.sys.map(statGCMisc, o.rules.scavengeIndexInitialBytes);
     this.setProcs(o.procs);
@@ -636,11 +641,6 @@ export class Heap {
       if ((page - spanStart) % size === 0) pages++;
     if (pages === 0) return;
     this.os?.readUntouched(pages);
-  }
-
-  /** @internal Persistent GC metadata: span sets. */
-  persistentAllocGC(nbytes: number, align: number): void {
-    this.persistent.alloc(nbytes, align, statGCMisc, this.currentP);
   }
 
   // ---------------------------------------------------------------- reclaimer

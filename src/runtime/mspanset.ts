@@ -6,40 +6,45 @@
  * set is reset, empty, at the next sweep termination; the spine of pointers and the blocks of 512 entries behind
  * them come from persistent memory, blocks through a pool shared by all sets. That memory is GCSys.
  *
+ * Pages of it are touched as they are used: a push reads the block's first byte (the compiler's test for nil) and writes its entry, the header is
+ * written by pops and when the block goes back to the pool. Most sets hold a few spans, and their blocks are one page.
+ *
  * Simplifies: lock-free races cannot happen here, so a pop never fails transiently.
  */
 import { grownInt32 } from "./kinds.ts";
 
 const blockEntries = 512;
-/** 4096 bytes of entries behind a header padded to 512 bytes (earlier releases pad less; not modelled). */
-const blockBytes = 4096 + 512;
+/** The entries' header is padded to this (tagAlign; earlier releases pad less; not modelled). */
+const headerBytes = 512;
+const entryBytes = 8;
+const blockBytes = headerBytes + blockEntries * entryBytes;
 const initialSpineEntries = 256;
 
 /** Where spines and blocks come from; they are never given back to the system. */
 export interface SpanSetMemory {
-  persistentAllocGC(nbytes: number, align: number): void;
+  readonly pageBytes: number;
+  /** Returns an address. */
+  reserve(nbytes: number, align: number): number;
+  touch(address: number, nbytes: number): void;
+  read(address: number): void;
 }
 
-/** The pool of blocks all sets share (spanSetBlockPool). */
+/** The pool of blocks all sets share (spanSetBlockPool), known by their addresses. */
 export class SpanSetBlockPool {
-  #free = 0;
-  readonly #memory: SpanSetMemory;
+  readonly memory: SpanSetMemory;
+  readonly #free: number[] = [];
 
   constructor(memory: SpanSetMemory) {
-    this.#memory = memory;
+    this.memory = memory;
   }
 
-  take(): void {
-    if (this.#free > 0) this.#free--;
-    else this.#memory.persistentAllocGC(blockBytes, 512);
+  take(): number {
+    return this.#free.pop() ?? this.memory.reserve(blockBytes, headerBytes);
   }
 
-  give(): void {
-    this.#free++;
-  }
-
-  growSpine(entries: number): void {
-    this.#memory.persistentAllocGC(entries * 8, 64);
+  give(block: number): void {
+    this.memory.touch(block, entryBytes);
+    this.#free.push(block);
   }
 }
 
@@ -49,8 +54,12 @@ export class SpanSet {
   /** Pops and pushes since the last reset. */
   #head = 0;
   #tail = 0;
-  #spineLen = 0;
+  /** Blocks from the first since the last reset on, and the spine's address and room. */
+  #blocks: number[] = [];
+  #spine = 0;
   #spineCap = 0;
+  /** The push that is the first on a page of its block, or in a block. */
+  #touchTail = 0;
   readonly #pool: SpanSetBlockPool;
 
   constructor(pool: SpanSetBlockPool) {
@@ -63,7 +72,7 @@ export class SpanSet {
 
   push(s: number): void {
     const tail = this.#tail++;
-    if (tail % blockEntries === 0 && tail / blockEntries >= this.#spineLen) this.#addBlock();
+    if (tail === this.#touchTail) this.#touchEntry(tail);
     if (tail - this.#head === this.#ring.length) this.#growRing(tail);
     this.#ring[tail & (this.#ring.length - 1)] = s;
   }
@@ -72,17 +81,20 @@ export class SpanSet {
   pop(): number {
     if (this.#head === this.#tail) return -1;
     const head = this.#head++;
-    if (this.#head % blockEntries === 0) this.#pool.give();
+    const block = this.#blocks[Math.floor(head / blockEntries)];
+    if (head % blockEntries === 0) this.#pool.memory.touch(block, entryBytes);
+    if (this.#head % blockEntries === 0) this.#pool.give(block);
     return this.#ring[head & (this.#ring.length - 1)];
   }
 
   /** Sweep termination: the set must be empty; its partly used block goes back to the pool. */
   reset(): void {
     if (this.#head !== this.#tail) throw new Error("attempt to clear a non-empty span set");
-    if (this.#tail % blockEntries !== 0) this.#pool.give();
+    if (this.#tail % blockEntries !== 0) this.#pool.give(this.#blocks[this.#blocks.length - 1]);
     this.#head = 0;
     this.#tail = 0;
-    this.#spineLen = 0;
+    this.#touchTail = 0;
+    this.#blocks.length = 0;
   }
 
   /** The i-th oldest span, for checks. */
@@ -90,13 +102,29 @@ export class SpanSet {
     return this.#ring[(this.#head + i) & (this.#ring.length - 1)];
   }
 
+  /** Entry `tail`, in a new block or the first on a page, is written. */
+  #touchEntry(tail: number): void {
+    const { memory } = this.#pool;
+    const entry = tail % blockEntries;
+    if (entry === 0) this.#addBlock();
+    const block = this.#blocks[this.#blocks.length - 1];
+    if (entry === 0) memory.read(block);
+    const address = block + headerBytes + entry * entryBytes;
+    memory.touch(address, entryBytes);
+    const onPage = (memory.pageBytes - (address % memory.pageBytes)) / entryBytes;
+    this.#touchTail = tail + Math.min(onPage, blockEntries - entry);
+  }
+
   #addBlock(): void {
-    if (this.#spineLen === this.#spineCap) {
-      this.#spineCap = this.#spineCap === 0 ? initialSpineEntries : this.#spineCap * 2;
-      this.#pool.growSpine(this.#spineCap);
+    const { memory } = this.#pool;
+    const length = this.#blocks.length;
+    if (length === this.#spineCap) {
+      this.#spineCap = length === 0 ? initialSpineEntries : length * 2;
+      this.#spine = memory.reserve(this.#spineCap * entryBytes, 64);
+      memory.touch(this.#spine, length * entryBytes);
     }
-    this.#pool.take();
-    this.#spineLen++;
+    this.#blocks.push(this.#pool.take());
+    memory.touch(this.#spine + length * entryBytes, entryBytes);
   }
 
   #growRing(tail: number): void {
