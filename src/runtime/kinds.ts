@@ -46,6 +46,8 @@ export class KindTable {
   /** Objects of the kind allocated since the start, tiny ones included. Written by malloc. */
   allocated = new Float64Array(64);
   readonly #byKey = new Map<string, number>();
+  /** By kind of large objects that are written bit by bit: whom to tell the span of each. */
+  readonly #filledBy = new Map<number, (span: number) => void>();
   /** By source: what tells the share found in order; 1 where nothing is said. */
   readonly #orderOf: (() => number)[] = [];
 
@@ -97,6 +99,16 @@ export class KindTable {
     this.pointers[kind] = 0;
     this.tableBytes[kind] = this.ptrBytes[kind];
     return kind;
+  }
+
+  /** Large objects of the kind are written bit by bit: `placed` is told the span of each, and writes it by Heap.fillLarge. */
+  setFilled(kind: number, placed: (span: number) => void): void {
+    if (this.#filledBy.has(kind)) throw new Error(`kind ${kind} is filled by somebody else`);
+    this.#filledBy.set(kind, placed);
+  }
+
+  filledBy(kind: number): ((span: number) => void) | undefined {
+    return this.#filledBy.get(kind);
   }
 
   #grow(): void {

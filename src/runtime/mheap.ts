@@ -213,6 +213,8 @@ export class Heap {
   #pageInUse = new Int32Array(0);
   /** Span starting at a page; valid while there is one. */
   #spanAt = new Int32Array(0);
+  /** Large objects written in part, by span: bytes from the start, and whether a mark has read the rest. */
+  readonly #filling = new Map<number, { bytes: number; read: boolean }>();
   /** Chunk groups whose metadata is mapped: see #mapPageMetadata. */
   readonly #metadata = { bitmaps: 0, leaf: 0, level3: 0, level2: 0, level1: 0, root: 0, scavenge: 0 };
   #allspansLen = 0;
@@ -312,6 +314,33 @@ export class Heap {
     allocLarge(this, p, kind, death, written);
   }
 
+  /** The program has written `bytes` from the start of the large object in `span`, which it fills bit by bit. */
+  fillLarge(span: number, bytes: number): void {
+    const filling = this.#filling.get(span) ?? { bytes: 0, read: false };
+    const start = this.spans.base[span] * pageSize;
+    if (bytes > filling.bytes) this.touch(start + filling.bytes, start + bytes);
+    filling.bytes = bytes;
+    if (bytes < this.spans.npages[span] * pageSize) this.#filling.set(span, filling);
+    else this.#filling.delete(span);
+  }
+
+  /** A mark scans large objects whole: of what was never written it reads the page of zeros, once, and the first write faults once more. */
+  #readUnfilled(): void {
+    const { os } = this;
+    if (os === undefined) return;
+    const step = this.physPageSize;
+    let pages = 0;
+    for (const [span, filling] of this.#filling) {
+      if (filling.read) continue;
+      filling.read = true;
+      const start = this.spans.base[span] * pageSize;
+      const end = start + this.spans.npages[span] * pageSize;
+      for (let page = Math.ceil((start + filling.bytes) / step) * step; page < end; page += step)
+        if (!os.isResident(page, page + step)) pages++;
+    }
+    if (pages > 0) os.readUntouched(pages);
+  }
+
   /** The object in a slot now belongs to `owner` and dies with it. */
   setOwner(span: number, index: number, owner: number): void {
     this.slots.death[this.spans.firstSlot[span] + index] = ~owner;
@@ -339,6 +368,7 @@ export class Heap {
     finishSweep(this, this.currentP);
     this.marking = true;
     const totals = markSurvivors(this, tick);
+    this.#readUnfilled();
     this.lastMarkTick = tick | 0;
     this.bytesMarked = totals.bytes;
     return totals;

@@ -178,7 +178,9 @@ export class GoRuntime {
       pages: this.kinds.largePages[kind],
       pointers: this.kinds.ptrBytes[kind] > 0,
     });
-    this.heap.allocLarge(p, kind, death);
+    const placed = this.kinds.filledBy(kind);
+    this.heap.allocLarge(p, kind, death, placed === undefined);
+    placed?.(this.heap.lastSpan);
     this.#writeRemote(p, this.heap.lastSpan, this.kinds.size[kind]);
     this.heap.memProfile?.allocated(p, kind);
     if (this.slowFramesBytes < LARGE_FRAMES_BYTES) this.slowFramesBytes = LARGE_FRAMES_BYTES;
@@ -367,7 +369,7 @@ export class GoRuntime {
     const write =
       (kinds.ptrBytes[kind] / 8) * costs.initPointerWordNs + Math.ceil(size / 4096) * costs.initPageNs;
     if (kinds.tiny[kind] !== 0) return costs.tinyNs + write;
-    if (kinds.largePages[kind] > 0) return write;
+    if (kinds.largePages[kind] > 0) return kinds.filledBy(kind) === undefined ? write : 0;
     const curve = kinds.ptrBytes[kind] > 0 ? costs.mallocScanNs : costs.mallocNoscanNs;
     return curveAt(curve, kinds.elemsize[kind]) + write;
   }

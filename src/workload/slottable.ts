@@ -15,6 +15,8 @@ import type { GoRuntime } from "../runtime/runtime.ts";
 import type { Context } from "./program.ts";
 
 const CHUNK_POINTERS = 8192;
+/** Slots on 4 KiB: the chunk's pages are written as its slots are used for the first time. */
+const SLOTS_PER_PAGE = 512;
 const FOREVER = 0x7fffffff;
 /** Deaths are counted in buckets of a millisecond, as the oracle's wheel does. */
 const BUCKET_NS = 1e6;
@@ -38,11 +40,16 @@ export class SlotTable {
   #peak = 0;
   #first = 0;
   #capacity = 0;
+  /** The newest chunk, or -1; its number; and slots of all chunks that lie on pages written so far. */
+  #span = -1;
+  #chunk = -1;
+  #written = 0;
 
   /** `source` is that of the chunks; -1 for a table that takes no memory. */
   constructor(rt: GoRuntime, source: number, durationNs: number) {
     this.#rt = rt;
     this.#kind = source < 0 ? -1 : rt.kinds.addTable(source, CHUNK_POINTERS * 8);
+    if (this.#kind >= 0) rt.kinds.setFilled(this.#kind, (span) => this.#placed(span));
     this.#lastBucket = Math.ceil(durationNs / BUCKET_NS) + 1;
   }
 
@@ -115,6 +122,25 @@ export class SlotTable {
       this.#rt.alloc(g, p, this.#kind, FOREVER);
       this.#capacity += CHUNK_POINTERS;
     }
+    if (this.#peak > this.#written) this.#fill();
+  }
+
+  /** A chunk has its memory, later than it was asked for if its goroutine had to assist first. */
+  #placed(span: number): void {
+    if (this.#span >= 0) this.#rt.heap.fillLarge(this.#span, CHUNK_POINTERS * 8);
+    this.#span = span;
+    this.#chunk++;
+    this.#written = this.#chunk * CHUNK_POINTERS;
+    this.#fill();
+  }
+
+  /** The newest chunk's slots are in use up to the peak. */
+  #fill(): void {
+    if (this.#span < 0) return;
+    const first = this.#chunk * CHUNK_POINTERS;
+    const used = Math.min(Math.max(this.#peak - first, 0), CHUNK_POINTERS);
+    this.#rt.heap.fillLarge(this.#span, used * 8);
+    this.#written = first + Math.min(Math.ceil(used / SLOTS_PER_PAGE) * SLOTS_PER_PAGE, CHUNK_POINTERS);
   }
 
   release(n: number): void {
