@@ -48,6 +48,7 @@ import {
 } from "./proc.ts";
 import type { Goroutines } from "./runtime2.ts";
 import type { StackAllocator } from "./stack.ts";
+import { WorkBufs } from "./workbufs.ts";
 
 /** gcOverAssistWork: the least work an assist does at once, to amortize its cost. */
 const GC_OVER_ASSIST_WORK = 64 << 10;
@@ -124,11 +125,13 @@ export interface GcOptions {
 class BgSweep extends G {
   readonly #heap: Heap;
   readonly #sweepNs: () => number;
+  readonly #freeWorkBufs: (p: number) => void;
 
-  constructor(heap: Heap, takeWorkNs: () => number) {
+  constructor(heap: Heap, takeWorkNs: () => number, freeWorkBufs: (p: number) => void) {
     super();
     this.#heap = heap;
     this.#sweepNs = takeWorkNs;
+    this.#freeWorkBufs = freeWorkBufs;
   }
 
   override get label(): string {
@@ -139,6 +142,7 @@ class BgSweep extends G {
     let swept = 0;
     while (swept < SWEEP_BATCH_SPANS && this.#heap.sweepone(p) >= 0) swept++;
     this.after = swept < SWEEP_BATCH_SPANS ? AFTER_PARK : AFTER_YIELD;
+    if (this.after === AFTER_PARK) this.#freeWorkBufs(p);
     return this.#sweepNs();
   }
 }
@@ -183,6 +187,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
   gcCpuFraction = 0;
   readonly #o: GcOptions;
   readonly #bgsweep: BgSweep;
+  readonly #workBufs: WorkBufs;
   readonly #forcegc: ForceGcHelper;
   readonly #markDoneCallback: number;
   readonly #periodicCallback: number;
@@ -229,7 +234,14 @@ export class Gc implements MarkScheduling, PacingFollowers {
   constructor(options: GcOptions) {
     this.#o = options;
     this.procresize(options.sched.nprocs);
-    this.#bgsweep = new BgSweep(options.heap, () => this.takeSweepNs());
+    this.#workBufs = new WorkBufs(options.heap, options.costs.faultNs);
+    this.#bgsweep = new BgSweep(
+      options.heap,
+      () => this.takeSweepNs(),
+      (p) => {
+        if (!this.marking) this.#workBufs.freeSome(p);
+      },
+    );
     this.#forcegc = new ForceGcHelper(() => this.want("periodic"));
     options.sched.adopt(this.#bgsweep);
     options.sched.adopt(this.#forcegc);
@@ -520,11 +532,17 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   workerStarted(p: number, mode: number, nowNs: number): void {
     this.advance(nowNs);
+    this.#holdWorkBufs(p, nowNs);
     if (mode === P_IDLE_WORKER) this.#o.sched.limiter.startEvent(p, limiterEventIdleMarkWork, nowNs);
     this.#workers++;
     this.#working[p] = 1;
     this.#workerStartNs[p] = nowNs;
     this.#predict(nowNs);
+  }
+
+  /** Their page faults are part of what a cycle costs with nothing to mark, and are not to be paid twice. */
+  #holdWorkBufs(p: number, nowNs: number): void {
+    if (this.#workBufs.hold(p, nowNs)) this.takeSweepNs();
   }
 
   workerStopped(p: number, mode: number, nowNs: number): void {
@@ -573,6 +591,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
       g.gcAssistBytes = 0;
       return 0;
     }
+    this.#holdWorkBufs(p, nowNs);
     this.#work.take(this.#doneNs, scanWork);
     this.#assistWork[p] = this.#work.takenWork;
     this.#assists++;
@@ -701,6 +720,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
       reason: this.#reason,
       gc_cpu_percent: this.gcCpuFraction * 100,
     };
+    this.#workBufs.cycleEnds();
     heap.trace?.cycleEnds(cycle, heap.pagesInUse);
     this.#o.onCycle(cycle);
     this.running = false;
