@@ -121,14 +121,14 @@ export const NODE_COLUMNS = [
   },
   { name: "node_neighbours_file_bytes", unit: "bytes", description: "Page cache of neighbours." },
   {
-    name: "node_pgsteal_kswapd_pages",
-    unit: "count",
-    description: "/proc/vmstat pgsteal_kswapd: pages of 4 KiB that kswapd has reclaimed, of all groups.",
+    name: "node_pgsteal_kswapd_bytes",
+    unit: "bytes",
+    description: "/proc/vmstat pgsteal_kswapd, in bytes: what kswapd has reclaimed, of all groups.",
   },
   {
-    name: "node_pgsteal_direct_pages",
-    unit: "count",
-    description: "/proc/vmstat pgsteal_direct: pages that allocations have reclaimed for themselves.",
+    name: "node_pgsteal_direct_bytes",
+    unit: "bytes",
+    description: "/proc/vmstat pgsteal_direct, in bytes: what allocations have reclaimed for themselves.",
   },
   {
     name: "node_neighbour_oom_kills",
@@ -189,6 +189,7 @@ function nodeMemory(
     memoryBytes: machine.memory,
     minFreeBytes: machine.min_free ?? defaultMinFreeBytes(machine.memory, machine.thp !== "never"),
     neighbours: {
+      kernelBytes: neighbours.kernel,
       anonBytes: neighbours.anon,
       fileBytes: neighbours.file,
       readBytesPerSecond: neighbours.reads,
@@ -355,8 +356,8 @@ export class ContainerRun {
       row[i++] = this.node.freePages * OS_PAGE_BYTES;
       row[i++] = this.node.neighbourAnonBytes;
       row[i++] = this.node.neighbourFileBytes;
-      row[i++] = this.node.stealKswapdPages;
-      row[i++] = this.node.stealDirectPages;
+      row[i++] = this.node.stealKswapdPages * OS_PAGE_BYTES;
+      row[i++] = this.node.stealDirectPages * OS_PAGE_BYTES;
       row[i++] = this.node.neighbourOomKills;
     }
   }
@@ -501,8 +502,8 @@ export class ContainerRun {
         ? {}
         : {
             node_free_min_bytes: this.#nodeFreeMin,
-            node_pgsteal_kswapd_pages: this.node.stealKswapdPages,
-            node_pgsteal_direct_pages: this.node.stealDirectPages,
+            node_pgsteal_kswapd_bytes: this.node.stealKswapdPages * OS_PAGE_BYTES,
+            node_pgsteal_direct_bytes: this.node.stealDirectPages * OS_PAGE_BYTES,
             node_allocstall_count: this.node.allocStalls,
             node_neighbour_oom_kills: this.node.neighbourOomKills,
           }),

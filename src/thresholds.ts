@@ -193,8 +193,8 @@ const FIGURES: readonly { readonly need: Need; readonly names: readonly string[]
   {
     need: likeColumn("node_free_bytes"),
     names: [
-      ...["memory_events_low", "node_free_min_bytes", "node_pgsteal_kswapd_pages"],
-      ...["node_pgsteal_direct_pages", "node_allocstall_count", "node_neighbour_oom_kills"],
+      ...["memory_events_low", "node_free_min_bytes", "node_pgsteal_kswapd_bytes"],
+      ...["node_pgsteal_direct_bytes", "node_allocstall_count", "node_neighbour_oom_kills"],
     ],
   },
   {

@@ -390,7 +390,7 @@ export class MemoryCgroup {
 
   /** Whether the machine has so many pages without any reclaim. */
   #nodeHasRoom(pages: number): boolean {
-    return this.#node === null || this.#node.freePages - pages > this.#node.marks.lowPages;
+    return this.#node === null || this.#node.hasRoom(pages);
   }
 
   /** Pages of memory that the group has; the stock is only counted. */

@@ -4,11 +4,11 @@
  * Follows mm/page_alloc.c (__alloc_pages_slowpath, __setup_per_zone_wmarks, calculate_min_free_kbytes), mm/khugepaged.c
  * (set_recommended_min_free_kbytes), mm/vmscan.c (balance_pgdat, do_try_to_free_pages, shrink_node_memcgs, get_scan_count), mm/page_counter.c
  * (page_counter_calculate_protection) and mm/oom_kill.c (select_bad_process) of Linux 6.x. On the machine are a container (cgroup.ts) and its
- * neighbours: everything else, the kernel included, as two numbers. `anon` cannot be reclaimed (there is no swap), `file` is page cache.
+ * neighbours: everything else, as three numbers. `kernel` and `anon` cannot be reclaimed (there is no swap), `file` is page cache.
  *
- *     free = memory - neighbours (anon + file) - container (memory.current less the stock) - the program's file, if it is charged elsewhere
+ *     free = memory - neighbours (kernel + anon + file) - container (memory.current less the stock) - the program's file, if it is charged elsewhere
  *
- * A page is taken while `free` is above the low watermark. From there on kswapd reclaims until it is above the high one:
+ * A page is taken while `free` is above the low watermark, what lower zones keep back apart (lowmem_reserve). From there on kswapd reclaims until it is above the high one:
  *
  * - from each group 1/4096 of its lists, then 1/2048, and so on up to a half (filelists.ts), so from each in proportion to what it has cached, whoever
  *   it is that needs memory. That is why a container far below its own limits loses page cache, and what it has freed by MADV_FREE;
@@ -24,7 +24,8 @@
  * Where an allocation finds nothing to reclaim either, the OOM killer takes the process with most badness: resident pages and page tables, and
  * oom_score_adj thousandths of all memory. Protection plays no part in that.
  *
- * Simplified: one zone (a real machine's lowest ones keep some MiB back: lowmem_reserve), and no lists per CPU; kswapd is as fast as it need
+ * Simplified: one zone but for what the lower ones keep back, no lists per CPU (a CPU keeps pages by, up to its share of the low watermark), no watermark boost (where
+ * sorts of pages mix, kswapd reclaims up to 150 % of the high watermark more: vm.watermark_boost_factor); kswapd is as fast as it need
  * be, and its CPU time is another CPU's; neighbours are one process, in one group beside the container's without protection, whose page cache has been read once, is
  * not asked for again, and stays if the process is killed, as the container's own stays when its group is removed; the group is the root's child, where memory.min and
  * memory.low hold as they are written (below a parent they are shared out: effectiveProtection, which is here for that; Kubernetes gives
@@ -48,6 +49,11 @@ const PAGEBLOCK_PAGES = 512;
 const MIGRATE_PCPTYPES = 3;
 /** Above this an amd64 machine has a third zone (Normal). */
 const DMA32_BYTES = 4 * 2 ** 30;
+/** And this much below (the rest of the 4 GiB is for devices). */
+const DMA32_PAGES = (3 * 2 ** 30) / OS_PAGE_BYTES;
+/** The zone below all others (DMA) and what it has free; what a lower zone keeps back from allocations meant for higher ones, as a share of those (lowmem_reserve_ratio). */
+const DMA_PAGES = 3840;
+const LOWMEM_RESERVE_RATIO = 256;
 /** vm.watermark_scale_factor by default, in ten-thousandths. */
 const WATERMARK_SCALE_FACTOR = 10;
 
@@ -77,6 +83,17 @@ export function watermarks(memoryBytes: number, minFreeBytes: number): Watermark
   const scaled = Math.floor((Math.floor(memoryBytes / OS_PAGE_BYTES) * WATERMARK_SCALE_FACTOR) / 10_000);
   const gap = Math.max(Math.floor(minPages / 4), scaled);
   return { minPages, lowPages: minPages + gap, highPages: minPages + 2 * gap };
+}
+
+/**
+ * Pages that programs never get: a lower zone keeps one page back for every 256 of the zones above it (setup_per_zone_lowmem_reserve), at most all it has. Of
+ * 1 GiB that is 4 MiB, of 8 GiB 15 + 20 MiB.
+ */
+export function lowmemReservePages(memoryBytes: number): number {
+  const pages = Math.floor(memoryBytes / OS_PAGE_BYTES);
+  const normal = memoryBytes > DMA32_BYTES ? pages - DMA32_PAGES : 0;
+  const ofDma = Math.min(DMA_PAGES, Math.floor(pages / LOWMEM_RESERVE_RATIO));
+  return ofDma + Math.min(DMA32_PAGES, Math.floor(normal / LOWMEM_RESERVE_RATIO));
 }
 
 /**
@@ -116,6 +133,8 @@ export interface NodeScan {
 }
 
 export interface Neighbours {
+  /** Of the kernel itself: neither reclaimed nor killed. */
+  readonly kernelBytes: number;
   readonly anonBytes: number;
   readonly fileBytes: number;
   readonly readBytesPerSecond: number;
@@ -172,7 +191,9 @@ export class NodeMemory implements NodeAges {
   /** Is told when neighbours have been killed, or want more than there is and cannot be. */
   onNeighbours: (oom: NodeOom) => void = () => {};
   readonly #options: NodeOptions;
-  readonly #sharedPages: number;
+  readonly #reservePages: number;
+  /** The kernel's own and the program's file. */
+  readonly #heldPages: number;
   readonly #lists = new FileLists();
   #group: MemoryCgroup | null = null;
   #anonPages: number;
@@ -192,7 +213,8 @@ export class NodeMemory implements NodeAges {
     this.#options = options;
     this.memoryPages = Math.floor(options.memoryBytes / OS_PAGE_BYTES);
     this.marks = watermarks(options.memoryBytes, options.minFreeBytes);
-    this.#sharedPages = Math.ceil(options.sharedFileBytes / OS_PAGE_BYTES);
+    this.#reservePages = lowmemReservePages(options.memoryBytes);
+    this.#heldPages = Math.ceil((options.sharedFileBytes + options.neighbours.kernelBytes) / OS_PAGE_BYTES);
     const { anonBytes, fileBytes, readBytesPerSecond } = options.neighbours;
     this.#anonPages = Math.ceil(anonBytes / OS_PAGE_BYTES);
     this.#from = this.#to = { pages: this.#anonPages, ns: 0 };
@@ -204,7 +226,7 @@ export class NodeMemory implements NodeAges {
   get freePages(): number {
     return (
       this.memoryPages -
-      this.#sharedPages -
+      this.#heldPages -
       this.#anonPages -
       this.#lists.inactiveFilePages -
       (this.#group?.heldPages ?? 0)
@@ -214,6 +236,16 @@ export class NodeMemory implements NodeAges {
   /** Up to when neighbours have done what is due. */
   get nowNs(): number {
     return this.#nowNs;
+  }
+
+  /** Free and to be had: what watermarks are compared with. */
+  get #availablePages(): number {
+    return this.freePages - this.#reservePages;
+  }
+
+  /** Can so many pages be taken without any reclaim? */
+  hasRoom(pages: number): boolean {
+    return this.#availablePages - pages > this.marks.lowPages;
   }
 
   get neighbourAnonBytes(): number {
@@ -302,11 +334,11 @@ export class NodeMemory implements NodeAges {
   take(pages: number, who: Who): number {
     const { minPages, lowPages } = this.marks;
     for (;;) {
-      let free = this.freePages;
+      let free = this.#availablePages;
       if (free > lowPages) return Math.min(pages, free - lowPages);
       if (!this.#kswapdHopeless) {
         this.#kswapd();
-        free = this.freePages;
+        free = this.#availablePages;
         if (free > lowPages) continue;
       }
       if (free > minPages) return Math.min(pages, free - minPages);
@@ -318,10 +350,10 @@ export class NodeMemory implements NodeAges {
   /** kswapd, from its being woken until the node is balanced or it has given up. */
   #kswapd(): void {
     const { highPages } = this.marks;
-    while (this.freePages <= highPages && !this.#kswapdHopeless) {
+    while (this.#availablePages <= highPages && !this.#kswapdHopeless) {
       let freed = 0;
       // Never all of the lists: priority 0 is left to those who allocate.
-      for (let priority = DEF_PRIORITY; priority >= 1 && this.freePages <= highPages; ) {
+      for (let priority = DEF_PRIORITY; priority >= 1 && this.#availablePages <= highPages; ) {
         const before = this.#scanned;
         const now = this.#shrink(this.#scan(priority, highPages, false, false));
         freed += now;

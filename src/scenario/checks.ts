@@ -4,7 +4,7 @@
  * These look at whatever could be read, so that they are told together with the faults of the settings themselves.
  */
 import { kernelBytesAtStart } from "../os/cgroup.ts";
-import { defaultMinFreeBytes, watermarks } from "../os/node.ts";
+import { defaultMinFreeBytes, lowmemReservePages, watermarks } from "../os/node.ts";
 import { OS_PAGE_BYTES } from "../os/os.ts";
 import { MAX_FILE_BYTES } from "../os/pagecache.ts";
 import { phaseNames, START, splitFigure } from "../phases.ts";
@@ -485,14 +485,16 @@ function checkNode({ machine, container, raw }: Readable, tell: Tell) {
     );
   if (neighbours?.anon === undefined || memory === undefined || container === undefined) return;
   const minFree = min_free ?? defaultMinFreeBytes(memory, thp !== "never");
-  const low = watermarks(memory, minFree).lowPages * OS_PAGE_BYTES;
+  const low = (watermarks(memory, minFree).lowPages + lowmemReservePages(memory)) * OS_PAGE_BYTES;
   const { bytes, sum } = atStart({ ...container, memory: { ...container.memory, binary: "charged" } });
-  const { anon, file = 0 } = neighbours;
-  if (anon + file + low + bytes > memory)
+  const { kernel = 0, anon, file = 0 } = neighbours;
+  const needed = kernel + anon + file + low + bytes;
+  if (needed > memory)
     tell(
       ["machine", "memory"],
-      `${kibibytes(memory)} cannot hold what is there at the start: ${kibibytes(anon + file + low + bytes)} ` +
-        `(neighbours' anon ${kibibytes(anon)} + their file ${kibibytes(file)} + low watermark ${kibibytes(low)} + Go process ${kibibytes(bytes)}: ${sum})`,
+      `${kibibytes(memory)} cannot hold what is there at the start: ${kibibytes(needed)} ` +
+        `(kernel ${kibibytes(kernel)} + neighbours' anon ${kibibytes(anon)} + their file ${kibibytes(file)} + low watermark and reserve ${kibibytes(low)}` +
+        ` + Go process ${kibibytes(bytes)}: ${sum})`,
     );
 }
 

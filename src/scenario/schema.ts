@@ -558,6 +558,10 @@ const neighboursReads = "Bytes of files they read per second, each byte once (ba
 /** Everything on the machine but the container; see os/node.ts. */
 const neighbours = z
   .strictObject({
+    kernel: describe(
+      bytes.prefault(0),
+      "Memory of the kernel and of what is never killed: neither reclaimed nor given back.",
+    ),
     anon: describe(bytes, neighboursAnon),
     file: describe(
       bytes.prefault(0),
