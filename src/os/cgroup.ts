@@ -25,8 +25,9 @@
  * Simplified: no swap, so anonymous memory cannot be reclaimed; one stock, where the kernel has one per CPU (memory.current is low by some
  * 128 KiB for each further CPU; it makes no difference at the limit, where stocks are drained); one process in the
  * group; memory of user pages freed goes back at once. A page table outlives its pages, as before CONFIG_PT_RECLAIM (6.14).
- * Of the reclaim that a group's own memory.max and memory.high ask for the kernel exempts nothing (mem_cgroup_unprotected): memory.min and
- * memory.low keep a group from reclaim for the whole machine only, which node.ts does where others compete for its memory.
+ * Of the reclaim that a group's own memory.max and memory.high ask for the kernel exempts nothing (mem_cgroup_unprotected):
+ * memory.min and memory.low keep a group from reclaim for the whole machine only, which node.ts does where others compete
+ * for its memory.
  * Where it stops being true: swap, parent groups with limits of their own.
  *
  * Checked against Linux 6.1 in a guest (test/guest/record.ts): a program of one P above memory.high sleeps as often and as long as here, after 17
@@ -537,7 +538,7 @@ export class MemoryCgroup {
     this.fileReads!.onTime();
   }
 
-  /** `pages` faults of one page each: pages are taken from the machine and charged to the group. Returns how many a kill left uncharged. */
+  /** `pages` faults of one page each, taken from the machine and charged to the group. Returns how many a kill left uncharged. */
   #charge(pages: number): number {
     const node = this.#node;
     if (node === null) return this.#tryCharge(pages);

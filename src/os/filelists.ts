@@ -19,8 +19,9 @@
  *   reclaims after a flush only the first sees that pages came back;
  * - reclaim looks at 1/4096 of both lists, then at 1/2048, and so on until it has its pages (do_try_to_free_pages); so it takes up to
  *   twice what it was asked for;
- * - reclaim for the whole machine (node.ts) does the same with the lists of all groups. What it evicts leaves its age by the machine's clock, which
- *   adds up those of all groups, and comes back to the active list by what is active in all of them (workingset_eviction with no target).
+ * - reclaim for the whole machine (node.ts) does the same with the lists of all groups. What it evicts leaves its age by the
+ *   machine's clock, which adds up those of all groups, and comes back to the active list by what is active in all of them
+ *   (workingset_eviction with no target).
  *
  * Pages that nobody will ask for again are kept as runs of so many, pages that may be met again one by one, and lazily freed ones as
  * ranges of addresses. A list is a log in order of age: what goes to its head is written at the end, what is taken from its tail is read at
@@ -250,8 +251,8 @@ export class FileLists {
   }
 
   /**
-   * shrink_lruvec: looks at so many pages of both lists, 32 of one and 32 of the other by turns, until `wanted` are freed; of the active one only where
-   * `deactivate` says so. `forNode`: for the whole machine. Returns how many were freed.
+   * shrink_lruvec: looks at so many pages of both lists, 32 of one and 32 of the other by turns, until `wanted` are freed; of
+   * the active one only where `deactivate` says so. `forNode`: for the whole machine. Returns how many were freed.
    */
   shrink(inactive: number, active: number, wanted: number, deactivate: boolean, forNode: boolean): number {
     let freed = 0;

@@ -1,37 +1,47 @@
 /**
- * The machine's memory, where other processes compete for it: watermarks, reclaim for all, and the OOM killer's choice among all.
+ * The machine's memory, where other processes compete for it: watermarks, reclaim for all, the OOM killer's choice among all.
  *
  * Follows mm/page_alloc.c (__alloc_pages_slowpath, __setup_per_zone_wmarks, calculate_min_free_kbytes), mm/khugepaged.c
- * (set_recommended_min_free_kbytes), mm/vmscan.c (balance_pgdat, do_try_to_free_pages, shrink_node_memcgs, get_scan_count), mm/page_counter.c
- * (page_counter_calculate_protection) and mm/oom_kill.c (select_bad_process) of Linux 6.x. On the machine are a container (cgroup.ts) and its
- * neighbours: everything else, as three numbers. `kernel` and `anon` cannot be reclaimed (there is no swap), `file` is page cache.
+ * (set_recommended_min_free_kbytes), mm/vmscan.c (balance_pgdat, do_try_to_free_pages, shrink_node_memcgs, get_scan_count),
+ * mm/page_counter.c (page_counter_calculate_protection) and mm/oom_kill.c (select_bad_process) of Linux 6.x. On the machine
+ * are a container (cgroup.ts) and its neighbours: everything else, as three numbers. `kernel` and `anon` cannot be reclaimed
+ * (there is no swap), `file` is page cache.
  *
- *     free = memory - neighbours (kernel + anon + file) - container (memory.current less the stock) - the program's file, if it is charged elsewhere
+ *     free = memory - neighbours (kernel + anon + file) - container (memory.current less the stock)
+ *            - the program's file, if it is charged elsewhere
  *
- * A page is taken while `free` is above the low watermark, what lower zones keep back apart (lowmem_reserve). From there on kswapd reclaims until it is above the high one:
+ * A page is taken while `free` is above the low watermark, what lower zones keep back apart (lowmem_reserve). From there on
+ * kswapd reclaims until it is above the high one:
  *
- * - from each group 1/4096 of its lists, then 1/2048, and so on up to a half (filelists.ts), so from each in proportion to what it has cached, whoever
- *   it is that needs memory. That is why a container far below its own limits loses page cache, and what it has freed by MADV_FREE;
- * - a group whose usage is within memory.min is left alone, one within memory.low too unless there is nothing else. Of a group above them by
- *   a part, only as large a part of the lists is looked at: size - size * protection / (usage + 1);
- * - memory.low is given up by those only who allocate, never by kswapd: below the min watermark they reclaim 32 pages themselves, in two
- *   passes, and the second one takes from groups within memory.low, too (memory.events low counts). So under lasting
- *   pressure a machine of protected groups runs at its min watermark, where each allocation pays for itself;
+ * - from each group 1/4096 of its lists, then 1/2048, and so on up to a half (filelists.ts), so from each in proportion to
+ *   what it has cached, whoever it is that needs memory. That is why a container far below its own limits loses page cache,
+ *   and what it has freed by MADV_FREE;
+ * - a group whose usage is within memory.min is left alone, one within memory.low too unless there is nothing else. Of a
+ *   group above them by a part, only as large a part of the lists is looked at: size - size * protection / (usage + 1);
+ * - memory.low is given up by those only who allocate, never by kswapd: below the min watermark they reclaim 32 pages
+ *   themselves, in two passes, and the second one takes from groups within memory.low, too (memory.events low counts). So
+ *   under lasting pressure a machine of protected groups runs at its min watermark, where each allocation pays for itself;
  * - kswapd gives up when it finds nothing, and is not woken again before some allocation's own reclaim has found something;
- * - whether active pages are moved is decided for the machine as a whole: beside a neighbour that reads much once a container's
- *   active pages stay active, however few inactive ones it has.
+ * - whether active pages are moved is decided for the machine as a whole: beside a neighbour that reads much once a
+ *   container's active pages stay active, however few inactive ones it has.
  *
- * Where an allocation finds nothing to reclaim either, the OOM killer takes the process with most badness: resident pages and page tables, and
- * oom_score_adj thousandths of all memory. Protection plays no part in that.
+ * Where an allocation finds nothing to reclaim either, the OOM killer takes the process with most badness: resident pages
+ * and page tables, and oom_score_adj thousandths of all memory. Protection plays no part in that.
  *
- * Simplified: one zone but for what the lower ones keep back, no lists per CPU (a CPU keeps pages by, up to its share of the low watermark), no watermark boost (where
- * sorts of pages mix, kswapd reclaims up to 150 % of the high watermark more: vm.watermark_boost_factor); kswapd is as fast as it need
- * be, and its CPU time is another CPU's; neighbours are one process, in one group beside the container's without protection, whose page cache has been read once, is
- * not asked for again, and stays if the process is killed, as the container's own stays when its group is removed; the group is the root's child, where memory.min and
- * memory.low hold as they are written (below a parent they are shared out: effectiveProtection, which is here for that; Kubernetes gives
- * the parents the sums). Where it stops being true: swap, the multi-generation LRU, several nodes, shrinkers of other caches (dentries, inodes), compaction,
- * allocation faster than kswapd (several GiB/s), which then reclaims for itself, and the kubelet, which evicts pods before the kernel kills: at
- * memory.available below 100 MiB by default, which is the machine's memory less the working set of all groups, looked at every 10 s.
+ * Simplified: one zone but for what the lower ones keep back, no lists per CPU (a CPU keeps pages by, up to its share of the
+ * low watermark), no watermark boost (where sorts of pages mix, kswapd reclaims up to 150 % of the high watermark more:
+ * vm.watermark_boost_factor); kswapd is as fast as it need be, and its CPU time is another CPU's; neighbours are one
+ * process, in one group beside the container's without protection, whose page cache has been read once, is not asked for
+ * again, and stays if the process is killed, as the container's own stays when its group is removed; the group is the root's
+ * child, where memory.min and memory.low hold as they are written (below a parent claims beyond the parent's own are cut in
+ * proportion: effective_protection; Kubernetes gives parents the sums of their children's). Where it stops being true: swap,
+ * the multi-generation LRU, several nodes, shrinkers of other caches (dentries, inodes), compaction, allocation faster than
+ * kswapd (several GiB/s), which then reclaims for itself, and the kubelet, which evicts pods before the kernel kills: at
+ * memory.available below 100 MiB by default, which is the machine's memory less the working set of all groups, looked at
+ * every 10 s.
+ *
+ * Checked against Linux 6.1 in a guest (test/guest/node.ts, test/oracle/node.test.ts), with watermark boost off and short lists
+ * per CPU: sizes of both groups' page cache, free memory, what kswapd and allocations reclaim, and memory.events low.
  */
 import type { MemoryCgroup } from "./cgroup.ts";
 import { DEF_PRIORITY, FileLists, inactiveIsLow, type NodeAges, SWAP_CLUSTER_MAX } from "./filelists.ts";
@@ -51,7 +61,10 @@ const MIGRATE_PCPTYPES = 3;
 const DMA32_BYTES = 4 * 2 ** 30;
 /** And this much below (the rest of the 4 GiB is for devices). */
 const DMA32_PAGES = (3 * 2 ** 30) / OS_PAGE_BYTES;
-/** The zone below all others (DMA) and what it has free; what a lower zone keeps back from allocations meant for higher ones, as a share of those (lowmem_reserve_ratio). */
+/**
+ * The zone below all others (DMA) and what it has free; what a lower zone keeps back from allocations meant for higher ones,
+ * as a share of those (lowmem_reserve_ratio).
+ */
 const DMA_PAGES = 3840;
 const LOWMEM_RESERVE_RATIO = 256;
 /** vm.watermark_scale_factor by default, in ten-thousandths. */
@@ -64,8 +77,9 @@ export interface Watermarks {
 }
 
 /**
- * vm.min_free_kbytes as the kernel sets it: sqrt(16 * KiB of memory) between 128 KiB and 256 MiB; and where huge pages are on, two blocks of 2 MiB per
- * zone and one for each sort of block in place of each other one, 22 MiB per zone, but at most a twentieth of memory.
+ * vm.min_free_kbytes as the kernel sets it: sqrt(16 * KiB of memory) between 128 KiB and 256 MiB; and where huge pages are
+ * on, two blocks of 2 MiB per zone and one for each sort of block in place of each other one, 22 MiB per zone, but at most a
+ * twentieth of memory.
  */
 export function defaultMinFreeBytes(memoryBytes: number, hugePages: boolean): number {
   const kib = Math.floor(memoryBytes / 1024);
@@ -86,31 +100,14 @@ export function watermarks(memoryBytes: number, minFreeBytes: number): Watermark
 }
 
 /**
- * Pages that programs never get: a lower zone keeps one page back for every 256 of the zones above it (setup_per_zone_lowmem_reserve), at most all it has. Of
- * 1 GiB that is 4 MiB, of 8 GiB 15 + 20 MiB.
+ * Pages that programs never get: a lower zone keeps one page back for every 256 of the zones above it
+ * (setup_per_zone_lowmem_reserve), at most all it has. Of 1 GiB that is 4 MiB, of 8 GiB 15 + 20 MiB.
  */
 export function lowmemReservePages(memoryBytes: number): number {
   const pages = Math.floor(memoryBytes / OS_PAGE_BYTES);
   const normal = memoryBytes > DMA32_BYTES ? pages - DMA32_PAGES : 0;
   const ofDma = Math.min(DMA_PAGES, Math.floor(pages / LOWMEM_RESERVE_RATIO));
   return ofDma + Math.min(DMA32_PAGES, Math.floor(normal / LOWMEM_RESERVE_RATIO));
-}
-
-/**
- * effective_protection: of a group's memory.min or memory.low what holds below a parent. `setting` is its own, `protectedPages` the part of its usage
- * within it; `siblingsProtected` is the sum of these over the parent's children, of which the parent's own protection covers `parentEffective`. What
- * children claim beyond that is cut for all in proportion.
- */
-export function effectiveProtection(
-  usage: number,
-  setting: number,
-  parentEffective: number,
-  siblingsProtected: number,
-): number {
-  const protectedPages = Math.min(usage, setting);
-  if (siblingsProtected > parentEffective)
-    return Math.floor((protectedPages * parentEffective) / siblingsProtected);
-  return protectedPages;
 }
 
 /** Pages of a list that reclaim of the machine goes by, of a group with so much usage, so many of them protected. */
@@ -328,8 +325,8 @@ export class NodeMemory implements NodeAges {
   }
 
   /**
-   * __alloc_pages: how many of `pages` may be taken now, after whatever reclaim that needs, and before anything else happens; the caller takes them at once.
-   * 0 if the OOM killer has ended whoever asks.
+   * __alloc_pages: how many of `pages` may be taken now, after whatever reclaim that needs, and before anything else
+   * happens; the caller takes them at once. 0 if the OOM killer has ended whoever asks.
    */
   take(pages: number, who: Who): number {
     const { minPages, lowPages } = this.marks;

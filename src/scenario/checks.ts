@@ -487,14 +487,20 @@ function checkNode({ machine, container, raw }: Readable, tell: Tell) {
   const minFree = min_free ?? defaultMinFreeBytes(memory, thp !== "never");
   const low = (watermarks(memory, minFree).lowPages + lowmemReservePages(memory)) * OS_PAGE_BYTES;
   const { bytes, sum } = atStart({ ...container, memory: { ...container.memory, binary: "charged" } });
-  const { kernel = 0, anon, file = 0 } = neighbours;
-  const needed = kernel + anon + file + low + bytes;
+  const others = (
+    [
+      ["kernel", neighbours.kernel ?? 0],
+      ["neighbours' anon", neighbours.anon],
+      ["their file", neighbours.file ?? 0],
+      ["low watermark and reserve", low],
+    ] as const
+  ).filter(([, part]) => part > 0);
+  const needed = others.reduce((all, [, part]) => all + part, bytes);
   if (needed > memory)
     tell(
       ["machine", "memory"],
       `${kibibytes(memory)} cannot hold what is there at the start: ${kibibytes(needed)} ` +
-        `(kernel ${kibibytes(kernel)} + neighbours' anon ${kibibytes(anon)} + their file ${kibibytes(file)} + low watermark and reserve ${kibibytes(low)}` +
-        ` + Go process ${kibibytes(bytes)}: ${sum})`,
+        `(${others.map(([what, part]) => `${what} ${kibibytes(part)}`).join(" + ")} + Go process ${kibibytes(bytes)}: ${sum})`,
     );
 }
 

@@ -451,7 +451,7 @@ export const godebug = z
   .strictObject({
     madvdontneed: describe(
       godebugSwitch.default(1),
-      "0: memory is given back by MADV_FREE. HeapReleased counts it at once, but it stays resident until a container near its limit, or its next use, takes it.",
+      "0: memory is given back by MADV_FREE. HeapReleased counts it at once, but it stays resident until a container near its limit, a machine short of memory (`machine.neighbours`), or its next use takes it.",
     ),
     disablethp: describe(
       godebugSwitch.default(0),

@@ -7,7 +7,8 @@
 //
 // This process is in the root group, so none of its memory counts. Its CPU time does take from the program's: some 2 ms per sample.
 //
-// A job may have neighbours: a process in a group of its own beside the program's, which takes memory and reads a file as it is told (neighbour.go).
+// A job may have neighbours: a process in a group of its own beside the program's, which takes memory and reads a file as it is
+// told (neighbour.go).
 
 package main
 

@@ -1,12 +1,12 @@
-// What is around the program when the machine is to run short of memory (node.ts): a process that reads the container's files, in the program's
-// group, and a neighbour, in a group of its own.
+// What is around the program when the machine is to run short of memory (node.ts): a process that reads the container's files,
+// in the program's group, and a neighbour, in a group of its own.
 //
-// Files are block devices of brd.ko that nobody has written: they read as zeros and take no memory, and what is read of them is page
-// cache like that of any disk.
+// Files are block devices of brd.ko that nobody has written: they read as zeros and take no memory, and what is read of them is
+// page cache like that of any disk.
 //
-// The neighbour does what its standard input says: "take N" touches N bytes of new memory, "read N" reads N further bytes of its file. What it holds
-// is counted as the scenario counts it: with everything else on the machine, the kernel included. So when the program has
-// taken its first sample, the neighbour takes what is missing for the machine to have as much free as the scenario says.
+// The neighbour does what its standard input says: "take N" touches N bytes of new memory, "read N" reads N further bytes of its
+// file. What it holds is counted as the scenario counts it, with everything else on the machine. So when the program has taken
+// its first sample, the neighbour takes what is missing for the machine to have as much free as the scenario says.
 
 package main
 
@@ -222,7 +222,9 @@ func beNeighbour() {
 		}
 		switch what {
 		case "take":
-			m, err := syscall.Mmap(-1, 0, int(n+page-1)&^(page-1), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+			const readWrite = syscall.PROT_READ | syscall.PROT_WRITE
+			size := int(n+page-1) &^ (page - 1)
+			m, err := syscall.Mmap(-1, 0, size, readWrite, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 			if err == nil {
 				for i := 0; i < len(m); i += page {
 					m[i] = 1

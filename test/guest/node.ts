@@ -1,16 +1,18 @@
 /**
- * Records how a real kernel shares a machine's memory out: scenarios/node-pressure.yaml, played in a guest (guest.ts) of the scenario's size with a
- * neighbour in a group of its own (neighbour.go).
+ * Records how a real kernel shares a machine's memory out: scenarios/node-pressure.yaml, played in a guest (guest.ts) of the
+ * scenario's size with a neighbour in a group of its own (neighbour.go).
  *
  *     npx tsx test/guest/node.ts --kernel IMAGE --module brd.ko [--runs 5] [VARIANT]...
  *
- * brd.ko is the kernel's own (Debian's `linux-image-*` has it under /lib/modules). Writes test/golden/node/VARIANT.json: of each run what the kernel
- * says of both groups and of the machine at every second, memory.* less what the Go program needs for its records. The console's text, where the
- * OOM killer's log is, goes into gomemsim-guest.log in the folder for temporary files.
+ * brd.ko is the kernel's own (Debian's `linux-image-*` has it under /lib/modules). Writes test/golden/node/VARIANT.json: of
+ * each run what the kernel says of both groups and of the machine at every second, memory.* less what the Go program needs
+ * for its records. The console's text, where the OOM killer's log is, goes into gomemsim-guest.log in the folder for
+ * temporary files.
  *
- * Two things that the model leaves out are switched off. Pages that a CPU keeps by for itself are neither free nor anybody's: with one CPU up to the low
- * watermark; they are held to some 250 (vm.percpu_pagelist_high_fraction). And kswapd reclaims more where sorts of pages mix
- * (vm.watermark_boost_factor): with it, base had 26 s after its start 80 MiB more free for five seconds, and 50 MiB less page cache.
+ * Two things that the model leaves out are switched off. Pages that a CPU keeps by for itself are neither free nor
+ * anybody's: with one CPU up to the low watermark; they are held to some 250 (vm.percpu_pagelist_high_fraction). And kswapd
+ * reclaims more where sorts of pages mix (vm.watermark_boost_factor): with it, base had 26 s after its start 80 MiB more
+ * free for five seconds, and 50 MiB less page cache.
  */
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -4,7 +4,6 @@ import { MemoryCgroup } from "../../src/os/cgroup.ts";
 import { FileLists } from "../../src/os/filelists.ts";
 import {
   defaultMinFreeBytes,
-  effectiveProtection,
   lowmemReservePages,
   type Neighbours,
   NodeMemory,
@@ -51,15 +50,6 @@ describe("watermarks", () => {
 });
 
 describe("protection", () => {
-  test("below a parent is cut in proportion where children claim more than it covers", () => {
-    expect(effectiveProtection(500, 300, 1000, 800)).toBe(300);
-    // Usage above nothing: only what is used can be protected.
-    expect(effectiveProtection(200, 300, 1000, 800)).toBe(200);
-    // Two children claim 300 and 500 of 400: 300 * 400 / 800.
-    expect(effectiveProtection(500, 300, 400, 800)).toBe(150);
-    expect(effectiveProtection(500, 300, 0, 800)).toBe(0);
-  });
-
   test("leaves of a list the part above it, and 32 pages at least", () => {
     expect(unprotectedPages(1000, 2000, 0)).toBe(1000);
     // 1000 - 1000 * 500 / 2001 = 1000 - 249.
