@@ -446,7 +446,9 @@ class RunState {
   /** While no process lives: by the clock of those who do something then. */
   #tellOfNeighbours(): void {
     const node = this.container?.node ?? null;
-    if (node !== null) node.onNeighbours = (oom) => this.reportAt(node.nowNs, ...neighboursEvent(oom));
+    if (node === null) return;
+    node.timer = null;
+    node.onNeighbours = (oom) => this.reportAt(node.nowNs, ...neighboursEvent(oom));
   }
 
   /** The columns as `fill` makes them now, for conditions. */
@@ -1011,6 +1013,17 @@ class Simulation {
     });
     node.onNeighbours = (oom) => this.#report(...neighboursEvent(oom));
     plan();
+    let nap = -1;
+    const napEnds = sched.register(() => node.napEnds());
+    node.timer = {
+      get nowNs() {
+        return sched.nowNs;
+      },
+      set(atNs) {
+        sched.queue.cancel(nap);
+        nap = sched.fire(atNs, PRIORITY_WORLD, napEnds);
+      },
+    };
   }
 
   /** What others on the machine do has changed. */

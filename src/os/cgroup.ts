@@ -525,6 +525,12 @@ export class MemoryCgroup {
     );
   }
 
+  /** Reads that are due are played, however late others may be. */
+  readDue(): void {
+    this.#readOnTime();
+    this.fileReads?.catchUp();
+  }
+
   /** Others take so many pages of the machine: reads played late must not come too late for that. */
   settleReads(pages: number): void {
     if (this.readsLeft > 0 && !this.#nodeHasRoom(pages + this.readsLeft)) this.#readOnTime();

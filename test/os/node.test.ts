@@ -153,6 +153,26 @@ describe("kswapd", () => {
     cgroup.checkInvariants();
   });
 
+  test("looks once more after a nap of 100 ms, and sleeps only if enough is free still", () => {
+    const { node, others } = machine({ neighbours: { fileBytes: 800 * MiB } });
+    const naps: number[] = [];
+    node.timer = { nowNs: 5e9, set: (atNs) => naps.push(atNs) };
+    others(180 * MiB);
+    expect(naps).toEqual([5.1e9]);
+    // Nobody has taken anything: it sleeps, and below the high watermark nothing but the low one wakes it.
+    const stolen = node.stealKswapdPages;
+    node.napEnds();
+    expect(naps).toEqual([5.1e9]);
+    const take = node.freePages - pages(63 * MiB);
+    others(180 * MiB + take * OS_PAGE_BYTES);
+    expect(freeMiB(node)).toBe(63);
+    expect(node.stealKswapdPages).toBe(stolen);
+    // In its nap it would have seen that.
+    node.napEnds();
+    expect(freeMiB(node)).toBeGreaterThan(64 - 1 / 256);
+    expect(naps).toHaveLength(2);
+  });
+
   test("of a group above its protection only the part above it is looked at", () => {
     const usageOf = (low: number): number => {
       const { cgroup, others } = machine({
