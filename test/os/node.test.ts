@@ -157,14 +157,16 @@ describe("kswapd", () => {
     const { node, others } = machine({ neighbours: { fileBytes: 800 * MiB } });
     const naps: number[] = [];
     node.timer = { nowNs: 5e9, set: (atNs) => naps.push(atNs) };
-    others(180 * MiB);
+    // The page that is one too many: 1024 - 800 - 170 are the low watermark with the reserve.
+    const anon = 170 * MiB + OS_PAGE_BYTES;
+    others(anon);
     expect(naps).toEqual([5.1e9]);
     // Nobody has taken anything: it sleeps, and below the high watermark nothing but the low one wakes it.
     const stolen = node.stealKswapdPages;
     node.napEnds();
     expect(naps).toEqual([5.1e9]);
     const take = node.freePages - pages(63 * MiB);
-    others(180 * MiB + take * OS_PAGE_BYTES);
+    others(anon + take * OS_PAGE_BYTES);
     expect(freeMiB(node)).toBe(63);
     expect(node.stealKswapdPages).toBe(stolen);
     // In its nap it would have seen that.
