@@ -11,6 +11,7 @@
 
 import { CfsBandwidth } from "./os/cfs.ts";
 import { MemoryCgroup, type MemoryEvents, type MemoryStat } from "./os/cgroup.ts";
+import { defaultMinFreeBytes, NodeMemory } from "./os/node.ts";
 import { kernelStamp, oomBadness, oomLog, oomScore } from "./os/oom.ts";
 import { OS_PAGE_BYTES } from "./os/os.ts";
 import { PageCache } from "./os/pagecache.ts";
@@ -105,6 +106,37 @@ export const CPU_QUOTA_COLUMNS = [
   },
 ] as const satisfies readonly Column[];
 
+/** Columns where the machine's memory may run short. */
+export const NODE_COLUMNS = [
+  {
+    name: "memory_events_low",
+    unit: "count",
+    description: "memory.events low: reclaims for the machine from a usage within memory.low.",
+  },
+  { name: "node_free_bytes", unit: "bytes", description: "MemFree of the machine." },
+  {
+    name: "node_neighbours_anon_bytes",
+    unit: "bytes",
+    description: "What neighbours hold that reclaim cannot take.",
+  },
+  { name: "node_neighbours_file_bytes", unit: "bytes", description: "Page cache of neighbours." },
+  {
+    name: "node_pgsteal_kswapd_bytes",
+    unit: "bytes",
+    description: "/proc/vmstat pgsteal_kswapd, in bytes: what kswapd has reclaimed, of all groups.",
+  },
+  {
+    name: "node_pgsteal_direct_bytes",
+    unit: "bytes",
+    description: "/proc/vmstat pgsteal_direct, in bytes: what allocations have reclaimed for themselves.",
+  },
+  {
+    name: "node_neighbour_oom_kills",
+    unit: "count",
+    description: "Neighbours killed by the OOM killer since the start of the run.",
+  },
+] as const satisfies readonly Column[];
+
 /** Columns where limits change. */
 export const LIMIT_COLUMNS = [
   { name: "memory_max_bytes", unit: "bytes", description: "memory.max in force; empty without one." },
@@ -145,11 +177,36 @@ const FIRST_PID = 4242;
 const part = (name: string, of: number, whole: number): Record<string, number> =>
   whole > 0 ? { [name]: of / whole } : {};
 
+/** The machine of a scenario whose memory may run short; null where it never does. */
+function nodeMemory(
+  { machine }: Scenario,
+  { memory, oom_score_adj }: ContainerSettings,
+  fileRssBytes: number,
+): NodeMemory | null {
+  const { neighbours } = machine;
+  if (neighbours === undefined) return null;
+  return new NodeMemory({
+    memoryBytes: machine.memory,
+    minFreeBytes: machine.min_free ?? defaultMinFreeBytes(machine.memory, machine.thp !== "never"),
+    neighbours: {
+      kernelBytes: neighbours.kernel,
+      anonBytes: neighbours.anon,
+      fileBytes: neighbours.file,
+      readBytesPerSecond: neighbours.reads,
+      oomScoreAdj: neighbours.oom_score_adj,
+    },
+    process: { fileRssBytes, oomScoreAdj: oom_score_adj },
+    sharedFileBytes: memory.binary === "charged" ? 0 : fileRssBytes,
+  });
+}
+
 export class ContainerRun {
   readonly settings: ContainerSettings;
   readonly incidents: OomIncident[] = [];
   cgroup!: MemoryCgroup;
   bandwidth: CfsBandwidth | null = null;
+  /** The machine, where it may run short of memory. It outlives the processes. */
+  readonly node: NodeMemory | null;
   restarts = 0;
 
   readonly #scenario: Scenario;
@@ -172,6 +229,8 @@ export class ContainerRun {
   #samples = 0;
   #currentPeak = 0;
   #workingSetPeak = 0;
+  /** Of the samples. */
+  #nodeFreeMin = Number.POSITIVE_INFINITY;
 
   constructor(scenario: Scenario, settings: ContainerSettings, fileRssBytes: number, seed: string | number) {
     this.#scenario = scenario;
@@ -182,12 +241,14 @@ export class ContainerRun {
     this.#highBytes = settings.memory.high ?? Number.POSITIVE_INFINITY;
     this.#cpuLimit = cpuLimit(settings);
     this.#binaryBytes = settings.memory.binary === "charged" ? fileRssBytes : 0;
+    this.node = nodeMemory(scenario, settings, fileRssBytes);
   }
 
   /** The container starts: a new group, and a process with so many threads in it. */
   start(nowNs: number, threads: number): void {
     const { settings } = this;
     this.#startNs = nowNs;
+    this.node?.advance(nowNs);
     this.#lastCycle = null;
     this.#lastStats = null;
     const pageCache = new PageCache(
@@ -204,6 +265,9 @@ export class ContainerRun {
       highBytes: this.#highBytes,
       binaryBytes: this.#binaryBytes,
       pageCache,
+      minBytes: settings.memory.min ?? 0,
+      lowBytes: settings.memory.low ?? 0,
+      node: this.node,
     });
     const { cpu } = settings;
     this.bandwidth =
@@ -287,6 +351,15 @@ export class ContainerRun {
       row[i++] = bandwidth.nrThrottled;
       row[i++] = bandwidth.throttledNs / 1e9;
     }
+    if (this.node !== null) {
+      row[i++] = cgroup.events.low;
+      row[i++] = this.node.freePages * OS_PAGE_BYTES;
+      row[i++] = this.node.neighbourAnonBytes;
+      row[i++] = this.node.neighbourFileBytes;
+      row[i++] = this.node.stealKswapdPages * OS_PAGE_BYTES;
+      row[i++] = this.node.stealDirectPages * OS_PAGE_BYTES;
+      row[i++] = this.node.neighbourOomKills;
+    }
   }
 
   /** A sample is taken: what the run's figures and an incident need of it. */
@@ -299,13 +372,17 @@ export class ContainerRun {
     this.#workingSetSum += cgroup.workingSetBytes;
     this.#currentPeak = Math.max(this.#currentPeak, current);
     this.#workingSetPeak = Math.max(this.#workingSetPeak, cgroup.workingSetBytes);
+    if (this.node !== null)
+      this.#nodeFreeMin = Math.min(this.#nodeFreeMin, this.node.freePages * OS_PAGE_BYTES);
   }
 
   /** A row while no process runs: everything of its is without a value. */
   sampleDown(row: Float64Array, nowNs: number): void {
     row.fill(Number.NaN);
     row[0] = nowNs / 1e9;
-    this.#counts(row, row.length - CPU_QUOTA_COLUMNS.length * Number(this.bandwidth !== null) - 2);
+    const quota = CPU_QUOTA_COLUMNS.length * Number(this.bandwidth !== null);
+    const node = NODE_COLUMNS.length * Number(this.node !== null);
+    this.#counts(row, row.length - quota - node - 2);
   }
 
   #counts(row: Float64Array, at: number): number {
@@ -318,7 +395,8 @@ export class ContainerRun {
   killed(nowNs: number, memory: KilledMemory): number {
     const { cgroup, settings } = this;
     const oom = cgroup.oom!;
-    const limitBytes = this.#maxBytes;
+    this.node?.leave();
+    const limitBytes = oom.node?.memoryBytes ?? this.#maxBytes;
     const victim = {
       pid: FIRST_PID + this.restarts,
       comm: this.#scenario.name,
@@ -391,6 +469,7 @@ export class ContainerRun {
       counters["page_cache_missed_pages"] = past("page_cache_missed_pages") + missedPages;
       counters["page_cache_reclaimed_pages"] = past("page_cache_reclaimed_pages") + reclaimedPages;
     }
+    if (this.node !== null) counters["memory_events_low"] = past("memory_events_low") + cgroup.events.low;
     if (bandwidth !== null) {
       counters["cpu_usage_seconds"] = past("cpu_usage_seconds") + bandwidth.usageNs / 1e9;
       counters["cpu_nr_periods"] = past("cpu_nr_periods") + bandwidth.nrPeriods;
@@ -419,6 +498,15 @@ export class ContainerRun {
       ),
       oom_kills: this.incidents.length,
       restarts: this.restarts,
+      ...(this.node === null
+        ? {}
+        : {
+            node_free_min_bytes: this.#nodeFreeMin,
+            node_pgsteal_kswapd_bytes: this.node.stealKswapdPages * OS_PAGE_BYTES,
+            node_pgsteal_direct_bytes: this.node.stealDirectPages * OS_PAGE_BYTES,
+            node_allocstall_count: this.node.allocStalls,
+            node_neighbour_oom_kills: this.node.neighbourOomKills,
+          }),
       ...(first === undefined ? {} : { first_oom_kill_seconds: first.t_seconds }),
     };
   }

@@ -1,7 +1,13 @@
 /**
  * A sample of a run: its columns and their values, in one order. Which columns there are besides those of every run is decided by the scenario.
  */
-import { CONTAINER_COLUMNS, type ContainerRun, CPU_QUOTA_COLUMNS, LIMIT_COLUMNS } from "./container.ts";
+import {
+  CONTAINER_COLUMNS,
+  type ContainerRun,
+  CPU_QUOTA_COLUMNS,
+  LIMIT_COLUMNS,
+  NODE_COLUMNS,
+} from "./container.ts";
 import { fragRatio } from "./figures.ts";
 import type { Memory } from "./os/memory.ts";
 import type { NumaNodes } from "./os/numa.ts";
@@ -149,6 +155,7 @@ const PAGE_COLUMNS = [
 export interface SampledParts {
   readonly machine: Pick<Scenario["machine"], "thp"> & {
     readonly numa?: { readonly nodes: number } | undefined;
+    readonly neighbours?: object | undefined;
   };
   readonly go: Pick<Scenario["go"], "GOMAXPROCS_default"> & {
     readonly GODEBUG: { readonly madvdontneed: number; readonly disablethp: number };
@@ -213,13 +220,14 @@ export function sampleColumns(scenario: SampledParts): readonly SampleColumn[] {
   ];
   if (scenario.container === undefined) return own;
   const quota = scenario.container.cpu === undefined ? [] : CPU_QUOTA_COLUMNS;
-  return [...own, ...CONTAINER_COLUMNS, ...quota];
+  const node = scenario.machine.neighbours === undefined ? [] : NODE_COLUMNS;
+  return [...own, ...CONTAINER_COLUMNS, ...quota, ...node];
 }
 
 /** The columns that a scenario may have, but for those of a NUMA node. */
 export const columnsOfAnyScenario: readonly string[] = [
   ...[SAMPLE_COLUMNS, PAGE_COLUMNS, [PROCS_COLUMN], LIMIT_COLUMNS, NUMA_COLUMNS].flat(),
-  ...[CONTAINER_COLUMNS, CPU_QUOTA_COLUMNS].flat(),
+  ...[CONTAINER_COLUMNS, CPU_QUOTA_COLUMNS, NODE_COLUMNS].flat(),
 ].map(({ name }) => name);
 
 /** What a sample is taken of. */

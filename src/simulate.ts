@@ -20,6 +20,7 @@ import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { FileReads } from "./os/filereads.ts";
 import { type AddressSpace, addressSpace } from "./os/maps.ts";
 import { Memory } from "./os/memory.ts";
+import { NEIGHBOUR_ROUND_NS, type NodeOom } from "./os/node.ts";
 import type { NumaNodes } from "./os/numa.ts";
 import { type PhaseSummary, Phases, type Tally } from "./phases.ts";
 import { M_STRUCT_BYTES, MaxProcs, P_STRUCT_BYTES } from "./runtime/debug.ts";
@@ -439,6 +440,15 @@ class RunState {
       container !== null &&
       (container.settings.page_cache.length > 0 || scenario.go.GODEBUG.madvdontneed === 0);
     this.reclaimFigures = reclaimable ? new ReclaimFigures(scenario.duration / 1e9) : null;
+    this.#tellOfNeighbours();
+  }
+
+  /** While no process lives: by the clock of those who do something then. */
+  #tellOfNeighbours(): void {
+    const node = this.container?.node ?? null;
+    if (node === null) return;
+    node.timer = null;
+    node.onNeighbours = (oom) => this.reportAt(node.nowNs, ...neighboursEvent(oom));
   }
 
   /** The columns as `fill` makes them now, for conditions. */
@@ -468,6 +478,19 @@ class RunState {
       return `phase ${action.name}`;
     }
     const { container } = this;
+    if (action.do === "set_neighbours") {
+      const node = container?.node ?? null;
+      if (node === null) throw new Error("there is nothing else on the machine");
+      const { anon, reads, over } = action;
+      node.change({ anonBytes: anon, readBytesPerSecond: reads, overNs: over }, nowNs);
+      process?.neighboursChanged();
+      const words = [
+        ...(anon === undefined ? [] : [`anon ${anon}`]),
+        ...(reads === undefined ? [] : [`reads ${reads}/s`]),
+        ...(over === 0 ? [] : [`over ${over / 1e9} s`]),
+      ];
+      return `${action.do} ${words.join(", ")}`;
+    }
     if (container === null) throw new Error("there is no container to resize");
     const done = container.resize(action, (quotaNs) => process?.setQuota(quotaNs));
     process?.limitsChanged();
@@ -476,6 +499,7 @@ class RunState {
 
   /** The process has been killed and will be started again. */
   goesDown(nowNs: number): void {
+    this.#tellOfNeighbours();
     this.#nextPollNs = nowNs + POLL_NS;
   }
 
@@ -612,6 +636,7 @@ class Simulation {
   readonly #policies: RunningPolicy[] = [];
   readonly #maxProcs: MaxProcs;
   readonly #numa: NumaNodes | undefined;
+  #planNeighbours: () => void = () => {};
 
   constructor(scenario: Scenario, options: SimulateOptions, run: RunState, startNs: number) {
     this.#scenario = scenario;
@@ -865,6 +890,7 @@ class Simulation {
     else this.#startUp(scenario.startup);
     this.#startControl();
     this.#playFiles();
+    this.#playNeighbours();
     this.#playKhugepaged();
   }
 
@@ -971,6 +997,40 @@ class Simulation {
     });
   }
 
+  /** Others on the machine take and read what they are due every 10 ms, while there is anything. */
+  #playNeighbours(): void {
+    const node = this.#run.container?.node ?? null;
+    if (node === null) return;
+    const { sched } = this.#rt;
+    let event = -1;
+    const played = sched.register((now) => {
+      node.advance(now);
+      plan();
+    });
+    const plan = (this.#planNeighbours = () => {
+      sched.queue.cancel(event);
+      if (node.moves) event = sched.fire(sched.nowNs + NEIGHBOUR_ROUND_NS, PRIORITY_WORLD, played);
+    });
+    node.onNeighbours = (oom) => this.#report(...neighboursEvent(oom));
+    plan();
+    let nap = -1;
+    const napEnds = sched.register(() => node.napEnds());
+    node.timer = {
+      get nowNs() {
+        return sched.nowNs;
+      },
+      set(atNs) {
+        sched.queue.cancel(nap);
+        nap = sched.fire(atNs, PRIORITY_WORLD, napEnds);
+      },
+    };
+  }
+
+  /** What others on the machine do has changed. */
+  neighboursChanged(): void {
+    this.#planNeighbours();
+  }
+
   /** The kernel's thread wakes; its first round is one sleep after the process's start. */
   #playKhugepaged(): void {
     if (!this.#memory.hasHugePages) return;
@@ -987,8 +1047,12 @@ class Simulation {
   killed(nowNs: number): number {
     const { past, pastLatency, container, events } = this.#run;
     this.#run.phases.killed();
-    const limit = `memory.max of ${container!.maxBytes} bytes reached`;
-    events.push({ t_seconds: nowNs / 1e9, event: OOM_KILL, reason: limit });
+    const { node } = container!.cgroup.oom!;
+    const reason =
+      node === undefined
+        ? `memory.max of ${container!.maxBytes} bytes reached`
+        : `the machine has ${node.freeBytes} bytes free and nothing to reclaim; badness ${badnessWords(node)}`;
+    events.push({ t_seconds: nowNs / 1e9, event: OOM_KILL, reason });
     const restartNs = container!.killed(nowNs, {
       virtualBytes: this.#memory.virtualBytes(),
       fileRssBytes: this.#profile.baseline.file_rss_bytes,
@@ -1387,6 +1451,19 @@ class Simulation {
     };
   }
 }
+
+/** The OOM killer's arithmetic over the machine, in pages. */
+const badnessWords = ({ processBadness, neighboursBadness }: NodeOom): string =>
+  `${processBadness} pages, neighbours' ${neighboursBadness === Number.NEGATIVE_INFINITY ? "none" : neighboursBadness}`;
+
+/** What has become of neighbours that wanted more memory than there is. */
+const neighboursEvent = (oom: NodeOom): [event: string, reason: string] =>
+  oom.neighboursBadness === Number.NEGATIVE_INFINITY
+    ? ["neighbours wait", "the machine has nothing to reclaim and nobody to kill: a kernel would panic"]
+    : [
+        "OOM kill of neighbours",
+        `the machine has ${oom.freeBytes} bytes free and nothing to reclaim; badness ${badnessWords(oom)}`,
+      ];
 
 /** By what a mark takes longer for survivors that are on other nodes than those who mark them. */
 function markSlowdown(heap: Heap, numa: NumaNodes): number {

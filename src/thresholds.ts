@@ -15,7 +15,7 @@
  * Known here, before the run: which metrics a scenario has. What it cannot have is refused with the scenario's other faults; what
  * could have had a value and had none (no cycle, no request) is a breach that says so. Nothing passes silently.
  */
-import { LIMIT_COLUMNS } from "./container.ts";
+import { LIMIT_COLUMNS, NODE_COLUMNS } from "./container.ts";
 import {
   figuresOfPhases,
   PHASE_CONTAINER_FIGURES,
@@ -191,6 +191,13 @@ const FIGURES: readonly { readonly need: Need; readonly names: readonly string[]
     names: ["numa_remote_cpu_seconds", "numa_remote_mark_fraction"],
   },
   {
+    need: likeColumn("node_free_bytes"),
+    names: [
+      ...["memory_events_low", "node_free_min_bytes", "node_pgsteal_kswapd_bytes"],
+      ...["node_pgsteal_direct_bytes", "node_allocstall_count", "node_neighbour_oom_kills"],
+    ],
+  },
+  {
     need: needs((p) => p.hypothetical, "the scenario has no `go.hypothetical`"),
     names: ["heap_reserve_calls", "heap_map_calls"],
   },
@@ -212,7 +219,7 @@ const FIRST_LATENCIES = [
 
 /** Columns of other scenarios: known, and lacking in this one. */
 const EVERYTHING: SampledParts = {
-  machine: { thp: "always", numa: { nodes: 64 } },
+  machine: { thp: "always", numa: { nodes: 64 }, neighbours: {} },
   go: { GODEBUG: { madvdontneed: 0, disablethp: 0 }, GOMAXPROCS_default: true },
   interventions: [{ do: "resize_container" }],
   container: { cpu: {} },
@@ -238,6 +245,8 @@ function whyNoColumn(name: string, parts: MetricParts): string {
     return "GOMAXPROCS never changes: it takes the intervention `set_gomaxprocs`, or a container's CPU quota with no `go.GOMAXPROCS`";
   if (LIMIT_COLUMNS.some((column) => column.name === name))
     return "the container's limits never change: it takes the intervention `resize_container`";
+  if (NODE_COLUMNS.some((column) => column.name === name))
+    return "the machine's memory never runs short: it takes `machine.neighbours` and a `container`";
   if (name.startsWith("numa_")) return "`machine.numa` has no such node";
   return parts.container ? "the scenario has no `container.cpu`" : NO_CONTAINER;
 }

@@ -2,7 +2,7 @@
  * What a run has before it: its phases and interventions, and what has become of each. It outlives a process that is killed.
  *
  * Two kinds, by who acts:
- * - from outside: phases (what users send, what a rollout changes) and an operator's resize_container. Each happens once, or as often
+ * - from outside: phases (what users send, what a rollout changes) an operator's resize_container, and set_neighbours. Each happens once, or as often
  *   as `every` says, on the run's clock, whether or not a process lives; what it did stays. Its condition is looked at while the process
  *   is down, too: there are OOM kills and restarts to see then.
  * - the program's own calls (gc, set_gc_percent, ...), which take a living process. A moment that finds none is missed, and one that is
@@ -11,12 +11,18 @@
  */
 import { PRIORITY_WORLD, type Scheduler } from "../runtime/proc.ts";
 import type { When } from "../scenario/conditions.ts";
-import type { Intervention, OperatorAction, ProgramCall, ResolvedPhase } from "../scenario/schema.ts";
+import type {
+  Intervention,
+  NeighboursAction,
+  OperatorAction,
+  ProgramCall,
+  ResolvedPhase,
+} from "../scenario/schema.ts";
 import { conditionText, type Figures, Watch, type Watcher } from "./conditions.ts";
 import { callText } from "./interventions.ts";
 
 /** What acts from outside. */
-export type OutsideAction = ResolvedPhase | OperatorAction;
+export type OutsideAction = ResolvedPhase | OperatorAction | NeighboursAction;
 
 interface Timing {
   readonly at?: number | undefined;
@@ -76,7 +82,10 @@ export class Agenda {
     this.#items = [
       ...phases.map((phase): Item => outside(phase, phase)),
       ...interventions.map(
-        (i): Item => (i.do === "resize_container" ? outside(i, i) : { ...state(i), kind: "call", call: i }),
+        (i): Item =>
+          i.do === "resize_container" || i.do === "set_neighbours"
+            ? outside(i, i)
+            : { ...state(i), kind: "call", call: i },
       ),
     ];
   }

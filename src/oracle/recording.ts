@@ -78,8 +78,8 @@ export function scenarioHash(scenario: Scenario): string {
     ...rest
   } = scenario;
   const { GOMEMLIMIT, GODEBUG, ...go } = rest.go;
-  // Its memory is only told of.
-  const { cpus, memory: _machineBytes, ...pages } = rest.machine;
+  // Its memory is only told of, unless others compete for it.
+  const { cpus, memory, ...pages } = rest.machine;
   const what = {
     ...rest,
     go: {
@@ -87,7 +87,11 @@ export function scenarioHash(scenario: Scenario): string {
       ...(GOMEMLIMIT === "off" ? {} : { GOMEMLIMIT }),
       ...(canonical(GODEBUG) === PLAIN_GODEBUG ? {} : { GODEBUG }),
     },
-    machine: { cpus, ...(canonical(pages) === PLAIN_PAGES ? {} : pages) },
+    machine: {
+      cpus,
+      ...(pages.neighbours === undefined ? {} : { memory }),
+      ...(canonical(pages) === PLAIN_PAGES ? {} : pages),
+    },
     ...(policies.length > 0 ? { policies } : {}),
   };
   return createHash("sha256").update(canonical(what)).digest("hex").slice(0, 16);

@@ -138,6 +138,8 @@ export function unplayable(scenario: Scenario): string | undefined {
   if (go.hypothetical !== undefined) return "`go.hypothetical`, which no Go release has";
   if (machine.numa !== undefined)
     return "`machine.numa`: where memory is on a real machine's nodes is not controlled or read";
+  if (machine.neighbours !== undefined)
+    return "`machine.neighbours`: nobody fills a real machine's memory for a comparison";
   if (go.GOMAXPROCS_default === true && machine.cpus > availableParallelism())
     return `Go's own GOMAXPROCS on ${machine.cpus} CPUs (here there are ${availableParallelism()}); set go.GOMAXPROCS, or fewer CPUs`;
   const pages = otherPages(scenario);

@@ -25,18 +25,19 @@
  * Simplified: no swap, so anonymous memory cannot be reclaimed; one stock, where the kernel has one per CPU (memory.current is low by some
  * 128 KiB for each further CPU; it makes no difference at the limit, where stocks are drained); one process in the
  * group; memory of user pages freed goes back at once. A page table outlives its pages, as before CONFIG_PT_RECLAIM (6.14).
- * memory.low (and memory.min) is not offered, for it would do nothing: it keeps a group from reclaim that the limit of a parent or the whole machine
- * asks for, and neither is modelled. Of the reclaim that a group's own memory.max and memory.high ask for the kernel exempts nothing
- * (mem_cgroup_unprotected).
+ * Of the reclaim that a group's own memory.max and memory.high ask for the kernel exempts nothing (mem_cgroup_unprotected):
+ * memory.min and memory.low keep a group from reclaim for the whole machine only, which node.ts does where others compete
+ * for its memory.
  * Where it stops being true: swap, parent groups with limits of their own.
  *
  * Checked against Linux 6.1 in a guest (test/guest/record.ts): a program of one P above memory.high sleeps as often and as long as here, after 17
  * attempts to reclaim each time (memory.events high), and `some` and `full` of memory.pressure pass as here.
  */
 
-import { type LazyPages, SWAP_CLUSTER_MAX } from "./filelists.ts";
+import { type FileLists, type LazyPages, SWAP_CLUSTER_MAX } from "./filelists.ts";
 import type { FileReads } from "./filereads.ts";
 import { BLOCK_PAGES } from "./hugepages.ts";
+import { type NodeMemory, type NodeOom, type NodeScan, PROCESS, unprotectedPages } from "./node.ts";
 import { type HighSleep, OS_PAGE_BYTES } from "./os.ts";
 import { NODE_BYTES, type PageCache, RECLAIM_NS_PER_PAGE } from "./pagecache.ts";
 import { MemoryPressure } from "./psi.ts";
@@ -98,6 +99,8 @@ export function calculateHighDelay(usage: number, high: number, nrPages: number,
 
 /** memory.events, counted since the group was made. */
 export interface MemoryEvents {
+  /** Looks of the machine's reclaim at the group although it was within memory.low. */
+  low: number;
   /** Reclaims because of memory.high. */
   high: number;
   /** Charges that memory.max refused until something was reclaimed. */
@@ -126,6 +129,8 @@ export interface OomState {
   readonly stat: MemoryStat;
   /** Who asked for the memory, if it was not the victim: who lowered the limit. */
   readonly invoker?: string;
+  /** It was the machine that had nothing left, not the group. */
+  readonly node?: NodeOom;
 }
 
 export interface MemoryCgroupOptions {
@@ -136,6 +141,11 @@ export interface MemoryCgroupOptions {
   /** Bytes of the program's file that are charged here, in memory all the time: 0 where another group read them first. */
   readonly binaryBytes: number;
   readonly pageCache: PageCache;
+  /** memory.min and memory.low; default none. */
+  readonly minBytes?: number;
+  readonly lowBytes?: number;
+  /** The machine, where it may run short of memory. */
+  readonly node?: NodeMemory | null;
 }
 
 /** Anonymous memory of the process that reclaim can take without swap. Counted in 4 KiB. */
@@ -147,9 +157,11 @@ export interface ReclaimableAnon extends LazyPages {
 }
 
 export class MemoryCgroup {
-  readonly events: MemoryEvents = { high: 0, max: 0, oom: 0, oom_kill: 0, failcnt: 0 };
+  readonly events: MemoryEvents = { low: 0, high: 0, max: 0, oom: 0, oom_kill: 0, failcnt: 0 };
   maxPages: number;
   highPages: number;
+  readonly minPages: number;
+  readonly lowPages: number;
   /** Who reads the group's files. */
   fileReads: FileReads | null = null;
   /**
@@ -164,6 +176,7 @@ export class MemoryCgroup {
   reclaimNs = 0;
   readonly pressure = new MemoryPressure();
   readonly #pageCache: PageCache;
+  readonly #node: NodeMemory | null;
   #anon: ReclaimableAnon | null = null;
   readonly #binaryPages: number;
   #anonPages = 0;
@@ -183,7 +196,11 @@ export class MemoryCgroup {
   constructor(options: MemoryCgroupOptions) {
     this.maxPages = Math.floor(options.maxBytes / OS_PAGE_BYTES);
     this.highPages = Math.floor(options.highBytes / OS_PAGE_BYTES);
+    this.minPages = Math.floor((options.minBytes ?? 0) / OS_PAGE_BYTES);
+    this.lowPages = Math.floor((options.lowBytes ?? 0) / OS_PAGE_BYTES);
     this.#pageCache = options.pageCache;
+    this.#node = options.node ?? null;
+    this.#node?.enter(this);
     this.#binaryPages = Math.ceil(options.binaryBytes / OS_PAGE_BYTES);
   }
 
@@ -291,7 +308,7 @@ export class MemoryCgroup {
    */
   chargeFile(pages: number, nowNs: number): number {
     const more = pages + this.#nodesChanged();
-    if (more <= this.#stock) {
+    if (more <= this.#stock && this.#nodeHasRoom(more)) {
       this.#stock -= more;
       return 0;
     }
@@ -363,9 +380,28 @@ export class MemoryCgroup {
 
   /** Can so many pages be charged without reclaim? */
   hasRoom(pages: number): boolean {
-    if (this.maxPages - this.#usage + this.#stock - this.readsLeft >= pages) return true;
+    if (this.#roomFor(pages + this.readsLeft)) return true;
     this.#catchUp();
-    return this.maxPages - this.#usage + this.#stock >= pages;
+    return this.#roomFor(pages);
+  }
+
+  #roomFor(pages: number): boolean {
+    return this.maxPages - this.#usage + this.#stock >= pages && this.#nodeHasRoom(pages);
+  }
+
+  /** Whether the machine has so many pages without any reclaim. */
+  #nodeHasRoom(pages: number): boolean {
+    return this.#node === null || this.#node.hasRoom(pages);
+  }
+
+  /** Pages of memory that the group has; the stock is only counted. */
+  get heldPages(): number {
+    return this.#usage - this.#stock;
+  }
+
+  /** The group's lists, as they are for the kernel: what is read late is not on them yet. */
+  get lists(): FileLists {
+    return this.#pageCache.lists;
   }
 
   /** The highest memory.current (memory.peak). */
@@ -466,6 +502,7 @@ export class MemoryCgroup {
   canLeave(pages: number): boolean {
     return (
       this.#usage + pages <= Math.min(this.maxPages, this.highPages) &&
+      this.#nodeHasRoom(pages) &&
       this.#slabBytes <= this.#processSlabBytes + this.#pageCache.nodes * NODE_BYTES
     );
   }
@@ -482,8 +519,21 @@ export class MemoryCgroup {
   /** Would a charge of so many pages bring a limit within reach of reads that are played late? */
   #nearLimit(pages: number): boolean {
     return (
-      this.readsLeft > 0 && this.#usage + pages + this.readsLeft > Math.min(this.maxPages, this.highPages)
+      this.readsLeft > 0 &&
+      (this.#usage + pages + this.readsLeft > Math.min(this.maxPages, this.highPages) ||
+        !this.#nodeHasRoom(pages + this.readsLeft))
     );
+  }
+
+  /** Reads that are due are played, however late others may be. */
+  readDue(): void {
+    this.#readOnTime();
+    this.fileReads?.catchUp();
+  }
+
+  /** Others take so many pages of the machine: reads played late must not come too late for that. */
+  settleReads(pages: number): void {
+    if (this.readsLeft > 0 && !this.#nodeHasRoom(pages + this.readsLeft)) this.#readOnTime();
   }
 
   /** From now on reads are played when they are due. */
@@ -494,8 +544,21 @@ export class MemoryCgroup {
     this.fileReads!.onTime();
   }
 
-  /** try_charge_memcg, for `pages` faults of one page each. Returns how many a kill left uncharged. */
+  /** `pages` faults of one page each, taken from the machine and charged to the group. Returns how many a kill left uncharged. */
   #charge(pages: number): number {
+    const node = this.#node;
+    if (node === null) return this.#tryCharge(pages);
+    let left = pages;
+    while (left > 0 && this.oom === null) {
+      if (this.#nearLimit(left)) this.#readOnTime();
+      const taken = node.take(left, PROCESS);
+      left -= taken - this.#tryCharge(taken);
+    }
+    return left;
+  }
+
+  /** try_charge_memcg, the same for pages that are there. */
+  #tryCharge(pages: number): number {
     let left = pages;
     while (left > 0 && this.oom === null) {
       const stocked = Math.min(left, this.#stock);
@@ -561,6 +624,58 @@ export class MemoryCgroup {
     const last = this.#sleeps.at(-1);
     if (last?.pages === pages && last.ns === ns) last.times++;
     else this.#sleeps.push({ pages, ns, times: 1 });
+  }
+
+  /** shrink_lruvec and shrink_slab: the machine reclaims from the group, at one priority. Returns how many pages were freed. */
+  shrinkForNode(scan: NodeScan): number {
+    const usage = this.#usage;
+    const { minPages, lowPages } = this;
+    if (minPages >= usage) return 0;
+    if (lowPages >= usage) {
+      if (!scan.lowReclaim) {
+        scan.lowSkipped = true;
+        return 0;
+      }
+      this.events.low++;
+    }
+    const spares = !scan.lowReclaim && lowPages > minPages;
+    if (spares) scan.lowSkipped = true;
+    const kept = spares ? lowPages : minPages;
+    const share = (pages: number): number =>
+      Math.floor(unprotectedPages(pages, usage, kept) / 2 ** scan.priority);
+    const { lists } = this.#pageCache;
+    const lazy = lists.lazyFreedUnits;
+    let freed = lists.shrink(
+      share(lists.inactivePages),
+      share(lists.activePages),
+      scan.wanted,
+      scan.deactivate,
+      true,
+    );
+    this.#anonPages -= lists.lazyFreedUnits - lazy;
+    this.#pageCache.trimNodes(this.#anonPages);
+    // do_shrink_slab: of what costs two seeks to make again, twice the share.
+    const held = Math.floor((2 * (this.#anon?.heldUnits ?? 0)) / 2 ** scan.priority);
+    if (held > 0) {
+      const split = this.#anon!.splitDeferred(held);
+      this.#anonPages -= split;
+      freed += split;
+    }
+    this.#usage -= freed;
+    return freed;
+  }
+
+  /** The running thread has freed so many pages for an allocation of its own. */
+  reclaimedForNode(pages: number): void {
+    const ns = pages * RECLAIM_NS_PER_PAGE;
+    this.#cpuNs += ns;
+    this.reclaimNs += ns;
+  }
+
+  /** The machine's OOM killer has chosen the process. */
+  killedForNode(node: NodeOom): void {
+    this.events.oom_kill++;
+    this.oom = { usageBytes: this.currentBytes, stat: this.stat(), node };
   }
 
   #reclaim(pages: number): number {

@@ -18,7 +18,10 @@
  *   up every two seconds, or when somebody reads memory.stat (flush_memcg_stats_dwork, mem_cgroup_flush_stats). So of all the
  *   reclaims after a flush only the first sees that pages came back;
  * - reclaim looks at 1/4096 of both lists, then at 1/2048, and so on until it has its pages (do_try_to_free_pages); so it takes up to
- *   twice what it was asked for.
+ *   twice what it was asked for;
+ * - reclaim for the whole machine (node.ts) does the same with the lists of all groups. What it evicts leaves its age by the
+ *   machine's clock, which adds up those of all groups, and comes back to the active list by what is active in all of them
+ *   (workingset_eviction with no target).
  *
  * Pages that nobody will ask for again are kept as runs of so many, pages that may be met again one by one, and lazily freed ones as
  * ranges of addresses. A list is a log in order of age: what goes to its head is written at the end, what is taken from its tail is read at
@@ -33,7 +36,7 @@
 /** Pages the lists are moved in at once, and the least a reclaim is for (SWAP_CLUSTER_MAX). */
 export const SWAP_CLUSTER_MAX = 32;
 /** Reclaim begins with this power of two's share of the lists. */
-const DEF_PRIORITY = 12;
+export const DEF_PRIORITY = 12;
 
 /** A process's pages on the inactive list, by the entry that holds them. */
 export interface LazyPages {
@@ -63,6 +66,8 @@ const MAX_RECORDS = 2 ** (31 - PLACE_SHIFT);
 /** A page of a file that is not cached: never was, or was evicted. */
 const NEVER = -1;
 const EVICTED = -2;
+/** It was, by reclaim for the whole machine. */
+const EVICTED_FOR_NODE = -3;
 
 /** Whose a record is, if it is no page of a file with an identity. */
 const ONCE = -1;
@@ -72,7 +77,7 @@ const LAZY = -2;
 export class FilePages {
   /** Its number among the lists' files. */
   readonly index: number;
-  /** By page: its place, with list and use, NEVER or EVICTED. */
+  /** By page: its place, with list and use, NEVER, EVICTED or EVICTED_FOR_NODE. */
   readonly place: Int32Array;
   /** By page: what the clock showed when it was evicted. */
   readonly evictedAge: Uint32Array;
@@ -95,6 +100,28 @@ class Log {
   left = 0;
 }
 
+/** What lists know of the machine they are on, where that may run short of memory. */
+export interface NodeAges {
+  /** The clock of all lists together, modulo 2^32. */
+  readonly age: number;
+  /** Active pages of all lists, as of their last flush. */
+  readonly flushedActive: number;
+}
+
+/** The statistics by which reclaim decides whether active pages are to be moved. */
+export interface ListStats {
+  readonly refaults: number;
+  readonly inactive: number;
+  readonly active: number;
+}
+
+/** inactive_is_low. */
+export function inactiveIsLow({ inactive, active }: ListStats): boolean {
+  const gib = Math.floor((inactive + active) / 2 ** 18);
+  const ratio = gib > 0 ? Math.floor(Math.sqrt(10 * gib)) : 1;
+  return inactive * ratio < active;
+}
+
 export class FileLists {
   /** File pages; lazily freed ones are not among them. */
   inactiveFilePages = 0;
@@ -104,7 +131,10 @@ export class FileLists {
   /** Since the lists were made. */
   evictedPages = 0;
   lazyFreedUnits = 0;
+  /** Pages of the inactive list that reclaim has looked at (nr_scanned), since the lists were made. */
+  scannedPages = 0;
   lazy: LazyPages | null = null;
+  node: NodeAges | null = null;
 
   readonly #logs: readonly [Log, Log] = [new Log(), new Log()];
   readonly #files: FilePages[] = [];
@@ -120,7 +150,7 @@ export class FileLists {
   #refaults = 0;
   #refaultsSeen = 0;
   /** The group's statistics at their last flush: what reclaim decides by. */
-  #flushed = { refaults: 0, inactive: 0, active: 0 };
+  #flushed: ListStats = { refaults: 0, inactive: 0, active: 0 };
 
   /** A file of so many pages, none of which is cached. */
   addFile(pages: number): FilePages {
@@ -132,6 +162,16 @@ export class FileLists {
   /** The counts of all CPUs are added up (css_rstat_flush). */
   flushStats(): void {
     this.#flushed = { refaults: this.#refaults, inactive: this.inactivePages, active: this.activePages };
+  }
+
+  /** The statistics as of the last flush. */
+  get flushed(): ListStats {
+    return this.#flushed;
+  }
+
+  /** nonresident_age: what has been evicted and activated so far, modulo 2^32. */
+  get age(): number {
+    return this.#age;
   }
 
   /** All of the inactive list. */
@@ -164,14 +204,20 @@ export class FileLists {
 
   /** A page of a file is read in. */
   addPage(file: FilePages, page: number): void {
-    const back =
-      file.place[page] === EVICTED && (this.#age - file.evictedAge[page]) >>> 0 <= this.#flushed.active;
+    const back = this.#comesBack(file.place[page], file.evictedAge[page]);
     this.#put(back ? ACTIVE : INACTIVE, file, page, REFERENCED);
     if (back) {
       this.activePages++;
       this.#refaults++;
       this.#tick(1);
     } else this.inactiveFilePages++;
+  }
+
+  /** Whether a page that is read in now was evicted so recently that it belongs on the active list. */
+  #comesBack(place: number, evictedAge: number): boolean {
+    if (place === EVICTED) return (this.#age - evictedAge) >>> 0 <= this.#flushed.active;
+    if (place !== EVICTED_FOR_NODE || this.node === null) return false;
+    return (this.node.age - evictedAge) >>> 0 <= this.node.flushedActive;
   }
 
   /**
@@ -195,30 +241,32 @@ export class FileLists {
   #shrink(wanted: number, force: boolean): number {
     let freed = 0;
     for (let priority = DEF_PRIORITY; priority >= 0 && freed < wanted; priority--) {
-      const deactivate = force || this.#flushed.refaults !== this.#refaultsSeen || this.#inactiveIsLow();
-      let inactive = Math.floor(this.inactivePages / 2 ** priority);
-      let active = Math.floor(this.activePages / 2 ** priority);
-      while (inactive + active > 0 && freed < wanted) {
-        const some = Math.min(inactive, SWAP_CLUSTER_MAX);
-        inactive -= some;
-        if (some > 0) freed += this.#shrinkInactive(some);
-        const others = Math.min(active, SWAP_CLUSTER_MAX);
-        active -= others;
-        if (deactivate) this.#shrinkActive(others);
-      }
+      const deactivate =
+        force || this.#flushed.refaults !== this.#refaultsSeen || inactiveIsLow(this.#flushed);
+      const inactive = Math.floor(this.inactivePages / 2 ** priority);
+      const active = Math.floor(this.activePages / 2 ** priority);
+      freed += this.shrink(inactive, active, wanted - freed, deactivate, false);
     }
     return freed;
   }
 
-  #inactiveIsLow(): boolean {
-    const { inactive, active } = this.#flushed;
-    const gib = Math.floor((inactive + active) / 2 ** 18);
-    const ratio = gib > 0 ? Math.floor(Math.sqrt(10 * gib)) : 1;
-    return inactive * ratio < active;
+  /**
+   * shrink_lruvec: looks at so many pages of both lists, 32 of one and 32 of the other by turns, until `wanted` are freed; of
+   * the active one only where `deactivate` says so. `forNode`: for the whole machine. Returns how many were freed.
+   */
+  shrink(inactive: number, active: number, wanted: number, deactivate: boolean, forNode: boolean): number {
+    let freed = 0;
+    for (let at = 0; at < Math.max(inactive, active) && freed < wanted; at += SWAP_CLUSTER_MAX) {
+      const some = Math.min(inactive - at, SWAP_CLUSTER_MAX);
+      if (some > 0) freed += this.#shrinkInactive(some, forNode);
+      const others = Math.min(active - at, SWAP_CLUSTER_MAX);
+      if (deactivate && others > 0) this.#shrinkActive(others);
+    }
+    return freed;
   }
 
   /** Looks at up to `budget` pages from the inactive list's tail. Returns how many were freed. */
-  #shrinkInactive(budget: number): number {
+  #shrinkInactive(budget: number, forNode: boolean): number {
     const log = this.#logs[INACTIVE];
     let freed = 0;
     for (let left = budget; left > 0; ) {
@@ -227,7 +275,9 @@ export class FileLists {
       const owner = log.who[at];
       if (owner === LAZY) {
         const before = this.lazyFreedUnits;
-        left -= this.#scanLazy(log.what[at], left);
+        const scanned = this.#scanLazy(log.what[at], left);
+        left -= scanned;
+        this.scannedPages += scanned;
         freed += this.lazyFreedUnits - before;
         continue;
       }
@@ -239,13 +289,14 @@ export class FileLists {
         if (log.what[at] === 0) log.first++;
       } else {
         const file = this.#files[owner];
-        file.place[log.what[at]] = EVICTED;
-        file.evictedAge[log.what[at]] = this.#age;
+        file.place[log.what[at]] = forNode ? EVICTED_FOR_NODE : EVICTED;
+        file.evictedAge[log.what[at]] = forNode && this.node !== null ? this.node.age : this.#age;
         log.first++;
       }
       this.#tick(n);
       this.inactiveFilePages -= n;
       this.evictedPages += n;
+      this.scannedPages += n;
       freed += n;
       left -= n;
     }

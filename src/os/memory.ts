@@ -7,13 +7,13 @@
  * 16 or 64 KiB as on arm64; a fault then clears as much more.
  *
  * After MADV_FREE (madvise_free_pte_range) pages stay resident, and their contents with them, until the control
- * group reclaims (filelists.ts) or they are written again, which costs no fault. Huge pages are hugepages.ts's.
+ * group or the machine reclaims (filelists.ts, node.ts) or they are written again, which costs no fault. Huge pages are hugepages.ts's.
  *
  * Simplified: reads of untouched memory (the shared zero page) do not exist, every touch is a write; page-table pages and
  * the kernel's own memory are not counted, as in VmRSS; metadata regions are touched front to back, so their resident
  * part is ceil(touched / 4 KiB) pages. File-backed pages and the C side of the process are a constant baseline.
  * In a container every page that becomes resident is charged to its control group (cgroup.ts), with the page tables it needs.
- * Where it stops being true: swap; memory pressure of the whole machine (only a control group's takes lazily freed pages); huge pages
+ * Where it stops being true: swap; lazily freed pages outside of a container, which nobody takes; huge pages
  * outside the arenas; the baseline's and the binary's pages, which are those of 4 KiB whatever the page size; a control group with
  * larger pages, which here still counts in batches of 64 * 4 KiB.
  */

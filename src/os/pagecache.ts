@@ -159,10 +159,20 @@ export class PageCache {
    */
   reclaim(pages: number, anonPages: number): number {
     const freed = this.#lists.reclaim(pages);
+    this.trimNodes(anonPages);
+    return freed;
+  }
+
+  /** The lists, for reclaim of the whole machine; `trimNodes` is to follow it. */
+  get lists(): FileLists {
+    return this.#lists;
+  }
+
+  /** Pages have been evicted: nodes that hold nothing but their ages are given back but for some. See `reclaim`. */
+  trimNodes(anonPages: number): void {
     const file = this.#lists.inactiveFilePages + this.#lists.activePages;
     const shadows = ((file + anonPages) / PAGES_PER_SHADOW_NODE) * NODE_PAGES;
     this.#oncePages = Math.min(this.#oncePages, this.#lists.oncePages + shadows);
-    return freed;
   }
 
   /** Batch by batch, so that what is read last can push out what was read first. Returns how long the reader must sleep. */

@@ -67,6 +67,7 @@ export function runCharts(run: Run): Chart[] {
   // Limits that change are columns.
   const inForce = (name: string, atStart: number | undefined): Float64Array | undefined =>
     run.moves(name) ? run.column(name) : run.constant(atStart);
+  const free = run.column("node_free_bytes");
   const memoryMax = inForce("memory_max_bytes", about.memory_max_bytes);
   return present([
     chart(
@@ -200,6 +201,52 @@ export function runCharts(run: Run): Chart[] {
           color: "bad",
           values: memoryMax,
           source: "cgroup memory.max: the OOM killer’s",
+          ...BOUND,
+        },
+      ],
+    ),
+    chart(
+      {
+        id: "node",
+        title: "Memory of the machine",
+        unit: "bytes",
+        info:
+          "Where others compete for it (machine.neighbours). Below the low watermark kswapd reclaims page cache from all, in proportion to what each has cached; " +
+          "memory.low and memory.min keep it from the container’s. Where nothing is left to reclaim the OOM killer takes the worst process.",
+      },
+      t,
+      [
+        {
+          label: "neighbours",
+          color: "orange",
+          values: run.column("node_neighbours_anon_bytes"),
+          source: "anon of everything but the container",
+        },
+        {
+          label: "their page cache",
+          color: "sky",
+          values: run.column("node_neighbours_file_bytes"),
+          source: "file of everything but the container",
+        },
+        {
+          label: "the container’s page cache",
+          color: "blue",
+          values: free === undefined ? undefined : run.column("memory_file_bytes"),
+          source: "cgroup memory.stat file",
+        },
+        { label: "free", color: "ink", values: free, source: "MemFree" },
+        {
+          label: "memory.low",
+          color: "green",
+          values: run.constant(about.memory_low_bytes),
+          source: "cgroup memory.low",
+          ...BOUND,
+        },
+        {
+          label: "memory.min",
+          color: "bad",
+          values: run.constant(about.memory_min_bytes),
+          source: "cgroup memory.min",
           ...BOUND,
         },
       ],

@@ -251,7 +251,7 @@ export function marksList(marks: readonly Mark[], go: (t: number) => void): HTML
 /** What the figures do not tell of: the short of the README's list. */
 const NOT_MODELLED = [
   "Write-barrier cost, finalizers, cleanups, weak pointers and cgo; the compiler’s stack allocation (a scenario says what reaches the heap).",
-  "Lock contention and channels, bandwidth and capacity of NUMA nodes, file-backed memory beyond the program’s own, swap, memory pressure of the whole machine.",
+  "Lock contention and channels, bandwidth and capacity of NUMA nodes, file-backed memory beyond the program’s own, swap; of the machine’s memory other zones, watermark boost and the kubelet’s evictions.",
   "Huge pages outside the heap’s arenas; brk. Of containers: limits of parent groups, the multi-generation LRU, dirty pages, cpu.max.burst.",
   "An object that becomes unreachable during a mark survives it (exact for references held in the heap, pessimistic for those on a stack not scanned yet).",
   "The model is of linux/amd64. Sizes follow from Go’s source; what takes time is measured on one machine (the profile): trust sizes, take GC CPU, assists and pauses within a factor of two.",

@@ -104,13 +104,13 @@ function v2Files(
   return {
     "cgroup/memory.current": `${cgroup.currentBytes}\n`,
     "cgroup/memory.peak": `${cgroup.peakPages * OS_PAGE_BYTES}\n`,
-    "cgroup/memory.min": "0\n",
-    "cgroup/memory.low": "0\n",
+    "cgroup/memory.min": `${cgroup.minPages * OS_PAGE_BYTES}\n`,
+    "cgroup/memory.low": `${cgroup.lowPages * OS_PAGE_BYTES}\n`,
     "cgroup/memory.high": orMax(cgroup.highPages),
     "cgroup/memory.max": orMax(cgroup.maxPages),
     "cgroup/memory.swap.current": "0\n",
     "cgroup/memory.events": flat([
-      ["low", 0],
+      ["low", events.low],
       ["high", events.high],
       ["max", events.max],
       ["oom", events.oom],

@@ -88,6 +88,7 @@ const GROUPS: readonly HeadlineGroup[] = [
       headline("memory.current, peak", "memory_current_peak_bytes"),
       headline("working set, mean", "memory_working_set_mean_bytes"),
       headline("working set, peak", "memory_working_set_peak_bytes"),
+      headline("memory.events low", "memory_events_low"),
       headline("memory.events high", "memory_events_high"),
       headline("memory.events max", "memory_events_max"),
       headline("slept for memory.high", "memory_high_throttled_seconds"),
@@ -97,6 +98,15 @@ const GROUPS: readonly HeadlineGroup[] = [
       headline("periods throttled", "cpu_throttled_periods_fraction"),
       headline("throttled, over CPUs", "cpu_throttled_seconds"),
       headline("page cache hits", "page_cache_hit_fraction"),
+    ],
+  },
+  {
+    name: "Machine",
+    rows: [
+      headline("free, least", "node_free_min_bytes"),
+      headline("reclaimed by kswapd", "node_pgsteal_kswapd_bytes"),
+      headline("  by who allocates", "node_pgsteal_direct_bytes"),
+      headline("neighbours killed (OOM)", "node_neighbour_oom_kills"),
     ],
   },
 ];
@@ -178,15 +188,19 @@ function phaseGroups(names: readonly string[]): HeadlineGroup[] {
 export interface ContainerLimitValues {
   readonly memory_max_bytes?: number;
   readonly memory_high_bytes?: number;
+  readonly memory_low_bytes?: number;
+  readonly memory_min_bytes?: number;
   readonly cpu_limit_cpus?: number;
 }
 
 export function containerLimits(container: ContainerSettings | undefined): ContainerLimitValues {
-  const { max, high } = container?.memory ?? {};
+  const { max, high, low, min } = container?.memory ?? {};
   const cpus = cpuLimit(container);
   return {
     ...(max === undefined ? {} : { memory_max_bytes: max }),
     ...(high === undefined ? {} : { memory_high_bytes: high }),
+    ...(low === undefined ? {} : { memory_low_bytes: low }),
+    ...(min === undefined ? {} : { memory_min_bytes: min }),
     ...(Number.isFinite(cpus) ? { cpu_limit_cpus: cpus } : {}),
   };
 }
@@ -196,4 +210,6 @@ export const limitWords = (limits: ContainerLimitValues): readonly string[] => [
   ...(limits.cpu_limit_cpus === undefined ? [] : [`CPU limit ${Number(limits.cpu_limit_cpus.toFixed(3))}`]),
   ...(limits.memory_max_bytes === undefined ? [] : [`memory.max ${humanBytes(limits.memory_max_bytes)}`]),
   ...(limits.memory_high_bytes === undefined ? [] : [`memory.high ${humanBytes(limits.memory_high_bytes)}`]),
+  ...(limits.memory_low_bytes === undefined ? [] : [`memory.low ${humanBytes(limits.memory_low_bytes)}`]),
+  ...(limits.memory_min_bytes === undefined ? [] : [`memory.min ${humanBytes(limits.memory_min_bytes)}`]),
 ];

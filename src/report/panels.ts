@@ -163,13 +163,20 @@ const perCycleShare = (label: string, color: string, name: CycleColumn): PanelPa
   },
 });
 
+const BOUNDS = {
+  "memory.max": "max",
+  "memory.high": "high",
+  "memory.low": "low",
+  "memory.min": "min",
+} as const;
+
 /** A bound of the container: a column where limits change in the run, else as the scenario has it. */
-const containerBound = (label: "memory.max" | "memory.high", name: string, color: string): PanelPart => ({
+const containerBound = (label: keyof typeof BOUNDS, name: string, color: string): PanelPart => ({
   columns: [name],
   lines: (run) => {
     if (run.samples[name] !== undefined)
       return lines(run, [{ label, color, column: name, bound: true, style: "step" }]);
-    const value = run.summary.scenario.container?.memory?.[label === "memory.max" ? "max" : "high"];
+    const value = run.summary.scenario.container?.memory?.[BOUNDS[label]];
     if (value === undefined || !Number.isFinite(value)) return [];
     const seconds = run.summary.scenario.duration / 1e9;
     return [{ label, color, x: [0, seconds], y: [value, value], style: "line", bound: true }];
@@ -213,8 +220,21 @@ export const PANELS = {
       sampled({ label: "memory.current", color: GREEN, column: "memory_current_bytes" }),
       sampled({ label: "working set", color: PINK, column: "memory_working_set_bytes" }),
       GOMEMLIMIT,
+      containerBound("memory.min", "memory_min_bytes", GREEN),
+      containerBound("memory.low", "memory_low_bytes", GREEN),
       containerBound("memory.high", "memory_high_bytes", ORANGE),
       containerBound("memory.max", "memory_max_bytes", BAD),
+    ],
+  },
+  node: {
+    title: "Memory of the machine",
+    unit: "bytes",
+    parts: [
+      sampled({ label: "neighbours", color: ORANGE, column: "node_neighbours_anon_bytes" }),
+      sampled({ label: "their page cache", color: SKY, column: "node_neighbours_file_bytes" }),
+      sampled({ label: "memory.current", color: GREEN, column: "memory_current_bytes" }),
+      sampled({ label: "page cache in it", color: BLUE, column: "memory_file_bytes" }),
+      sampled({ label: "free", color: INK, column: "node_free_bytes" }),
     ],
   },
   gc: {

@@ -4,6 +4,7 @@
  * These look at whatever could be read, so that they are told together with the faults of the settings themselves.
  */
 import { kernelBytesAtStart } from "../os/cgroup.ts";
+import { defaultMinFreeBytes, lowmemReservePages, watermarks } from "../os/node.ts";
 import { OS_PAGE_BYTES } from "../os/os.ts";
 import { MAX_FILE_BYTES } from "../os/pagecache.ts";
 import { phaseNames, START, splitFigure } from "../phases.ts";
@@ -98,6 +99,7 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
   const highestMax = highestMaxOf(scenario);
   if (scenario.container !== undefined) checkContainer(scenario.container, raw, duration, asWritten, tell);
   checkStartup(scenario, highestMax, tell);
+  checkNode(scenario, tell);
   unique(raw["variants"], ["variants"], "variant", tell, ["base"]);
   scenario.variants.forEach((variant, i) => {
     if (isMapping(variant.set) && Object.keys(variant.set).length === 0)
@@ -124,6 +126,12 @@ export function check(scenario: Readable, asWritten: boolean): Fault[] {
     if (asWritten && duration !== undefined && intervention.at !== undefined && intervention.at >= duration)
       tell(["interventions", i, "at"], `is not before the end of the run (${seconds(duration)})`);
     if (intervention.every === 0) tell(["interventions", i, "every"], "must be longer than 0");
+    if (intervention.do === "set_neighbours" && !hasNeighbours(raw))
+      tell(
+        ["interventions", i, "do"],
+        "there is nothing else on the machine",
+        "give it `machine.neighbours`",
+      );
     if (intervention.do !== "resize_container") return;
     if (scenario.container !== undefined)
       for (const { path, ...fault } of resizeFaults(intervention, scenario.container, highestMax))
@@ -181,7 +189,11 @@ function metricParts({ raw, workload, machine, go, policies }: Readable): Metric
       thp === undefined || madvdontneed === undefined || disablethp === undefined
         ? undefined
         : {
-            machine: { thp, ...(nodes === undefined ? {} : { numa: { nodes } }) },
+            machine: {
+              thp,
+              ...(nodes === undefined ? {} : { numa: { nodes } }),
+              ...(hasNeighbours(raw) ? { neighbours: {} } : {}),
+            },
             go: { GODEBUG: { madvdontneed, disablethp } },
             ...(hasContainer ? { container: cpuQuota ? { cpu: {} } : {} } : {}),
             interventions: ["set_gomaxprocs", "resize_container"].filter(does).map((what) => ({ do: what })),
@@ -431,6 +443,67 @@ function checkStartup({ startup, container, raw }: Readable, highestMax: number,
     );
 }
 
+const hasNeighbours = (raw: Readable["raw"]): boolean =>
+  isMapping(raw["machine"]) && raw["machine"]["neighbours"] !== undefined;
+
+/** A machine that no process fits on beside the others, and protection from nobody. */
+function checkNode({ machine, container, raw }: Readable, tell: Tell) {
+  const { neighbours, memory, min_free, thp } = machine ?? {};
+  const protection = container?.memory ?? {};
+  for (const key of ["low", "min"] as const) {
+    if (protection[key] === undefined) continue;
+    const path = ["container", "memory", key];
+    if (container?.cgroup === "v1")
+      tell(path, `cgroup v1 has no memory.${key}`, `leave \`${key}\` out, or write \`cgroup: v2\``);
+    else if (!hasNeighbours(raw))
+      tell(
+        path,
+        "protects from others on the machine, and there are none",
+        "give the machine `neighbours`: the group's own limits heed no protection",
+      );
+  }
+  if (!hasNeighbours(raw)) {
+    if (min_free !== undefined)
+      tell(
+        ["machine", "min_free"],
+        "says when memory runs short, and it never does",
+        "give the machine `neighbours`",
+      );
+    return;
+  }
+  if (raw["container"] === undefined)
+    tell(
+      ["machine", "neighbours"],
+      "compete with a container for memory, and there is none",
+      "write `container: {}` for one without limits",
+    );
+  if (machine?.numa !== undefined)
+    tell(
+      ["machine", "neighbours"],
+      "on several NUMA nodes are not modelled",
+      "leave out `numa` or `neighbours`",
+    );
+  if (neighbours?.anon === undefined || memory === undefined || container === undefined) return;
+  const minFree = min_free ?? defaultMinFreeBytes(memory, thp !== "never");
+  const low = (watermarks(memory, minFree).lowPages + lowmemReservePages(memory)) * OS_PAGE_BYTES;
+  const { bytes, sum } = atStart({ ...container, memory: { ...container.memory, binary: "charged" } });
+  const others = (
+    [
+      ["kernel", neighbours.kernel ?? 0],
+      ["neighbours' anon", neighbours.anon],
+      ["their file", neighbours.file ?? 0],
+      ["low watermark and reserve", low],
+    ] as const
+  ).filter(([, part]) => part > 0);
+  const needed = others.reduce((all, [, part]) => all + part, bytes);
+  if (needed > memory)
+    tell(
+      ["machine", "memory"],
+      `${kibibytes(memory)} cannot hold what is there at the start: ${kibibytes(needed)} ` +
+        `(${others.map(([what, part]) => `${what} ${kibibytes(part)}`).join(" + ")} + Go process ${kibibytes(bytes)}: ${sum})`,
+    );
+}
+
 /** A container that no process fits in, or whose settings do nothing. */
 function checkContainer(
   container: Partly<ContainerSettings>,
@@ -482,12 +555,13 @@ function checkContainer(
   });
 }
 
-/** Whether a memory.max is written somewhere, or something that cannot be read as having none. */
+/** Whether a memory.max is written somewhere, or others compete for the machine's memory, or something that cannot be read as having none. */
 function mayEnd(raw: Readonly<Record<string, unknown>>): boolean {
   const container = isMapping(raw["container"]) ? raw["container"] : {};
   const memory = container["memory"] ?? {};
   const interventions = Array.isArray(raw["interventions"]) ? raw["interventions"] : [];
   return (
+    hasNeighbours(raw) ||
     !isMapping(memory) ||
     memory["max"] !== undefined ||
     interventions.some((item: unknown) => isMapping(item) && item["memory_max"] !== undefined)

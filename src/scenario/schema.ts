@@ -451,7 +451,7 @@ export const godebug = z
   .strictObject({
     madvdontneed: describe(
       godebugSwitch.default(1),
-      "0: memory is given back by MADV_FREE. HeapReleased counts it at once, but it stays resident until a container near its limit, or its next use, takes it.",
+      "0: memory is given back by MADV_FREE. HeapReleased counts it at once, but it stays resident until a container near its limit, a machine short of memory (`machine.neighbours`), or its next use takes it.",
     ),
     disablethp: describe(
       godebugSwitch.default(0),
@@ -551,12 +551,47 @@ const numa = z
     description: "Several nodes, each with CPUs and memory of its own. Its costs are the scenario's to set.",
   });
 
+const neighboursAnon =
+  "Memory of theirs that reclaim cannot take, the kernel's own included: there is no swap.";
+const neighboursReads = "Bytes of files they read per second, each byte once (backups, scans, image pulls).";
+
+/** Everything on the machine but the container; see os/node.ts. */
+const neighbours = z
+  .strictObject({
+    kernel: describe(
+      bytes.prefault(0),
+      "Memory of the kernel and of what is never killed: neither reclaimed nor given back.",
+    ),
+    anon: describe(bytes, neighboursAnon),
+    file: describe(
+      bytes.prefault(0),
+      "Page cache of theirs, which reclaim takes like the container's own. Nobody reads it again.",
+    ),
+    reads: describe(bytesPerSecond.prefault("0B/s"), neighboursReads),
+    oom_score_adj: describe(
+      z.int().min(-1000).max(1000).default(0),
+      "Of the one process that holds `anon`: added to its OOM score in thousandths of the machine's memory; -1000: never killed.",
+    ),
+  })
+  .meta({
+    description:
+      "What else is on the machine. With it memory runs short below the kernel's watermarks: page cache is reclaimed from all, and then the worst process killed.",
+  });
+
 export const machine = z
   .strictObject({
     cpus: describe(z.int().min(1).max(1024).default(2), "CPUs the process may use."),
     memory: describe(
       bytes.prefault("16GiB"),
-      "Memory of the machine, without swap. Nothing runs short of it: it is what /proc/PID/oom_score is a share of.",
+      "Memory of the machine, without swap: what /proc/PID/oom_score is a share of. It runs short only where `neighbours` are given.",
+    ),
+    neighbours: describe(
+      neighbours.optional(),
+      "Other processes that compete for `memory` with the container. Default: none, memory never runs short.",
+    ),
+    min_free: describe(
+      bytes.optional(),
+      "vm.min_free_kbytes, from which the watermarks follow, with `neighbours`. Default: as the kernel sets it, sqrt(16 KiB * memory), or 22 MiB per zone where huge pages are on.",
     ),
     page_size: pageSize.prefault("4KiB"),
     thp: describe(
@@ -629,7 +664,7 @@ const containerCpu = z
       "CPU bandwidth (cpu.max): when the quota is used up, all threads stop until the period ends.",
   });
 
-/** The control group the process runs in. `memory.low` is not here: see os/cgroup.ts. */
+/** The control group the process runs in. */
 export const containerSettings = z
   .strictObject({
     cgroup: describe(z.enum(["v1", "v2"]).default("v2"), "Version of the control group interface."),
@@ -643,6 +678,14 @@ export const containerSettings = z
           high: describe(
             bytes.optional(),
             "memory.high: above it threads that allocate are slowed down, up to 2 s per 256 KiB. Only v2. Default: none.",
+          ),
+          low: describe(
+            bytes.optional(),
+            "memory.low: a usage up to here is not reclaimed for others on the machine (`machine.neighbours`) while they have anything to reclaim; of a usage above it only a part. Only v2. Default: none.",
+          ),
+          min: describe(
+            bytes.optional(),
+            "memory.min (Kubernetes' MemoryQoS: the request): the same, and not given up before the OOM killer is called. Only v2. Default: none.",
           ),
           binary: describe(
             z.enum(["shared", "charged"]).default("shared"),
@@ -750,7 +793,23 @@ const changesALimit = <T extends z.ZodType<{ [Limit in keyof typeof containerLim
 /** The same by hand, now. */
 export const resizeContainer = changesALimit(z.strictObject(resize));
 
-/** Does something to the runtime, or to its container, at a time or on a condition. */
+const setNeighbours = z
+  .strictObject({
+    do: describe(
+      z.literal("set_neighbours"),
+      "What else is on the machine takes other memory from then on (`machine.neighbours`); what is not given stays as it is.",
+    ),
+    anon: describe(bytes.optional(), neighboursAnon),
+    reads: describe(bytesPerSecond.optional(), neighboursReads),
+    over: describe(durationNs.prefault(0), "Time in which `anon` gets there, evenly."),
+    ...operatorTiming,
+  })
+  .refine((i) => i.anon !== undefined || i.reads !== undefined, {
+    message: "changes nothing: give `anon` or `reads`",
+    when: onMapping,
+  });
+
+/** Does something to the runtime, to its container or to what else is on the machine, at a time or on a condition. */
 export const intervention = z
   .discriminatedUnion("do", [
     z.strictObject({
@@ -779,6 +838,7 @@ export const intervention = z
       ...callTiming,
     }),
     changesALimit(z.strictObject({ ...resize, ...operatorTiming })),
+    setNeighbours,
   ])
   .refine((i) => hasExactlyOne(i.at, i.when), exactlyOne("at", "when"));
 
@@ -950,7 +1010,7 @@ export const scenarioFile = z
     ),
     interventions: describe(
       z.array(intervention).max(1000).default([]),
-      "Things the program makes the runtime do, and an operator the container.",
+      "Things the program makes the runtime do, an operator the container, and others the machine.",
     ),
     policies: describe(
       z.array(policy).max(100).default([]),
@@ -985,8 +1045,10 @@ export type ContainerSettings = z.output<typeof containerSettings>;
 export type Intervention = z.output<typeof intervention>;
 /** What an operator does to the container. */
 export type OperatorAction = Extract<Intervention, { do: "resize_container" }>;
+/** What others on the machine do. */
+export type NeighboursAction = Extract<Intervention, { do: "set_neighbours" }>;
 /** What the program calls. */
-export type ProgramCall = Exclude<Intervention, OperatorAction>;
+export type ProgramCall = Exclude<Intervention, OperatorAction | NeighboursAction>;
 /** What `resize_container` may change. */
 export type ContainerLimits = Pick<OperatorAction, "memory_max" | "memory_high" | "cpu_limit">;
 export type Godebug = z.output<typeof godebug>;

@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { z } from "zod";
 import { GoError } from "../../src/oracle/build.ts";
+import type { Provenance } from "../../src/oracle/recording.ts";
 
 /** What init.go is told to do; see there. */
 export interface Job {
@@ -28,6 +29,8 @@ export interface Job {
   readonly limits?: Readonly<Record<string, number>>;
   readonly read?: readonly string[];
   readonly huge?: boolean;
+  readonly neighbours?: unknown;
+  readonly files?: unknown;
 }
 
 const texts = z.record(z.string(), z.string());
@@ -73,6 +76,10 @@ export interface GuestOptions {
   readonly go: string;
   /** Go programs, by their names in the guest. */
   readonly programs: Readonly<Record<string, string>>;
+  /** Other files, by their names in the guest. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** As QEMU has it; 2G by default. */
+  readonly memory?: string;
   /** Where the console's text goes. */
   readonly log: string;
 }
@@ -113,17 +120,18 @@ export class Guest {
     const folder = mkdtempSync(join(tmpdir(), "gomemsim-guest-"));
     try {
       const init = join(folder, "init");
-      execFileSync(options.go, ["build", "-trimpath", "-o", init, "init.go"], {
+      execFileSync(options.go, ["build", "-trimpath", "-o", init, "init.go", "neighbour.go"], {
         cwd: import.meta.dirname,
         env: { ...process.env, ...goEnvironment(options.goarch) },
         stdio: ["ignore", "inherit", "inherit"],
       });
       const files: Record<string, Buffer> = { init: readFileSync(init) };
-      for (const [name, path] of Object.entries(options.programs)) files[name] = readFileSync(path);
+      for (const [name, path] of Object.entries({ ...options.programs, ...options.files }))
+        files[name] = readFileSync(path);
       writeFileSync(join(folder, "initramfs"), initramfs(files));
       const command = [
         ...[qemu, ...machine, "-accel", "tcg", "-icount", "shift=0,sleep=off"],
-        ...["-smp", "1", "-m", "2G", "-nodefaults", "-display", "none", "-no-reboot"],
+        ...["-smp", "1", "-m", options.memory ?? "2G", "-nodefaults", "-display", "none", "-no-reboot"],
         ...[
           "-serial",
           `file:${options.log}`,
@@ -182,3 +190,17 @@ export const goEnvironment = (goarch: string): Record<string, string> => ({
   GOWORK: "off",
   GO111MODULE: "auto",
 });
+
+/** The guest's provenance: what it emulates, by its own words. */
+export function provenanceOf(guest: Guest, arch: string, goVersion: string, command: string): Provenance {
+  const { version } = guest.about;
+  return {
+    go_version: goVersion,
+    cpu: `${guest.emulator}, ${arch}, 1 instruction per ns, pages of ${guest.about["page_size"]} bytes`,
+    cpus: 1,
+    kernel: `Linux ${/version (\S+)/.exec(version)?.[1]} (${/#.* (\S+ \S+) \(/.exec(version)?.[1]})`,
+    scheduling: "real-time",
+    date: new Date().toISOString().slice(0, 10),
+    command,
+  };
+}

@@ -6,6 +6,9 @@
 // the group's files are read and its limits raised by what the program needs for itself, as src/oracle/run.ts does it on this side.
 //
 // This process is in the root group, so none of its memory counts. Its CPU time does take from the program's: some 2 ms per sample.
+//
+// A job may have neighbours: a process in a group of its own beside the program's, which takes memory and reads a file as it is
+// told (neighbour.go).
 
 package main
 
@@ -33,8 +36,11 @@ type job struct {
 	Write   map[string]string `json:"write"` // settings of the machine, by path
 	Group   map[string]string `json:"group"` // files of the control group; nil: it is played in none
 	Limits  map[string]int64  `json:"limits"`
-	Read    []string          `json:"read"` // of the group, at each sample and at the end
+	Read    []string          `json:"read"` // of the group, or with their whole paths, at each sample and at the end
 	Huge    bool              `json:"huge"` // smaps' AnonHugePages, at each sample
+
+	Neighbours *neighbours     `json:"neighbours"`
+	Files      json.RawMessage `json:"files"` // input of the process that reads files in the group
 }
 
 type answer struct {
@@ -56,6 +62,10 @@ const (
 )
 
 func main() {
+	if os.Getpid() != 1 {
+		beNeighbour()
+		return
+	}
 	line, err := boot()
 	if err == nil {
 		err = serve(line)
@@ -182,6 +192,13 @@ func play(j job) (a answer) {
 		defer folder.Close()
 		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(folder.Fd())}
 	}
+	var around surroundings
+	if j.Neighbours != nil {
+		if err := around.start(j); err != nil {
+			return fail(err)
+		}
+		defer around.end()
+	}
 	if err := cmd.Start(); err != nil {
 		return fail(err)
 	}
@@ -209,6 +226,11 @@ func play(j job) (a answer) {
 		if j.Group != nil && int64(bytes) != own {
 			own = int64(bytes)
 			if err := raise(j.Limits, own); err != nil {
+				return fail(err)
+			}
+		}
+		if j.Neighbours != nil && len(a.Samples) == 0 {
+			if err := around.begin(j, own); err != nil {
 				return fail(err)
 			}
 		}
@@ -250,7 +272,11 @@ func raise(limits map[string]int64, by int64) error {
 func readGroup(j job) map[string]string {
 	texts := map[string]string{}
 	for _, file := range j.Read {
-		text, _ := os.ReadFile(filepath.Join(group, file))
+		path := file
+		if !filepath.IsAbs(file) {
+			path = filepath.Join(group, file)
+		}
+		text, _ := os.ReadFile(path)
 		texts[file] = string(text)
 	}
 	return texts

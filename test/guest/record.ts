@@ -20,7 +20,7 @@ import { buildOracle, findGo } from "../../src/oracle/build.ts";
 import { calibrate } from "../../src/oracle/calibrate.ts";
 import { cpuStat, type GroupPressure, groupPressure, groupStat, valueIn } from "../../src/oracle/cgroup.ts";
 import { parseGctrace } from "../../src/oracle/gctrace.ts";
-import { makeRecording, type Provenance, recordingJson, recordingName } from "../../src/oracle/recording.ts";
+import { makeRecording, recordingJson, recordingName } from "../../src/oracle/recording.ts";
 import {
   figuresOf,
   GROUP_COLUMNS,
@@ -40,7 +40,7 @@ import { cpuLimit } from "../../src/scenario/container.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
 import { machineProfile, profileJson } from "../../src/scenario/profile.ts";
 import { BASE_VARIANT, type ContainerSettings, type Scenario } from "../../src/scenario/schema.ts";
-import { type Answer, Guest } from "./guest.ts";
+import { type Answer, Guest, provenanceOf } from "./guest.ts";
 
 const root = join(import.meta.dirname, "../..");
 const folder = join(root, "test/golden/guest");
@@ -185,20 +185,6 @@ function inContainer(answer: Answer, { cpu }: ContainerSettings, durationNs: num
   });
 }
 
-/** The guest's provenance: what it emulates, by its own words. */
-function provenanceOf(guest: Guest, goVersion: string, command: string): Provenance {
-  const { version } = guest.about;
-  return {
-    go_version: goVersion,
-    cpu: `${guest.emulator}, ${values.arch}, 1 instruction per ns, pages of ${guest.about["page_size"]} bytes`,
-    cpus: 1,
-    kernel: `Linux ${/version (\S+)/.exec(version)?.[1]} (${/#.* (\S+ \S+) \(/.exec(version)?.[1]})`,
-    scheduling: "real-time",
-    date: new Date().toISOString().slice(0, 10),
-    command,
-  };
-}
-
 const ownProfile = `profile-${values.arch}.json`;
 /** A processor without a profile of its own has amd64's: an instruction takes a nanosecond here and there. */
 const profileName = existsSync(join(folder, ownProfile)) ? ownProfile : "profile-amd64.json";
@@ -233,7 +219,7 @@ try {
         procs: 1,
         quick: true,
         freeBytes: Number(guest.about["free"]),
-        provenance: provenanceOf(guest, go.version, command("calibrate")),
+        provenance: provenanceOf(guest, values.arch, go.version, command("calibrate")),
         name: `guest-${values.arch}`,
         avx512: false,
         onStep: (step) => console.log(`measuring ${step}`),
@@ -256,6 +242,7 @@ try {
     const path = `scenarios/${scenario.name}.yaml`;
     const from = provenanceOf(
       guest,
+      values.arch,
       go.version,
       command(`${path}${variant === BASE_VARIANT ? "" : ` ${variant}`}${set} --runs ${runs.length}`),
     );

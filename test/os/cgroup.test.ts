@@ -288,10 +288,10 @@ describe("memory.events of a kill", () => {
   test("count the refusal, the attempt after draining the stocks, and sixteen more", () => {
     const { cgroup } = group({ max: 128 * OS_PAGE_BYTES });
     cgroup.chargeAnon(128);
-    expect(cgroup.events).toEqual({ high: 0, max: 0, oom: 0, oom_kill: 0, failcnt: 0 });
+    expect(cgroup.events).toEqual({ low: 0, high: 0, max: 0, oom: 0, oom_kill: 0, failcnt: 0 });
     cgroup.chargeAnon(1);
     // v1's failcnt has the batch that was tried first, too.
-    expect(cgroup.events).toEqual({ high: 0, max: 18, oom: 1, oom_kill: 1, failcnt: 19 });
+    expect(cgroup.events).toEqual({ low: 0, high: 0, max: 18, oom: 1, oom_kill: 1, failcnt: 19 });
     // A process that is killed is charged no more.
     cgroup.chargeAnon(1000);
     expect(cgroup.events.max).toBe(18);

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { MemoryCgroup } from "../../src/os/cgroup.ts";
 import { FILE_ROUND_NS, FileReads } from "../../src/os/filereads.ts";
+import { NodeMemory } from "../../src/os/node.ts";
 import { PageCache } from "../../src/os/pagecache.ts";
 import { Rng } from "../../src/sim/rng.ts";
 
@@ -12,13 +13,35 @@ const ms = 1e6;
 /** A group with two loads, whose reads are played as late as may be, or never late. */
 class Group {
   readonly cgroup: MemoryCgroup;
+  /** Its machine, with neighbours, where there is one. */
+  readonly node: NodeMemory | null;
   nowNs = 0;
   /** Times at which reads were played because the timer said so. */
   wakes = 0;
   #wakeNs = 0;
   readonly #reads: FileReads;
 
-  constructor(limits: { readonly maxBytes: number; readonly highBytes: number }, late: boolean) {
+  constructor(
+    limits: { readonly maxBytes: number; readonly highBytes: number },
+    late: boolean,
+    machineBytes?: number,
+  ) {
+    this.node =
+      machineBytes === undefined
+        ? null
+        : new NodeMemory({
+            memoryBytes: machineBytes,
+            minFreeBytes: MiB,
+            neighbours: {
+              kernelBytes: 0,
+              anonBytes: MiB,
+              fileBytes: 3 * MiB,
+              readBytesPerSecond: 2 * MiB,
+              oomScoreAdj: 0,
+            },
+            process: { fileRssBytes: 0, oomScoreAdj: 0 },
+            sharedFileBytes: 0,
+          });
     const pageCache = new PageCache(
       [
         {
@@ -31,7 +54,7 @@ class Group {
       ],
       0,
     );
-    const cgroup = new MemoryCgroup({ ...limits, binaryBytes: 0, pageCache });
+    const cgroup = new MemoryCgroup({ ...limits, binaryBytes: 0, pageCache, node: this.node, lowBytes: MiB });
     cgroup.processStarted(4);
     if (!late) cgroup.canLeave = () => false;
     this.cgroup = cgroup;
@@ -68,13 +91,14 @@ class Group {
       throttledNs: cgroup.throttledNs,
       reclaimNs: cgroup.reclaimNs,
       files: [hitPages, missedPages, reclaimedPages, nodes],
+      node: this.node === null ? null : [this.node.freePages, this.node.neighbourFileBytes, this.node.age],
     };
   }
 }
 
 const step = fc.record({
   passNs: fc.integer({ min: 0, max: 90 * ms }),
-  do: fc.constantFrom("charge", "charge", "uncharge", "look", "room", "resize"),
+  do: fc.constantFrom("charge", "charge", "uncharge", "look", "room", "resize", "neighbours"),
   pages: fc.integer({ min: 0, max: 700 }),
 });
 
@@ -87,12 +111,14 @@ describe("reads played late", () => {
         fc.array(step, { minLength: 30, maxLength: 120 }),
         fc.integer({ min: 8, max: 40 }),
         fc.boolean(),
-        (steps, mib, high) => {
+        fc.option(fc.integer({ min: 12, max: 40 }), { nil: undefined }),
+        (steps, mib, high, machineMib) => {
           const limits = {
             maxBytes: mib * MiB,
             highBytes: high ? 0.8 * mib * MiB : Number.POSITIVE_INFINITY,
           };
-          const groups = [new Group(limits, true), new Group(limits, false)];
+          const machine = machineMib === undefined ? undefined : machineMib * MiB;
+          const groups = [new Group(limits, true, machine), new Group(limits, false, machine)];
           let anon = 0;
           let now = 0;
           for (const { passNs, do: what, pages } of steps) {
@@ -103,6 +129,8 @@ describe("reads played late", () => {
               if (what === "charge") return cgroup.chargeAnon(pages);
               if (what === "uncharge") return cgroup.unchargeAnon(Math.min(pages, anon));
               if (what === "room") return [cgroup.hasRoom(pages), cgroup.hasRoom(10 * pages)];
+              if (what === "neighbours")
+                return group.node?.change({ anonBytes: pages * 4096 * 4, overNs: 0 }, now);
               if (what === "resize") return cgroup.resizeMax((mib + pages / 100) * MiB, 2);
               return group.look();
             });
@@ -118,7 +146,7 @@ describe("reads played late", () => {
           timely += groups[1].wakes;
         },
       ),
-      { numRuns: 80, seed: 4 },
+      { numRuns: 160, seed: 4 },
     );
     // Otherwise it was no test of reads played late.
     expect(wakes).toBeLessThan(0.7 * timely);

@@ -21,7 +21,7 @@ test("the lines are the kernel's", () => {
       version: 1,
       path: "/group",
       limitBytes: 49152 << 10,
-      events: { high: 0, max: 18, oom: 1, oom_kill: 1, failcnt: 73 },
+      events: { low: 0, high: 0, max: 18, oom: 1, oom_kill: 1, failcnt: 73 },
     },
     { pid: 14870, comm: "oomtest", totalVmBytes: 1292856 << 10, fileRssBytes: 1220 << 10, oomScoreAdj: 0 },
   );

@@ -186,7 +186,7 @@ test("one unreadable setting hides no fault of the others", () => {
 machine: {cpus: many, khugepaged: {scan_sleep: 0s}, page_size: 64KiB, thp: always}
 go: {GOGC: -5, version: "1.19", GODEBUG: {disablethp: 1}}
 container:
-  memory: {max: 1KiB, high: 2KiB, low: 3KiB}
+  memory: {max: 1KiB, high: 2KiB, swap: 3KiB}
   cpu: {period: 2s, limit: none}
   restart: {backoff: 0s, policy: sometimes}
   page_cache: [{name: a, rate: 10MiB/s, file: 0}, {name: a, rate: -1, stop: 0s}]
@@ -206,7 +206,7 @@ policies:
     `container.memory.max: 1 KiB cannot hold a Go process: before its first allocation it has 840 KiB ${AT_START}`,
     "container.memory.high: is above `max`, where the process is killed: it would never slow anything down",
     `container.memory.high: 2 KiB cannot hold a Go process: before its first allocation it has 840 KiB ${AT_START}`,
-    "container.memory.low: unknown key `low`",
+    "container.memory.swap: unknown key `swap`",
     "container.cpu.period: the kernel takes periods from 1ms to 1s",
     'container.cpu.limit: expected a number, got "none"',
     "container.restart.backoff: must be longer than 0",
@@ -222,4 +222,62 @@ policies:
     "policies.0.min: is above `max` (50)",
     "policies.0.window: unknown key `window`",
   ]);
+});
+
+test("a machine that cannot hold the process beside the others is refused with the arithmetic", () => {
+  const on = (machine: string, container = "  memory: {max: 64MiB}"): string =>
+    faults(`${container}\nmachine: ${machine}`);
+  expect(on("{memory: 1GiB, neighbours: {anon: 900MiB}}")).toBe("valid");
+  expect(
+    on("{memory: 1GiB, neighbours: {kernel: 100MiB, anon: 800MiB, file: 100MiB}}"),
+  ).toMatchInlineSnapshot(
+    `"t.yaml:6:19 machine.memory: 1048576 KiB cannot hold what is there at the start: 1086812 KiB (kernel 102400 KiB + neighbours' anon 819200 KiB + their file 102400 KiB + low watermark and reserve 60416 KiB + Go process 2396 KiB: binary 1556 KiB + Go runtime 528 KiB + thread stacks and loader 124 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
+  );
+  // Smaller than the binary.
+  expect(on("{memory: 1MiB, thp: never, neighbours: {anon: 0}}")).toMatchInlineSnapshot(
+    `"t.yaml:6:19 machine.memory: 1024 KiB cannot hold what is there at the start: 2560 KiB (low watermark and reserve 164 KiB + Go process 2396 KiB: binary 1556 KiB + Go runtime 528 KiB + thread stacks and loader 124 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
+  );
+  expect(on("{memory: 256MiB, min_free: 210MiB, neighbours: {anon: 0}}")).toMatchInlineSnapshot(
+    `"t.yaml:6:19 machine.memory: 262144 KiB cannot hold what is there at the start: 272220 KiB (low watermark and reserve 269824 KiB + Go process 2396 KiB: binary 1556 KiB + Go runtime 528 KiB + thread stacks and loader 124 KiB + page tables 80 KiB + kernel stacks of 4 threads 64 KiB + slab 44 KiB)"`,
+  );
+});
+
+test("protection and neighbours have their place: v2, and each other", () => {
+  const neighbours = "\nmachine: {memory: 1GiB, neighbours: {anon: 1MiB}}";
+  expect(faults(`  memory: {low: 10MiB, min: 4GiB}${neighbours}`)).toBe("valid");
+  expect(faults("  memory: {low: 10MiB, min: 5MiB}")).toMatchInlineSnapshot(`
+    "t.yaml:5:17 container.memory.low: protects from others on the machine, and there are none (give the machine \`neighbours\`: the group's own limits heed no protection)
+    t.yaml:5:29 container.memory.min: protects from others on the machine, and there are none (give the machine \`neighbours\`: the group's own limits heed no protection)"
+  `);
+  expect(faults(`  cgroup: v1\n  memory: {low: 10MiB}${neighbours}`)).toMatchInlineSnapshot(
+    `"t.yaml:6:17 container.memory.low: cgroup v1 has no memory.low (leave \`low\` out, or write \`cgroup: v2\`)"`,
+  );
+  expect(faults("  {}\nmachine: {min_free: 66MiB}")).toMatchInlineSnapshot(
+    `"t.yaml:6:21 machine.min_free: says when memory runs short, and it never does (give the machine \`neighbours\`)"`,
+  );
+  expect(
+    faults("  {}\nmachine: {neighbours: {anon: 1MiB}, numa: {nodes: 2}, thp: never}"),
+  ).toMatchInlineSnapshot(
+    `"t.yaml:6:23 machine.neighbours: on several NUMA nodes are not modelled (leave out \`numa\` or \`neighbours\`)"`,
+  );
+  expect(faults("  {}\ninterventions: [{at: 1s, do: set_neighbours, anon: 1GiB}]")).toMatchInlineSnapshot(
+    `"t.yaml:6:30 interventions.0.do: there is nothing else on the machine (give it \`machine.neighbours\`)"`,
+  );
+  expect(
+    faults(`  {}${neighbours}\ninterventions: [{at: 1s, do: set_neighbours, over: 1s}]`),
+  ).toMatchInlineSnapshot(`"t.yaml:7:17 interventions.0: changes nothing: give \`anon\` or \`reads\`"`);
+  // Nothing else ends a process without a limit.
+  expect(faults("  restart: {policy: always}")).toContain("nothing ends the process");
+  expect(faults(`  restart: {policy: always}${neighbours}`)).toBe("valid");
+  const alone = loadScenario(
+    `name: t\nduration: 10s\nworkload: [{name: a, kind: stream, rate: 5k/s, size: 64, lifetime: 1s}]${neighbours}\n`,
+    "t.yaml",
+  );
+  expect(
+    alone.ok ? [] : alone.errors.map(({ path, message, hint }) => `${path}: ${message} (${hint})`),
+  ).toMatchInlineSnapshot(`
+      [
+        "machine.neighbours: compete with a container for memory, and there is none (write \`container: {}\` for one without limits)",
+      ]
+    `);
 });

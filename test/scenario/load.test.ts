@@ -481,7 +481,7 @@ describe("settings that contradict each other", () => {
     );
     expect(rest("interventions: [{at: 10s, do: gc}, {at: 1s, do: gcc, every: 0}]\n")).toMatchInlineSnapshot(`
       "5:22 interventions.0.at: is not before the end of the run (10s)
-      5:49 interventions.1.do: expected \`gc\`, \`read_mem_stats\`, \`free_os_memory\`, \`set_gc_percent\`, \`set_memory_limit\`, \`set_gomaxprocs\` or \`resize_container\`, got "gcc" (did you mean \`gc\`?)
+      5:49 interventions.1.do: expected \`gc\`, \`read_mem_stats\`, \`free_os_memory\`, \`set_gc_percent\`, \`set_memory_limit\`, \`set_gomaxprocs\`, \`resize_container\` or \`set_neighbours\`, got "gcc" (did you mean \`gc\`?)
       5:61 interventions.1.every: must be longer than 0"
     `);
   });

@@ -68,7 +68,7 @@ func main() {
 	}
 	interventions := scenario.get("interventions").items()
 	for v, ok := interventions.next(); ok; v, ok = interventions.next() {
-		if v.get("do").is("resize_container") {
+		if v.get("do").is("resize_container") || v.get("do").is("set_neighbours") {
 			continue // Done from outside.
 		}
 		plan := (*intervention)(unsafe.Pointer(offheapAlloc(unsafe.Sizeof(intervention{}))))
