@@ -39,11 +39,12 @@ function liveBySpan({ rt, nowNs }: ProcessView): Int32Array {
 }
 
 /** Bytes of live objects. */
-export function liveBytes(view: ProcessView): number {
-  const { spans } = view.rt.heap;
-  const live = liveBySpan(view);
+export function liveBytes({ rt, nowNs }: ProcessView): number {
+  const { state, userArena, elemsize, count } = rt.heap.spans;
+  const tick = rt.deathTick(nowNs);
   let bytes = 0;
-  for (let s = 0; s < spans.count; s++) bytes += live[s] * spans.elemsize[s];
+  for (let s = 0; s < count; s++)
+    if (state[s] === spanInUse && userArena[s] !== 2) bytes += liveInSpan(rt.heap, s, tick) * elemsize[s];
   return bytes;
 }
 
@@ -121,40 +122,56 @@ function pageKind(pages: PageAlloc, page: number): number {
   return scavenged ? CELL_RELEASED : CELL_FREE;
 }
 
+/** Cells whose residency is asked for at once: mostly all of them are resident. */
+const RESIDENT_CELLS = 64;
+
 class Cells {
   readonly planes: Uint8Array;
   readonly #view: ProcessView;
   readonly #live: Int32Array;
+  readonly #total: number;
   readonly #votes = new Int32Array(256);
 
   constructor(view: ProcessView, live: Int32Array, perCell: number, stretches: HeapMap["stretches"]) {
     this.#view = view;
     this.#live = live;
-    const { spans, pages } = view.rt.heap;
-    const total = stretches.reduce((sum, stretch) => sum + stretch.cells, 0);
-    this.planes = new Uint8Array(total * CELL_PLANES);
-    let cell = 0;
+    const { pages } = view.rt.heap;
+    this.#total = stretches.reduce((sum, stretch) => sum + stretch.cells, 0);
+    this.planes = new Uint8Array(this.#total * CELL_PLANES);
+    let first = 0;
     stretches.forEach(({ cells }, i) => {
       const base = pages.inUseBase[i];
       const limit = pages.inUseLimit[i];
-      // The span on each page, + 1; 0 for none.
-      const spanOn = new Int32Array(limit - base);
-      for (let s = 0; s < spans.count; s++) {
-        if (spans.state[s] !== spanInUse && spans.state[s] !== spanManual) continue;
-        const at = spans.base[s] - base;
-        if (at >= 0 && at < spanOn.length) spanOn.fill(s + 1, at, at + spans.npages[s]);
-      }
+      const spanOn = this.#spansByPage(base, limit);
       for (let c = 0; c < cells; c++) {
         const from = base + c * perCell;
-        this.#write(cell++, total, spanOn, base, from, Math.min(from + perCell, limit));
+        this.#write(first + c, spanOn, base, from, Math.min(from + perCell, limit));
       }
+      for (let c = 0; c < cells; c += RESIDENT_CELLS) {
+        const end = Math.min(c + RESIDENT_CELLS, cells);
+        this.#writeResident(first + c, first + end, base + c * perCell, perCell, limit);
+      }
+      first += cells;
     });
   }
 
-  /** Writes cell `cell` of `total`: pages [from, limit). */
-  #write(cell: number, total: number, spanOn: Int32Array, base: number, from: number, limit: number): void {
+  /** The span on each page, + 1; 0 for none. */
+  #spansByPage(base: number, limit: number): Int32Array {
+    const spanOn = new Int32Array(limit - base);
+    const { state, base: spanBase, npages, count } = this.#view.rt.heap.spans;
+    for (let s = 0; s < count; s++) {
+      if (state[s] !== spanInUse && state[s] !== spanManual) continue;
+      const at = spanBase[s] - base;
+      if (at < 0 || at >= spanOn.length) continue;
+      const end = at + npages[s];
+      for (let page = at; page < end; page++) spanOn[page] = s + 1;
+    }
+    return spanOn;
+  }
+
+  /** Writes what cell `cell` is and what is in its slots: pages [from, limit). */
+  #write(cell: number, spanOn: Int32Array, base: number, from: number, limit: number): void {
     const { spans, pages } = this.#view.rt.heap;
-    const { planes } = this;
     const votes = this.#votes;
     let kind = 0;
     let most = 0;
@@ -188,11 +205,27 @@ class Cells {
     // Of most cells all pages voted alike.
     if (most === limit - from) votes[kind] = 0;
     else votes.fill(0);
+    const total = this.#total;
+    const { planes } = this;
     planes[cell] = kind;
     planes[total + cell] = flags;
+    if (inSpans === 0) return;
     planes[2 * total + cell] = share(allocated, inSpans);
     planes[3 * total + cell] = share(live, inSpans);
-    planes[4 * total + cell] = share(this.#residentPages(from, limit), limit - from);
+  }
+
+  /** Writes which share is resident of cells [cell, end), the first of which begins at page `from`. */
+  #writeResident(cell: number, end: number, from: number, perCell: number, limit: number): void {
+    const plane = this.planes.subarray(4 * this.#total);
+    const last = Math.min(from + (end - cell) * perCell, limit);
+    if (this.#view.memory.isResident(from * pageSize, last * pageSize)) {
+      plane.fill(255, cell, end);
+      return;
+    }
+    for (let c = cell, page = from; c < end; c++, page += perCell) {
+      const cellLimit = Math.min(page + perCell, limit);
+      plane[c] = share(this.#residentPages(page, cellLimit), cellLimit - page);
+    }
   }
 
   #residentPages(from: number, limit: number): number {
