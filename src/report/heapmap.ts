@@ -122,6 +122,9 @@ function pageKind(pages: PageAlloc, page: number): number {
   return scavenged ? CELL_RELEASED : CELL_FREE;
 }
 
+/** No kind of cell. */
+const NO_SPAN = 255;
+
 /** Cells whose residency is asked for at once: mostly all of them are resident. */
 const RESIDENT_CELLS = 64;
 
@@ -142,10 +145,13 @@ class Cells {
     stretches.forEach(({ cells }, i) => {
       const base = pages.inUseBase[i];
       const limit = pages.inUseLimit[i];
-      const spanOn = this.#spansByPage(base, limit);
-      for (let c = 0; c < cells; c++) {
-        const from = base + c * perCell;
-        this.#write(first + c, spanOn, base, from, Math.min(from + perCell, limit));
+      if (perCell === 1) this.#writePages(first, base, limit);
+      else {
+        const spanOn = this.#spansByPage(base, limit);
+        for (let c = 0; c < cells; c++) {
+          const from = base + c * perCell;
+          this.#write(first + c, spanOn, base, from, Math.min(from + perCell, limit));
+        }
       }
       for (let c = 0; c < cells; c += RESIDENT_CELLS) {
         const end = Math.min(c + RESIDENT_CELLS, cells);
@@ -167,6 +173,40 @@ class Cells {
       for (let page = at; page < end; page++) spanOn[page] = s + 1;
     }
     return spanOn;
+  }
+
+  /** Writes what each of pages [base, limit) is and what is in its slots, to cells from `first` on: by spans, then what is in none. */
+  #writePages(first: number, base: number, limit: number): void {
+    const { spans, pages } = this.#view.rt.heap;
+    const { state, base: spanBase, npages, spc, nelems, allocCount, count } = spans;
+    const total = this.#total;
+    const { planes } = this;
+    const cells = planes.subarray(0, total);
+    cells.fill(NO_SPAN, first, first + limit - base);
+    for (let s = 0; s < count; s++) {
+      const inUse = state[s] === spanInUse;
+      if (!inUse && state[s] !== spanManual) continue;
+      const at = spanBase[s];
+      if (at < base || at >= limit) continue;
+      const cell = first + at - base;
+      const end = cell + npages[s];
+      planes[total + cell] = FLAG_START;
+      if (!inUse) {
+        cells.fill(CELL_STACK, cell, end);
+        continue;
+      }
+      const weight = 1 / nelems[s];
+      const allocated = share(allocCount[s] * weight, 1);
+      const live = share(this.#live[s] * weight, 1);
+      for (let c = cell; c < end; c++) {
+        planes[c] = spc[s];
+        planes[2 * total + c] = allocated;
+        planes[3 * total + c] = live;
+      }
+    }
+    const end = first + limit - base;
+    for (let c = cells.indexOf(NO_SPAN, first); c >= 0 && c < end; c = cells.indexOf(NO_SPAN, c + 1))
+      cells[c] = pageKind(pages, base + c - first);
   }
 
   /** Writes what cell `cell` is and what is in its slots: pages [from, limit). */
