@@ -8,7 +8,6 @@
  *
  * Costs one pass over the slots of the heap. Not in the map: user arenas, which lie far away, and the runtime's metadata.
  */
-import { PAGE_RESIDENT } from "../os/os.ts";
 import { liveInSpan } from "../runtime/heapreport.ts";
 import type { PageAlloc } from "../runtime/mpagealloc.ts";
 import { spanInUse, spanManual } from "../runtime/mspan.ts";
@@ -125,7 +124,7 @@ function pageKind(pages: PageAlloc, page: number): number {
 /** No kind of cell. */
 const NO_SPAN = 255;
 
-/** Cells whose residency is asked for at once: mostly all of them are resident. */
+/** Cells whose residency is asked for at once: mostly all of them are resident, or none is. */
 const RESIDENT_CELLS = 64;
 
 class Cells {
@@ -256,26 +255,20 @@ class Cells {
 
   /** Writes which share is resident of cells [cell, end), the first of which begins at page `from`. */
   #writeResident(cell: number, end: number, from: number, perCell: number, limit: number): void {
-    const plane = this.planes.subarray(4 * this.#total);
+    const { memory } = this.#view;
+    const plane = this.planes.subarray(4 * this.#total, 5 * this.#total);
     const last = Math.min(from + (end - cell) * perCell, limit);
-    if (this.#view.memory.isResident(from * pageSize, last * pageSize)) {
+    const bytes = memory.residentBytesIn(from * pageSize, last * pageSize);
+    if (bytes === 0) return;
+    if (bytes === (last - from) * pageSize) {
       plane.fill(255, cell, end);
       return;
     }
     for (let c = cell, page = from; c < end; c++, page += perCell) {
       const cellLimit = Math.min(page + perCell, limit);
-      plane[c] = share(this.#residentPages(page, cellLimit), cellLimit - page);
+      const resident = memory.residentBytesIn(page * pageSize, cellLimit * pageSize);
+      plane[c] = share(resident / pageSize, cellLimit - page);
     }
-  }
-
-  #residentPages(from: number, limit: number): number {
-    const { memory } = this.#view;
-    if (memory.isResident(from * pageSize, limit * pageSize)) return limit - from;
-    let pages = 0;
-    const step = Math.min(memory.pageBytes, pageSize);
-    for (let at = from * pageSize; at < limit * pageSize; at += step)
-      if (memory.pageState(at) === PAGE_RESIDENT) pages += step / pageSize;
-    return pages;
   }
 }
 
