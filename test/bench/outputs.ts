@@ -43,7 +43,7 @@ const WAYS = [
 ];
 /** Processes of each way, and how long each goes on after its first run: so much CPU, and at least so many runs. */
 const PROCESSES = 3;
-const WARM_MS = 2000;
+const WARM_MS = 6000;
 const WARM_RUNS = 4;
 
 interface Cpu {
