@@ -18,7 +18,7 @@ import { type PolicyContext, type RunningPolicy, startPolicy } from "./control/p
 import { Figures, LimitFigures, ReclaimFigures, UsableCpu, usableCpus } from "./figures.ts";
 import { checkLayers, type LayerPart, layersAt } from "./layers.ts";
 import { FileReads } from "./os/filereads.ts";
-import { type AddressSpace, addressSpace } from "./os/maps.ts";
+import { type AddressSpace, addressSpace, vmSizeBytes } from "./os/maps.ts";
 import { Memory } from "./os/memory.ts";
 import { NEIGHBOUR_ROUND_NS, type NodeOom } from "./os/node.ts";
 import type { NumaNodes } from "./os/numa.ts";
@@ -373,6 +373,8 @@ export interface ProcessView {
   /** A pass over all slots. */
   truth(): HeapTruth;
   addressSpace(): AddressSpace;
+  /** That of `addressSpace`, for little. */
+  vmSizeBytes(): number;
 }
 
 /** What outlives a process that is killed and started again. */
@@ -917,6 +919,7 @@ class Simulation {
       fragmentation: () => fragmentation(rt.heap),
       truth: () => heapTruth(rt.heap, rt.deathTick(nowNs)),
       addressSpace: () => addressSpace(memory, rt.heap.rules.namesMappings),
+      vmSizeBytes: () => vmSizeBytes(memory, rt.heap.rules.namesMappings),
     };
   }
 

@@ -15,7 +15,7 @@ import { classicText, GrowingFamilies, metricFamilies } from "../report/promethe
 import { runtimeMetricsJson } from "../report/runtimemetrics.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import type { ProcessView } from "../simulate.ts";
-import { OutputFile, type Place, writeWhole } from "./outputfile.ts";
+import { makeFolders, OutputFile, type Place, writeWhole } from "./outputfile.ts";
 import { cannotWrite } from "./outputs.ts";
 
 /** What can be exported, and what it is. */
@@ -97,19 +97,20 @@ function instantOf(
 class PieceFile implements PieceStore {
   readonly #path: string;
   readonly #label: string;
-  readonly #fd: number;
+  /** None before the first piece: a short run needs no file. */
+  #fd: number | undefined;
   readonly #starts: number[] = [];
   #length = 0;
 
   constructor(place: Place, name: string) {
     this.#path = join(place.folder, name);
     this.#label = join(place.label, name);
-    this.#fd = this.#attempt(() => openSync(this.#path, "w+"));
   }
 
   put(piece: string): number {
     const bytes = Buffer.from(piece, "utf8");
     this.#attempt(() => {
+      this.#fd ??= openSync(this.#path, "w+");
       for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done);
     });
     this.#starts.push(this.#length);
@@ -123,12 +124,13 @@ class PieceFile implements PieceStore {
     const bytes = Buffer.allocUnsafe(end - start);
     this.#attempt(() => {
       for (let done = 0; done < bytes.length; )
-        done += readSync(this.#fd, bytes, done, bytes.length - done, start + done);
+        done += readSync(this.#fd!, bytes, done, bytes.length - done, start + done);
     });
     return bytes.toString("utf8");
   }
 
   remove(): void {
+    if (this.#fd === undefined) return;
     closeSync(this.#fd);
     rmSync(this.#path);
   }
@@ -191,8 +193,13 @@ export class RunExports {
 
   #instant(view: ProcessView): void {
     this.#instantTaken = true;
-    for (const kind of this.#options.kinds)
-      for (const [name, text] of Object.entries(instantOf(kind, view, this.#options, this.#pressure)))
-        writeWhole(this.#place, name, text);
+    const files = this.#options.kinds.flatMap((kind) =>
+      Object.entries(instantOf(kind, view, this.#options, this.#pressure)),
+    );
+    makeFolders(
+      this.#place,
+      files.map(([name]) => name),
+    );
+    for (const [name, text] of files) writeWhole(this.#place, name, text);
   }
 }

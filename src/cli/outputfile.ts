@@ -29,12 +29,22 @@ export class OutputFile {
   }
 }
 
-/** `name` may lie in a folder of its own, which is made. */
+/** Makes the folders in which these files lie. */
+export function makeFolders(place: Place, names: readonly string[]): void {
+  for (const folder of new Set(names.map((name) => dirname(name)))) {
+    if (folder === ".") continue;
+    try {
+      mkdirSync(join(place.folder, folder), { recursive: true });
+    } catch (error) {
+      throw cannotWrite(join(place.label, folder), error);
+    }
+  }
+}
+
+/** A folder in which `name` lies is there. */
 export function writeWhole(place: Place, name: string, content: string | Uint8Array): void {
-  const path = join(place.folder, name);
   try {
-    if (dirname(name) !== ".") mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, content);
+    writeFileSync(join(place.folder, name), content);
   } catch (error) {
     throw cannotWrite(join(place.label, name), error);
   }

@@ -35,7 +35,13 @@ export const bundleOf = (script: string, style: string): PageBundle => ({
   styleHash: hash(style),
 });
 
-export const pageBundle = (): PageBundle => bundleOf(read("report.js"), read("report.css"));
+let built: PageBundle | undefined;
+
+/** Read once: a thread may write many pages. */
+export function pageBundle(): PageBundle {
+  built ??= bundleOf(read("report.js"), read("report.css"));
+  return built;
+}
 
 /** Level 3 costs a third of the default's time and at most a seventh in size. */
 export const deflate: Deflate = (bytes) => deflateRawSync(bytes, { level: 3 }).toString("base64");

@@ -66,14 +66,47 @@ const REGION_NAMES: Readonly<Record<string, string>> = {
   "profile buckets": "profiler hash buckets",
 };
 
+/** The kernel maps whole pages. */
+const wholePages = (memory: Memory, bytes: number): number =>
+  Math.ceil(bytes / memory.pageBytes) * memory.pageBytes;
+
+/** The name of a mapping of the runtime's. */
+const nameOf = (name: string, namesMappings: boolean): string =>
+  namesMappings ? `[anon: Go: ${name}]` : "[anon]";
+
+/** Metadata by the name of its mapping, in bytes. */
+function metaMappings(
+  memory: Memory,
+  namesMappings: boolean,
+): ReadonlyMap<string, { readonly mapped: number; readonly resident: number }> {
+  const regions = new Map<string, { mapped: number; resident: number }>();
+  for (const { name, mappedBytes, residentBytes } of memory.metaUse()) {
+    const known = REGION_NAMES[name];
+    const key = known === undefined ? "[anon]" : nameOf(known, namesMappings);
+    const region = regions.get(key) ?? { mapped: 0, resident: 0 };
+    regions.set(key, region);
+    region.mapped += mappedBytes;
+    region.resident += residentBytes;
+  }
+  return regions;
+}
+
+/** VmSize by itself: the same as that of `addressSpace`, without looking at the heap's pages. */
+export function vmSizeBytes(memory: Memory, namesMappings: boolean): number {
+  const { fileBytes, otherBytes } = memory.baseline;
+  const mapped = [fileBytes, memory.pageAllocReservedBytes, HEAP_INDEX_BYTES, otherBytes];
+  for (const region of metaMappings(memory, namesMappings).values()) mapped.push(region.mapped);
+  // Mapped or not, the arenas lie in what was reserved for them.
+  return mapped.reduce((sum, bytes) => sum + wholePages(memory, bytes), memory.reservedBytes);
+}
+
 /** Every mapping in the order of its addresses. Arenas have mapped runs and reservations between them; the rest is stacked down from the top. */
 export function placedMappings(memory: Memory, namesMappings: boolean): PlacedMapping[] {
-  const named = (name: string): string => (namesMappings ? `[anon: Go: ${name}]` : "[anon]");
+  const named = (name: string): string => nameOf(name, namesMappings);
   const { pageBytes } = memory;
-  // The kernel maps whole pages.
   const plain = (name: string, sizeBytes: number, rssBytes: number): Mapping => ({
     name,
-    size_bytes: Math.ceil(sizeBytes / pageBytes) * pageBytes,
+    size_bytes: wholePages(memory, sizeBytes),
     rss_bytes: rssBytes,
     anon_huge_pages_bytes: 0,
     lazy_free_bytes: 0,
@@ -108,21 +141,13 @@ export function placedMappings(memory: Memory, namesMappings: boolean): PlacedMa
     at += mapping.size_bytes;
   }
   reserveTo(HEAP_START + memory.reservedBytes);
-  const regions = new Map<string, { mapped: number; resident: number }>();
-  for (const { name, mappedBytes, residentBytes } of memory.metaUse()) {
-    const known = REGION_NAMES[name];
-    const key = known === undefined ? "[anon]" : named(known);
-    const region = regions.get(key) ?? { mapped: 0, resident: 0 };
-    regions.set(key, region);
-    region.mapped += mappedBytes;
-    region.resident += residentBytes;
-  }
   let top = MMAP_TOP;
   const place = (mapping: Mapping, access: PlacedMapping["access"]): void => {
     top -= mapping.size_bytes;
     placed.push({ ...mapping, start: top, access, heap: false });
   };
-  for (const [name, { mapped, resident }] of regions) place(plain(name, mapped, resident), "data");
+  for (const [name, { mapped, resident }] of metaMappings(memory, namesMappings))
+    place(plain(name, mapped, resident), "data");
   place(plain(named("page summary"), memory.pageAllocReservedBytes, 0), "reserved");
   // Its few pages in memory are part of what a process has before its heap.
   place(plain(named("heap index"), HEAP_INDEX_BYTES, 0), "data");

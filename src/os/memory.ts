@@ -375,17 +375,25 @@ export class Memory implements Os, ReclaimableAnon {
     return this.#metaPages * this.pageBytes;
   }
 
-  /** Resident bytes of [startByte, endByte), in 4 KiB: of a larger page the part that lies in it. */
+  /** Resident bytes of [startByte, endByte), which need not be whole pages: of a page the part that lies in it. */
   residentBytesIn(startByte: number, endByte: number): number {
-    let bytes = 0;
-    for (let at = startByte; at < endByte; ) {
-      const page = Math.floor(at / this.pageBytes);
-      const end = Math.min(endByte, (page + 1) * this.pageBytes);
-      if (page < this.#pageLimit && ((this.#resident[page >>> 5] >>> (page & 31)) & 1) === 1)
-        bytes += end - at;
-      at = end;
+    const { pageBytes } = this;
+    const first = Math.floor(startByte / pageBytes);
+    const last = Math.min(Math.ceil(endByte / pageBytes), this.#pageLimit) - 1;
+    if (last < first) return 0;
+    let pages = 0;
+    const lastWord = last >>> 5;
+    for (let w = first >>> 5; w <= lastWord; w++) {
+      let mask = -1;
+      if (w === first >>> 5) mask = maskFrom(first & 31);
+      if (w === lastWord) mask &= maskTo(last & 31);
+      pages += popcount32(this.#resident[w] & mask);
     }
-    return bytes;
+    // What the first and the last page have outside of the range.
+    const before = startByte - first * pageBytes;
+    const after = Math.max(0, (last + 1) * pageBytes - endByte);
+    const isIn = (page: number): number => (this.#resident[page >>> 5] >>> (page & 31)) & 1;
+    return pages * pageBytes - before * isIn(first) - after * isIn(last);
   }
 
   /** smaps' LazyFree: resident, but the kernel may take it. */

@@ -8,7 +8,6 @@
  *
  * Costs one pass over the slots of the heap. Not in the map: user arenas, which lie far away, and the runtime's metadata.
  */
-import { PAGE_RESIDENT } from "../os/os.ts";
 import { liveInSpan } from "../runtime/heapreport.ts";
 import type { PageAlloc } from "../runtime/mpagealloc.ts";
 import { spanInUse, spanManual } from "../runtime/mspan.ts";
@@ -39,11 +38,12 @@ function liveBySpan({ rt, nowNs }: ProcessView): Int32Array {
 }
 
 /** Bytes of live objects. */
-export function liveBytes(view: ProcessView): number {
-  const { spans } = view.rt.heap;
-  const live = liveBySpan(view);
+export function liveBytes({ rt, nowNs }: ProcessView): number {
+  const { state, userArena, elemsize, count } = rt.heap.spans;
+  const tick = rt.deathTick(nowNs);
   let bytes = 0;
-  for (let s = 0; s < spans.count; s++) bytes += live[s] * spans.elemsize[s];
+  for (let s = 0; s < count; s++)
+    if (state[s] === spanInUse && userArena[s] !== 2) bytes += liveInSpan(rt.heap, s, tick) * elemsize[s];
   return bytes;
 }
 
@@ -121,40 +121,96 @@ function pageKind(pages: PageAlloc, page: number): number {
   return scavenged ? CELL_RELEASED : CELL_FREE;
 }
 
+/** No kind of cell. */
+const NO_SPAN = 255;
+
+/** Cells whose residency is asked for at once: mostly all of them are resident, or none is. */
+const RESIDENT_CELLS = 64;
+
 class Cells {
   readonly planes: Uint8Array;
   readonly #view: ProcessView;
   readonly #live: Int32Array;
+  readonly #total: number;
   readonly #votes = new Int32Array(256);
 
   constructor(view: ProcessView, live: Int32Array, perCell: number, stretches: HeapMap["stretches"]) {
     this.#view = view;
     this.#live = live;
-    const { spans, pages } = view.rt.heap;
-    const total = stretches.reduce((sum, stretch) => sum + stretch.cells, 0);
-    this.planes = new Uint8Array(total * CELL_PLANES);
-    let cell = 0;
+    const { pages } = view.rt.heap;
+    this.#total = stretches.reduce((sum, stretch) => sum + stretch.cells, 0);
+    this.planes = new Uint8Array(this.#total * CELL_PLANES);
+    let first = 0;
     stretches.forEach(({ cells }, i) => {
       const base = pages.inUseBase[i];
       const limit = pages.inUseLimit[i];
-      // The span on each page, + 1; 0 for none.
-      const spanOn = new Int32Array(limit - base);
-      for (let s = 0; s < spans.count; s++) {
-        if (spans.state[s] !== spanInUse && spans.state[s] !== spanManual) continue;
-        const at = spans.base[s] - base;
-        if (at >= 0 && at < spanOn.length) spanOn.fill(s + 1, at, at + spans.npages[s]);
+      if (perCell === 1) this.#writePages(first, base, limit);
+      else {
+        const spanOn = this.#spansByPage(base, limit);
+        for (let c = 0; c < cells; c++) {
+          const from = base + c * perCell;
+          this.#write(first + c, spanOn, base, from, Math.min(from + perCell, limit));
+        }
       }
-      for (let c = 0; c < cells; c++) {
-        const from = base + c * perCell;
-        this.#write(cell++, total, spanOn, base, from, Math.min(from + perCell, limit));
+      for (let c = 0; c < cells; c += RESIDENT_CELLS) {
+        const end = Math.min(c + RESIDENT_CELLS, cells);
+        this.#writeResident(first + c, first + end, base + c * perCell, perCell, limit);
       }
+      first += cells;
     });
   }
 
-  /** Writes cell `cell` of `total`: pages [from, limit). */
-  #write(cell: number, total: number, spanOn: Int32Array, base: number, from: number, limit: number): void {
+  /** The span on each page, + 1; 0 for none. */
+  #spansByPage(base: number, limit: number): Int32Array {
+    const spanOn = new Int32Array(limit - base);
+    const { state, base: spanBase, npages, count } = this.#view.rt.heap.spans;
+    for (let s = 0; s < count; s++) {
+      if (state[s] !== spanInUse && state[s] !== spanManual) continue;
+      const at = spanBase[s] - base;
+      if (at < 0 || at >= spanOn.length) continue;
+      const end = at + npages[s];
+      for (let page = at; page < end; page++) spanOn[page] = s + 1;
+    }
+    return spanOn;
+  }
+
+  /** Writes what each of pages [base, limit) is and what is in its slots, to cells from `first` on: by spans, then what is in none. */
+  #writePages(first: number, base: number, limit: number): void {
     const { spans, pages } = this.#view.rt.heap;
+    const { state, base: spanBase, npages, spc, nelems, allocCount, count } = spans;
+    const total = this.#total;
     const { planes } = this;
+    const cells = planes.subarray(0, total);
+    cells.fill(NO_SPAN, first, first + limit - base);
+    for (let s = 0; s < count; s++) {
+      const inUse = state[s] === spanInUse;
+      if (!inUse && state[s] !== spanManual) continue;
+      const at = spanBase[s];
+      if (at < base || at >= limit) continue;
+      const cell = first + at - base;
+      const end = cell + npages[s];
+      planes[total + cell] = FLAG_START;
+      if (!inUse) {
+        cells.fill(CELL_STACK, cell, end);
+        continue;
+      }
+      const weight = 1 / nelems[s];
+      const allocated = share(allocCount[s] * weight, 1);
+      const live = share(this.#live[s] * weight, 1);
+      for (let c = cell; c < end; c++) {
+        planes[c] = spc[s];
+        planes[2 * total + c] = allocated;
+        planes[3 * total + c] = live;
+      }
+    }
+    const end = first + limit - base;
+    for (let c = cells.indexOf(NO_SPAN, first); c >= 0 && c < end; c = cells.indexOf(NO_SPAN, c + 1))
+      cells[c] = pageKind(pages, base + c - first);
+  }
+
+  /** Writes what cell `cell` is and what is in its slots: pages [from, limit). */
+  #write(cell: number, spanOn: Int32Array, base: number, from: number, limit: number): void {
+    const { spans, pages } = this.#view.rt.heap;
     const votes = this.#votes;
     let kind = 0;
     let most = 0;
@@ -188,21 +244,31 @@ class Cells {
     // Of most cells all pages voted alike.
     if (most === limit - from) votes[kind] = 0;
     else votes.fill(0);
+    const total = this.#total;
+    const { planes } = this;
     planes[cell] = kind;
     planes[total + cell] = flags;
+    if (inSpans === 0) return;
     planes[2 * total + cell] = share(allocated, inSpans);
     planes[3 * total + cell] = share(live, inSpans);
-    planes[4 * total + cell] = share(this.#residentPages(from, limit), limit - from);
   }
 
-  #residentPages(from: number, limit: number): number {
+  /** Writes which share is resident of cells [cell, end), the first of which begins at page `from`. */
+  #writeResident(cell: number, end: number, from: number, perCell: number, limit: number): void {
     const { memory } = this.#view;
-    if (memory.isResident(from * pageSize, limit * pageSize)) return limit - from;
-    let pages = 0;
-    const step = Math.min(memory.pageBytes, pageSize);
-    for (let at = from * pageSize; at < limit * pageSize; at += step)
-      if (memory.pageState(at) === PAGE_RESIDENT) pages += step / pageSize;
-    return pages;
+    const plane = this.planes.subarray(4 * this.#total, 5 * this.#total);
+    const last = Math.min(from + (end - cell) * perCell, limit);
+    const bytes = memory.residentBytesIn(from * pageSize, last * pageSize);
+    if (bytes === 0) return;
+    if (bytes === (last - from) * pageSize) {
+      plane.fill(255, cell, end);
+      return;
+    }
+    for (let c = cell, page = from; c < end; c++, page += perCell) {
+      const cellLimit = Math.min(page + perCell, limit);
+      const resident = memory.residentBytesIn(page * pageSize, cellLimit * pageSize);
+      plane[c] = share(resident / pageSize, cellLimit - page);
+    }
   }
 }
 

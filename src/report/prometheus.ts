@@ -20,6 +20,7 @@ import { DEFAULT_START_UNIX_SECONDS } from "./memstats.ts";
 import {
   type Float64Histogram,
   RUNTIME_METRICS,
+  type RuntimeMetric,
   SIZE_BUCKETS,
   Statistics,
   TIME_BUCKETS,
@@ -53,12 +54,14 @@ export interface Family {
   readonly series: readonly Series[];
 }
 
+const NO_LABELS: Labels = [];
+
 const single = (
   name: string,
   type: "gauge" | "counter" | "unknown",
   help: string,
   value: number,
-  labels: Labels = [],
+  labels = NO_LABELS,
 ): Family => ({ name, type, help, series: [{ labels, samples: [{ suffix: "", labels, value }] }] });
 
 const byLabel = (
@@ -229,28 +232,31 @@ function goFamilies(view: ProcessView, startUnixSeconds: number): Family[] {
   ];
 }
 
+/** The runtime's metrics as families: what is the same at every instant. */
+const RUNTIME_FAMILIES: readonly (Pick<Family, "name" | "type" | "help"> & {
+  readonly metric: RuntimeMetric;
+})[] = RUNTIME_METRICS.map((metric) => {
+  const histogram = metric.kind === "float64-histogram";
+  return {
+    metric,
+    name: prometheusName(metric.name, metric.cumulative && !histogram),
+    type: histogram ? "histogram" : metric.cumulative ? "counter" : "gauge",
+    help: `${metric.help} Sourced from ${metric.name}.`,
+  };
+});
+
 function runtimeFamilies(view: ProcessView): Family[] {
   const s = new Statistics(view);
   const exactSums: Readonly<Record<string, number>> = {
     "/gc/heap/allocs-by-size:bytes": view.memStats.totalAlloc,
     "/gc/heap/frees-by-size:bytes": view.memStats.totalAlloc - view.memStats.heapAlloc,
   };
-  return RUNTIME_METRICS.map((metric): Family => {
-    const help = `${metric.help} Sourced from ${metric.name}.`;
-    if (metric.kind !== "float64-histogram")
-      return single(
-        prometheusName(metric.name, metric.cumulative),
-        metric.cumulative ? "counter" : "gauge",
-        help,
-        metric.read(s),
-      );
-    const samples = histogramSamples(metric.read(s), exactSums[metric.name]);
-    return {
-      name: prometheusName(metric.name, false),
-      type: "histogram",
-      help,
-      series: [{ labels: [], samples }],
-    };
+  return RUNTIME_FAMILIES.map(({ metric, name, type, help }): Family => {
+    const samples =
+      metric.kind === "float64-histogram"
+        ? histogramSamples(metric.read(s), exactSums[metric.name])
+        : [{ suffix: "" as const, labels: NO_LABELS, value: metric.read(s) }];
+    return { name, type, help, series: [{ labels: NO_LABELS, samples }] };
   });
 }
 
@@ -270,12 +276,7 @@ function processFamilies(view: ProcessView, startUnixSeconds: number): Family[] 
       "Total user and system CPU time spent in seconds.",
       processCpuSeconds(view),
     ),
-    single(
-      "process_virtual_memory_bytes",
-      "gauge",
-      "Virtual memory size in bytes.",
-      view.addressSpace().vm_size_bytes,
-    ),
+    single("process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", view.vmSizeBytes()),
     single(
       "process_resident_memory_bytes",
       "gauge",
@@ -440,21 +441,33 @@ export class GrowingFamilies {
     this.#startNs = view.startNs;
     this.#runStartUnixSeconds = startUnixSeconds;
     return metricFamilies(view, startUnixSeconds).map((family) =>
-      family.type === "counter"
-        ? { ...family, series: family.series.map((series) => this.#grown(family.name, series)) }
-        : family,
+      family.type === "counter" ? this.#grown(family) : family,
     );
   }
 
-  #grown(family: string, series: Series): Series {
-    const key = series.labels.length === 0 ? family : family + JSON.stringify(series.labels);
-    const [sample] = series.samples;
-    const highest = this.#highest.get(key) ?? 0;
-    if (sample.value < highest) return { ...series, samples: [{ ...sample, value: highest }] };
-    this.#highest.set(key, sample.value);
-    return series;
+  /** The family itself, where no counter of it fell. */
+  #grown(family: Family): Family {
+    let fell = false;
+    for (const { labels, samples } of family.series) {
+      const key = seriesKey(family.name, labels);
+      const { value } = samples[0];
+      if (value < (this.#highest.get(key) ?? 0)) fell = true;
+      else this.#highest.set(key, value);
+    }
+    if (!fell) return family;
+    return {
+      ...family,
+      series: family.series.map((series) => {
+        const value = this.#highest.get(seriesKey(family.name, series.labels)) ?? 0;
+        return { ...series, samples: [{ ...series.samples[0], value }] };
+      }),
+    };
   }
 }
+
+/** A series among all. */
+const seriesKey = (family: string, labels: Labels): string =>
+  labels.length === 0 ? family : family + JSON.stringify(labels);
 
 /** A value or bound as Go prints it ('g', shortest), near enough for every parser. */
 export function numberText(value: number): string {

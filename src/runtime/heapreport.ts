@@ -146,18 +146,27 @@ export const slotIsLive = (
   tick: number,
 ): boolean => (death < 0 ? ownerDeath[~death] > tick : death > tick && death > sweptTick);
 
-/** Live objects of span `s`. */
+/** Live objects of span `s`: its slots for which `slotIsLive`. Branch-free, as in the mark pass (mgcmark.ts): a sign is the answer. */
 export function liveInSpan(h: Heap, s: number, tick: number): number {
   const { spans, slots, owners } = h;
+  const owned = spans.hasOwned[s] !== 0;
   // Its latest death has been.
-  if (spans.hasOwned[s] === 0 && spans.maxDeath[s] <= tick) return 0;
+  if (!owned && spans.maxDeath[s] <= tick) return 0;
   const death = slots.death;
-  const ownerDeath = owners.death;
-  const sweptTick = spans.sweptTick[s];
+  const at = tick | 0;
+  const latest = Math.max(at, spans.sweptTick[s]);
   const off = spans.firstSlot[s];
   const end = off + spans.nelems[s];
   let live = 0;
-  for (let i = off; i < end; i++) if (slotIsLive(death[i], ownerDeath, sweptTick, tick)) live++;
+  if (!owned) {
+    for (let i = off; i < end; i++) live += (latest - death[i]) >>> 31;
+    return live;
+  }
+  const ownerDeath = owners.death;
+  for (let i = off; i < end; i++) {
+    const v = death[i];
+    live += (v < 0 ? at - ownerDeath[~v] : latest - v) >>> 31;
+  }
   return live;
 }
 

@@ -1,19 +1,22 @@
 /**
- * What writing costs a run: CPU against simulating alone, and memory against the number of rows. Run: npm run bench:outputs
+ * What writing costs a run: CPU against simulating alone, and memory against the number of rows. Run: npm run bench:outputs, or with
+ * names of scenarios after `--` the first table for those (`all`: for every one).
  *
- * The first table is by turns in one process, the best of three: the run alone, with the files every run has, and with every export and a
- * heap profile besides. The second runs the built program once per line in a process of its own: an almost idle scenario sampled ever
+ * The first table plays a scenario in three ways: the run alone, with the files every run has, and with every export and a heap
+ * profile besides. Each way has processes of its own, by turns, so that neither garbage nor compiled code of one is charged to another.
+ * The first run of a process is what `gomemsim run` is: counted from the process's start, with loading the program and compiling it
+ * (medians of processes). The runs after it say what is left in a program that goes on, such as a sweep (the least of all of them:
+ * what else the machine does only adds). Every run writes into a new folder, as `run` does; in brackets, how much of what is added
+ * is the kernel's, on average: creating files, above all, which on some file systems costs ten times what it does on others (TMPDIR=/dev/shm). No full
+ * collection is forced between runs: it throws compiled code away.
+ *
+ * The second runs the built program once per line in a process of its own: an almost idle scenario sampled ever
  * more often, and the most memory that process ever had resident; then the same of the commands that read it again.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DEFAULT_EXPORT, EXPORTS, isExportKind } from "../../src/cli/exports.ts";
-import { type Job, runJob } from "../../src/cli/job.ts";
-import { loadScenario } from "../../src/scenario/load.ts";
-import { scenarioPlaces } from "../../src/scenario/places.ts";
-import { simulate } from "../../src/simulate.ts";
 
 const root = join(import.meta.dirname, "../..");
 const SCENARIOS = ["web-api", "steady-64b", "cache-server", "leak-to-oom"];
@@ -23,45 +26,100 @@ const ROWS = [10_000, 1_000_000, 10_000_000];
 
 const folder = mkdtempSync(join(tmpdir(), "gomemsim-bench-"));
 
-function cpuMs(work: () => void): number {
-  const before = process.cpuUsage();
-  work();
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1e3;
+const imported = (module: string): string => JSON.stringify(join(root, "dist", module));
+
+/** The ways to play a scenario; the first needs nothing that writes. */
+const WAYS = [
+  "const play = () => simulate(scenario);",
+  `const { runJob } = await import(${imported("cli/job.js")});
+   const play = (folder) => runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});`,
+  `const { runJob } = await import(${imported("cli/job.js")});
+   const { DEFAULT_EXPORT, EXPORTS, isExportKind } = await import(${imported("cli/exports.js")});
+   const { scenarioPlaces } = await import(${imported("scenario/places.js")});
+   const exports = { ...DEFAULT_EXPORT, kinds: Object.keys(EXPORTS).filter(isExportKind) };
+   const heapProfiles = { places: scenarioPlaces(text, path), at: [] };
+   const play = (folder) =>
+     runJob({ scenario, checked: false, overlaid: false, folder, label: folder, exports, heapProfiles }, () => {});`,
+];
+/** Processes of each way, and how long each goes on after its first run: so much CPU, and at least so many runs. */
+const PROCESSES = 3;
+const WARM_MS = 6000;
+const WARM_RUNS = 4;
+
+interface Cpu {
+  readonly user: number;
+  readonly system: number;
 }
 
-function costs(): void {
-  console.log("| scenario | run alone, ms | added by its files | with all exports and a heap profile, too |");
-  console.log("|---|---|---|---|");
-  for (const name of SCENARIOS) {
-    const path = join(root, "scenarios", `${name}.yaml`);
+/** Microseconds of CPU of each run of a process. */
+function playInProcess(way: string, path: string): readonly Cpu[] {
+  const program = `
+    import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+    import { join } from "node:path";
+    import { loadScenario } from ${imported("scenario/load.js")};
+    import { simulate } from ${imported("simulate.js")};
+    const [path, parent] = process.argv.slice(-2);
     const text = readFileSync(path, "utf8");
-    const loaded = loadScenario(text, path);
-    if (!loaded.ok) throw new Error(`${path} is not valid`);
-    const [scenario] = loaded.scenarios;
-    const job: Job = { scenario, checked: false, overlaid: false, folder, label: folder };
-    const everything: Job = {
-      ...job,
-      exports: { ...DEFAULT_EXPORT, kinds: Object.keys(EXPORTS).filter(isExportKind) },
-      heapProfiles: { places: scenarioPlaces(text, path), at: [] },
-    };
-    const ways = [() => simulate(scenario), () => runJob(job, () => {}), () => runJob(everything, () => {})];
-    const best = ways.map(() => Number.POSITIVE_INFINITY);
-    for (let round = 0; round < 4; round++)
-      ways.forEach((way, i) => {
-        const ms = cpuMs(way);
-        // The first round warms up.
-        if (round > 0) best[i] = Math.min(best[i], ms);
+    const [scenario] = loadScenario(text, path).scenarios;
+    ${way}
+    const runs = [];
+    let warmUs = 0;
+    for (let before = { user: 0, system: 0 }; warmUs < ${WARM_MS * 1e3} || runs.length <= ${WARM_RUNS}; before = process.cpuUsage()) {
+      const folder = mkdtempSync(join(parent, "run-"));
+      if (runs.length > 0) before = process.cpuUsage();
+      play(folder);
+      const { user, system } = process.cpuUsage();
+      runs.push({ user: user - before.user, system: system - before.system });
+      if (runs.length > 1) warmUs += user + system - before.user - before.system;
+      rmSync(folder, { recursive: true });
+    }
+    console.log(JSON.stringify(runs));`;
+  const out = execFileSync(process.execPath, ["--input-type=module", "-e", program, "--", path, folder]);
+  return JSON.parse(out.toString());
+}
+
+const totalMs = ({ user, system }: Cpu): number => (user + system) / 1e3;
+const kernelMs = (runs: readonly Cpu[]): number =>
+  runs.reduce((sum, { system }) => sum + system, 0) / runs.length / 1e3;
+const medianMs = (runs: readonly Cpu[]): number =>
+  runs.map(totalMs).sort((a, b) => a - b)[Math.floor(runs.length / 2)];
+const leastMs = (runs: readonly Cpu[]): number => Math.min(...runs.map(totalMs));
+
+/** Cells of a table: the cost of runs that do not write, and what the others add to it. */
+function cells(ways: readonly (readonly Cpu[])[], ms: (runs: readonly Cpu[]) => number): string[] {
+  const [alone, ...writing] = ways;
+  const percent = (part: number): string => ((100 * part) / ms(alone)).toFixed(1);
+  return [
+    ms(alone).toFixed(0),
+    ...writing.map((runs) => {
+      const kernel = kernelMs(runs) - kernelMs(alone);
+      return `${percent(ms(runs) - ms(alone))} % (${percent(kernel)})`;
+    }),
+  ];
+}
+
+function costs(names: readonly string[]): void {
+  console.log(
+    "| scenario | first run alone, ms | its files add | all exports, too | again, ms | files | all |",
+  );
+  console.log("|---|---|---|---|---|---|---|");
+  for (const name of names) {
+    const first: Cpu[][] = WAYS.map(() => []);
+    const again: Cpu[][] = WAYS.map(() => []);
+    for (let i = 0; i < PROCESSES; i++)
+      WAYS.forEach((way, w) => {
+        const [one, ...others] = playInProcess(way, join(root, "scenarios", `${name}.yaml`));
+        first[w].push(one);
+        again[w].push(...others);
       });
-    const added = best.slice(1).map((ms) => `${(100 * (ms / best[0] - 1)).toFixed(1)} %`);
-    console.log(`| ${name} | ${best[0].toFixed(0)} | ${added.join(" | ")} |`);
+    console.log(`| ${name} | ${[...cells(first, medianMs), ...cells(again, leastMs)].join(" | ")} |`);
   }
 }
 
 function memory(): void {
   const program = `
-    import { loadScenario } from ${JSON.stringify(join(root, "dist/index.js"))};
-    import { runJob } from ${JSON.stringify(join(root, "dist/cli/job.js"))};
+    import { loadScenario } from ${imported("index.js")};
+    import { runJob } from ${imported("cli/job.js")};
     const [set, folder] = process.argv.slice(-2);
     const [scenario] = loadScenario(${JSON.stringify(IDLE)}, "idle", { set: set.split(" ") }).scenarios;
     runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});
@@ -71,7 +129,7 @@ function memory(): void {
     const [command, folder] = process.argv.slice(-2);
     process.argv = [process.argv[0], "gomemsim", command, folder];
     process.on("exit", () => console.log("\\n" + process.resourceUsage().maxRSS));
-    await import(${JSON.stringify(join(root, "dist/cli/main.js"))});`;
+    await import(${imported("cli/main.js")});`;
   const maxRss = (...args: string[]): string => {
     const out = execFileSync(process.execPath, ["--input-type=module", "-e", ...args], {
       stdio: ["ignore", "pipe", "ignore"],
@@ -89,11 +147,19 @@ function memory(): void {
   }
 }
 
+const named = process.argv.slice(2);
 try {
-  costs();
-  console.log();
-  // The last line takes minutes and some gigabytes of disk.
-  memory();
+  if (named.length > 0) {
+    const every = readdirSync(join(root, "scenarios"))
+      .filter((name) => name.endsWith(".yaml"))
+      .map((name) => name.slice(0, -".yaml".length));
+    costs(named[0] === "all" ? every : named);
+  } else {
+    costs(SCENARIOS);
+    console.log();
+    // The last line takes minutes and some gigabytes of disk.
+    memory();
+  }
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

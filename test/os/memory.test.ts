@@ -1,7 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Memory } from "../../src/os/memory.ts";
-import { OS_PAGE_BYTES, PAGE_READY, PAGE_RELEASED, PAGE_RESERVED, PAGE_RESIDENT } from "../../src/os/os.ts";
+import {
+  OS_PAGE_BYTES,
+  type OsPageBytes,
+  PAGE_READY,
+  PAGE_RELEASED,
+  PAGE_RESERVED,
+  PAGE_RESIDENT,
+} from "../../src/os/os.ts";
 
 const K = 1024;
 const MiB = 1024 * K;
@@ -34,6 +41,39 @@ describe("page states", () => {
     expect(os.pageState(0)).toBe(PAGE_RESERVED);
     expect(os.pageState(32 * K)).toBe(PAGE_RESIDENT);
     os.checkInvariants();
+  });
+
+  it("say how much of any range is resident", () => {
+    const bytes = 8 * MiB;
+    const range = fc
+      .tuple(fc.integer({ min: 0, max: bytes }), fc.integer({ min: 0, max: 700 * K }))
+      .map(([start, length]): [number, number] => [start, Math.min(start + length, bytes + 100 * K)]);
+    fc.assert(
+      fc.property(
+        fc.constantFrom<OsPageBytes>(4096, 16384, 65536),
+        fc.array(range, { maxLength: 12 }),
+        fc.array(range, { minLength: 4, maxLength: 4 }),
+        (pageBytes, touched, asked) => {
+          const os = new Memory({ fileBytes: 2 * MiB, otherBytes: 320 * K, faults: 400 }, null, {
+            pageBytes,
+          });
+          os.sysReserve(64 * MiB);
+          os.sysMap(0, bytes);
+          os.sysUsed(0, bytes);
+          for (const [start, end] of touched) os.touch(start, Math.min(end, bytes));
+          for (const [start, end] of asked) {
+            let resident = 0;
+            for (let at = start; at < end; ) {
+              const pageEnd = Math.min(end, (Math.floor(at / pageBytes) + 1) * pageBytes);
+              if (os.pageState(at) === PAGE_RESIDENT) resident += pageEnd - at;
+              at = pageEnd;
+            }
+            expect(os.residentBytesIn(start, end)).toBe(resident);
+          }
+        },
+      ),
+      { seed: 7, numRuns: 200 },
+    );
   });
 
   it("refuse what would be a segmentation fault or a runtime bug", () => {

@@ -1,14 +1,18 @@
 /** The heap map against the model's own figures. */
 import { expect, test } from "vitest";
+import { OS_PAGE_BYTES, PAGE_RESIDENT } from "../../src/os/os.ts";
 import { heapMap } from "../../src/report/heapmap.ts";
 import {
   CELL_FREE,
+  CELL_PADDING,
   CELL_PAGE_CACHE,
   CELL_PLANES,
   CELL_RELEASED,
   CELL_STACK,
   FLAG_START,
 } from "../../src/report/reportdata.ts";
+import { liveInSpan } from "../../src/runtime/heapreport.ts";
+import { spanInUse } from "../../src/runtime/mspan.ts";
 import { numSpanClasses, pageSize } from "../../src/runtime/sizeclasses.ts";
 import { type ProcessView, SimulatedRun } from "../../src/simulate.ts";
 import { scenarioOf } from "../scenarios.ts";
@@ -82,6 +86,45 @@ test("a span begins once", () => {
   let live = 0;
   for (let s = 0; s < spans.count; s++) if (spans.state[s] !== 0) live++;
   expect(starts).toBe(live);
+});
+
+test("a cell of one page says what lies on that page", () => {
+  const view = viewAt(2.7);
+  const { map, planes } = heapMap(view, "test");
+  const cells = planes.length / CELL_PLANES;
+  const { spans, pages } = view.rt.heap;
+  const tick = view.rt.deathTick(view.nowNs);
+  const seen = new Set<number>();
+  let cell = 0;
+  for (const { first_page, cells: n } of map.stretches)
+    for (let page = first_page; page < first_page + n; page++, cell++) {
+      const s = Array.from({ length: spans.count }, (_, i) => i).find(
+        (i) => spans.state[i] !== 0 && spans.base[i] <= page && page < spans.base[i] + spans.npages[i],
+      );
+      const inUse = s !== undefined && spans.state[s] === spanInUse;
+      const free = pages.isScavenged(page) ? CELL_RELEASED : CELL_FREE;
+      const cached = pages.isScavenged(page) ? CELL_PADDING : CELL_PAGE_CACHE;
+      const kind =
+        s === undefined ? (pages.isAllocated(page) ? cached : free) : inUse ? spans.spc[s] : CELL_STACK;
+      const osPages = [0, 1].map((i) => view.memory.pageState(page * pageSize + i * OS_PAGE_BYTES));
+      const resident = osPages.filter((state) => state === PAGE_RESIDENT).length;
+      const [is, flags, allocated, live, there] = Array.from(
+        { length: CELL_PLANES },
+        (_, plane) => planes[plane * cells + cell],
+      );
+      const start = s !== undefined && spans.base[s] === page ? FLAG_START : 0;
+      expect([is, flags, there]).toEqual([kind, start, Math.round((255 * resident) / 2)]);
+      // Shares are rounded.
+      const share = (n: number): number => (inUse ? (255 * n) / spans.nelems[s] : 0);
+      expect(Math.abs(allocated - share(inUse ? spans.allocCount[s] : 0))).toBeLessThan(0.501);
+      expect(Math.abs(live - share(inUse ? liveInSpan(view.rt.heap, s, tick) : 0))).toBeLessThan(0.501);
+      seen.add(kind);
+    }
+  expect(cell).toBe(cells);
+  expect(seen).toContain(CELL_STACK);
+  expect(seen).toContain(CELL_FREE);
+  expect(seen).toContain(CELL_RELEASED);
+  expect(seen.size).toBeGreaterThan(20);
 });
 
 test("a map has a bounded number of cells, with the same means", () => {
