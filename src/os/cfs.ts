@@ -21,6 +21,8 @@
 const SLICE_NS = 5e6;
 /** What an idle CPU keeps (min_cfs_rq_runtime). */
 const KEPT_NS = 1e6;
+/** Of so many times what its CPUs can use in a period nobody runs out. */
+const ENDLESS = 2;
 
 export class CfsBandwidth {
   quotaNs: number;
@@ -44,6 +46,8 @@ export class CfsBandwidth {
   /** Per CPU: for which share of the time it is busy, from `#accountedNs` on. */
   readonly #busy: Float64Array;
   #accountedNs: number;
+  /** All CPUs together cannot use it up, not even with what they use on the way to something: who has a slice is of no interest. */
+  #endless: boolean;
   #pool: number;
   #periodEndNs: number;
   #ran = false;
@@ -56,6 +60,7 @@ export class CfsBandwidth {
     this.#accountedNs = nowNs;
     this.#periodEndNs = nowNs + periodNs;
     this.#pool = quotaNs;
+    this.#endless = quotaNs >= ENDLESS * cpus * periodNs;
     this.#local = new Float64Array(cpus);
     this.#busy = new Float64Array(cpus);
     this.untilNs = new Float64Array(cpus).fill(-1);
@@ -97,6 +102,11 @@ export class CfsBandwidth {
       const t = this.#accountedNs;
       if (t >= this.#periodEndNs) this.#nextPeriod();
       let next = this.#periodEndNs;
+      if (this.#endless) {
+        this.nextNs = next;
+        if (next >= toNs) return -1;
+        continue;
+      }
       for (let c = 0; c < local.length; c++) {
         const busy = this.#busy[c];
         if (busy === 0) {
@@ -133,6 +143,7 @@ export class CfsBandwidth {
     this.settle(nowNs);
     if (nowNs >= this.#periodEndNs) this.#nextPeriod();
     this.quotaNs = quotaNs;
+    this.#endless = quotaNs >= ENDLESS * waits.length * this.periodNs;
     this.#pool = quotaNs;
     this.#local.fill(0);
     this.nextNs = nowNs;
@@ -155,7 +166,7 @@ export class CfsBandwidth {
     this.usageNs += ns;
     this.#ran = true;
     const busy = this.#busy[cpu];
-    if (busy > 0 && this.untilNs[cpu] <= nowNs)
+    if (!this.#endless && busy > 0 && this.untilNs[cpu] <= nowNs)
       this.nextNs = Math.min(this.nextNs, nowNs + Math.max(0, this.#local[cpu]) / busy);
   }
 

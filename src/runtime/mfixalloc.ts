@@ -42,6 +42,8 @@ export interface MetadataMemory {
 export class SysStats {
   /** Bytes by statistic. All of it is mapped and ready. */
   readonly bytes = new Float64Array(numSysStats);
+  /** Their sum. */
+  total = 0;
   readonly pageBytes: number;
   readonly #os: MetadataMemory | undefined;
 
@@ -53,7 +55,14 @@ export class SysStats {
   /** sysAlloc: maps memory for a statistic. */
   map(stat: number, nbytes: number): void {
     this.bytes[stat] += nbytes;
+    this.total += nbytes;
     if (this.#os !== undefined) this.#os.metaMap(sysStatNames[stat], nbytes);
+  }
+
+  /** sysFree. */
+  free(stat: number, nbytes: number): void {
+    this.bytes[stat] -= nbytes;
+    this.total -= nbytes;
   }
 
   /** First use of mapped memory. */
@@ -64,12 +73,6 @@ export class SysStats {
   /** Pages that are read before they are first written. */
   readUntouched(pages: number): void {
     this.#os?.readUntouched(pages);
-  }
-
-  get total(): number {
-    let n = 0;
-    for (let i = 0; i < numSysStats; i++) n += this.bytes[i];
-    return n;
   }
 }
 

@@ -817,7 +817,7 @@ export class Heap {
     if (this.#allspansLen === this.#allspansCap) {
       const cap = Math.max(8192, Math.floor((this.#allspansCap * 3) / 2));
       this.sys.map(statOther, cap * 8);
-      this.sys.bytes[statOther] -= this.#allspansCap * 8;
+      this.sys.free(statOther, this.#allspansCap * 8);
       this.#allspansCap = cap;
     }
     if (this.#allspansLen % 512 === 0) this.sys.touch(statOther, 4096);

@@ -56,6 +56,21 @@ describe("a quota", () => {
     expect(bandwidth.nrThrottled).toBe(0);
   });
 
+  test("that nobody can use up is no more than a count, until it is made smaller", () => {
+    const bandwidth = new CfsBandwidth(6400 * ms, 100 * ms, 0, 2);
+    expect(run(bandwidth, 2, 2, 1050 * ms)).toEqual([]);
+    bandwidth.charge(0, 3 * ms, 1050 * ms);
+    expect(bandwidth.usageNs).toBe(2103 * ms);
+    expect([bandwidth.nrPeriods, bandwidth.nrThrottled]).toEqual([10, 0]);
+    bandwidth.setQuota(10 * ms, 1050 * ms);
+    const busy = new Float64Array([1, 0]);
+    expect(play(bandwidth, 1050 * ms, 1100 * ms, busy)).toBe(1060 * ms);
+    bandwidth.setQuota(6400 * ms, 1060 * ms);
+    expect(play(bandwidth, 1060 * ms, 2000 * ms, busy)).toBe(-1);
+    // Nobody is throttled when the period ends.
+    expect(bandwidth.nrThrottled).toBe(0);
+  });
+
   test("is used by what is charged at once, too, and a debt is paid before anything runs", () => {
     const bandwidth = new CfsBandwidth(30 * ms, 100 * ms, 0, 1);
     const busy = Float64Array.of(1);
