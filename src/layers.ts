@@ -20,7 +20,7 @@ import type { Memory } from "./os/memory.ts";
 import type { NumaNodes } from "./os/numa.ts";
 import { slotIsLive } from "./runtime/heapreport.ts";
 import type { Heap } from "./runtime/mheap.ts";
-import { kindMixed, kindNone, spanInUse, spanManual } from "./runtime/mspan.ts";
+import { kindMixed, kindNone, spanInUse, spanStack, spanWorkBuf } from "./runtime/mspan.ts";
 import { pageSize } from "./runtime/sizeclasses.ts";
 
 export const LAYERS = ["page_tables", "numa", "cgroup", "go", "off_heap", "objects"] as const;
@@ -70,9 +70,9 @@ export function layersAt(of: LayersOf, tick: number): LayerPart[] {
   }
   const owned = objectsOf(of, tick);
   const objects = owned.reduce((sum, { bytes }) => sum + bytes, 0);
-  const stacks = stacksOf(of);
+  const stacks = spansIn(of, spanStack);
   const { fileBytes, otherBytes } = memory.baseline;
-  const metadata = memory.metadataResidentBytes;
+  const metadata = memory.metadataResidentBytes + spansIn(of, spanWorkBuf);
   add("go", "objects", objects);
   add("go", "stacks", stacks);
   add("go", "free", rss - fileBytes - otherBytes - metadata - objects - stacks);
@@ -83,11 +83,12 @@ export function layersAt(of: LayersOf, tick: number): LayerPart[] {
   return [...parts, ...owned];
 }
 
-function stacksOf({ heap, memory }: LayersOf): number {
+/** Resident bytes of spans of one state. */
+function spansIn({ heap, memory }: LayersOf, state: number): number {
   const { spans } = heap;
   let bytes = 0;
   for (let s = 0; s < spans.count; s++)
-    if (spans.state[s] === spanManual)
+    if (spans.state[s] === state)
       bytes += memory.residentBytesIn(spans.base[s] * pageSize, (spans.base[s] + spans.npages[s]) * pageSize);
   return bytes;
 }

@@ -9,7 +9,8 @@
  * After MADV_FREE (madvise_free_pte_range) pages stay resident, and their contents with them, until the control
  * group or the machine reclaims (filelists.ts, node.ts) or they are written again, which costs no fault. Huge pages are hugepages.ts's.
  *
- * Simplified: reads of untouched memory (the shared zero page) do not exist, every touch is a write; page-table pages and
+ * Simplified: a touch is a write. Reads of untouched memory (the shared zero page) are told by those who know of them
+ * (`readUntouched`): they are faults, and no more, also where page tables are counted. Page-table pages and
  * the kernel's own memory are not counted, as in VmRSS; metadata regions are touched front to back, so their resident
  * part is ceil(touched / 4 KiB) pages. File-backed pages and the C side of the process are a constant baseline.
  * In a container every page that becomes resident is charged to its control group (cgroup.ts), with the page tables it needs.
@@ -143,7 +144,10 @@ export class Memory implements Os, ReclaimableAnon {
   /** Resident pages given back by MADV_FREE and not written since; each is one bit here. */
   #lazy = new Uint32Array(0);
   #lazyPages = 0;
-  /** By page: the entry of the control group's inactive file list that holds it, 0 for none (filelists.ts). Lazily freed pages, written again or not. */
+  /**
+   * By page: the entry of the control group's inactive file list that holds it, 0 for none (filelists.ts). Lazily freed pages,
+   * written again or not.
+   */
   #listedBy = new Int32Array(0);
   #listedPages = 0;
   readonly #huge: HugePages | null;
@@ -332,7 +336,10 @@ export class Memory implements Os, ReclaimableAnon {
     return faults;
   }
 
-  /** Pages `from` to `to` of a metadata region, with a table for every so many but the first, which is among those of the process's start. Returns how many a kill lets be charged. */
+  /**
+   * Pages `from` to `to` of a metadata region, with a table for every so many but the first, which is among those of the
+   * process's start. Returns how many a kill lets be charged.
+   */
   #chargeMeta(cgroup: MemoryCgroup, from: number, to: number): number {
     for (let at = from; at < to; ) {
       const end = Math.min(to, (Math.floor(at / this.#pagesPerTable) + 1) * this.#pagesPerTable);
@@ -585,7 +592,10 @@ export class Memory implements Os, ReclaimableAnon {
     return this.#cgroup === null || this.#cgroup.hasRoom(pages);
   }
 
-  /** All of a block is resident, in a new frame. What of it was freed lazily is not any more: its contents were copied or cleared. */
+  /**
+   * All of a block is resident, in a new frame. What of it was freed lazily is not any more: its contents were copied or
+   * cleared.
+   */
   #fillBlock(block: number): void {
     const from = (block * BLOCK_PAGES) / 32;
     this.#unlistAll(block * BLOCK_PAGES, (block + 1) * BLOCK_PAGES);

@@ -10,6 +10,7 @@ import {
   CELL_PLANES,
   CELL_RELEASED,
   CELL_STACK,
+  CELL_WORK_BUFFERS,
   FLAG_START,
   HEAP_BASE_ADDRESS,
   type HeapMap,
@@ -61,12 +62,13 @@ const KIND_NAMES: Readonly<Record<number, string>> = {
   [CELL_FREE]: "free",
   [CELL_RELEASED]: "given back to the OS, or never used",
   [CELL_STACK]: "stacks",
+  [CELL_WORK_BUFFERS]: "the collector’s work buffers",
   [CELL_PAGE_CACHE]: "in a P’s page cache (free)",
   [CELL_PADDING]: "padding before the heap’s random base",
 };
 
 function kindColor(kind: number): string {
-  if (kind === CELL_STACK) return color("pink");
+  if (kind === CELL_STACK || kind === CELL_WORK_BUFFERS) return color("pink");
   if (kind === CELL_RELEASED || kind === CELL_PADDING) return "transparent";
   return color("pale");
 }

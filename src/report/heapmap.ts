@@ -10,7 +10,7 @@
  */
 import { liveInSpan } from "../runtime/heapreport.ts";
 import type { PageAlloc } from "../runtime/mpagealloc.ts";
-import { spanInUse, spanManual } from "../runtime/mspan.ts";
+import { spanDead, spanInUse, spanStack } from "../runtime/mspan.ts";
 import { classToSize, numSizeClasses, pageSize } from "../runtime/sizeclasses.ts";
 import type { ProcessView } from "../simulate.ts";
 import {
@@ -20,6 +20,7 @@ import {
   CELL_PLANES,
   CELL_RELEASED,
   CELL_STACK,
+  CELL_WORK_BUFFERS,
   FLAG_START,
   type HeapMap,
 } from "./reportdata.ts";
@@ -114,6 +115,11 @@ function classes(view: ProcessView, live: Int32Array): HeapMap["size_classes"] {
   return all.filter((c) => c.spans > 0);
 }
 
+/** What cells of spans without objects are. */
+function manualKind(state: number): number {
+  return state === spanStack ? CELL_STACK : CELL_WORK_BUFFERS;
+}
+
 /** What a page without a span is. */
 function pageKind(pages: PageAlloc, page: number): number {
   const scavenged = pages.isScavenged(page);
@@ -165,7 +171,7 @@ class Cells {
     const spanOn = new Int32Array(limit - base);
     const { state, base: spanBase, npages, count } = this.#view.rt.heap.spans;
     for (let s = 0; s < count; s++) {
-      if (state[s] !== spanInUse && state[s] !== spanManual) continue;
+      if (state[s] === spanDead) continue;
       const at = spanBase[s] - base;
       if (at < 0 || at >= spanOn.length) continue;
       const end = at + npages[s];
@@ -183,15 +189,15 @@ class Cells {
     const cells = planes.subarray(0, total);
     cells.fill(NO_SPAN, first, first + limit - base);
     for (let s = 0; s < count; s++) {
+      if (state[s] === spanDead) continue;
       const inUse = state[s] === spanInUse;
-      if (!inUse && state[s] !== spanManual) continue;
       const at = spanBase[s];
       if (at < base || at >= limit) continue;
       const cell = first + at - base;
       const end = cell + npages[s];
       planes[total + cell] = FLAG_START;
       if (!inUse) {
-        cells.fill(CELL_STACK, cell, end);
+        cells.fill(manualKind(state[s]), cell, end);
         continue;
       }
       const weight = 1 / nelems[s];
@@ -220,7 +226,7 @@ class Cells {
     let live = 0;
     for (let page = from; page < limit; ) {
       const s = spanOn[page - base] - 1;
-      let here = CELL_STACK;
+      let here = 0;
       let end = page + 1;
       if (s < 0) here = pageKind(pages, page);
       else {
@@ -233,7 +239,7 @@ class Cells {
           inSpans += end - page;
           allocated += spans.allocCount[s] * weight;
           live += this.#live[s] * weight;
-        }
+        } else here = manualKind(spans.state[s]);
       }
       if ((votes[here] += end - page) > most) {
         most = votes[here];

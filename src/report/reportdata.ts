@@ -16,8 +16,9 @@ export type Deflate = (bytes: Uint8Array) => string;
 export const CELL_FREE = 200;
 export const CELL_RELEASED = 201;
 export const CELL_STACK = 202;
-export const CELL_PAGE_CACHE = 203;
-export const CELL_PADDING = 204;
+export const CELL_WORK_BUFFERS = 203;
+export const CELL_PAGE_CACHE = 204;
+export const CELL_PADDING = 205;
 
 /** Set in a cell's flags where a span begins. */
 export const FLAG_START = 1;

@@ -5,7 +5,7 @@
  * slots: for tests and checked runs.
  */
 import type { Heap } from "./mheap.ts";
-import { kindMixed, spanDead, spanInUse, spanManual } from "./mspan.ts";
+import { kindMixed, spanDead, spanInUse, spanStack, spanWorkBuf } from "./mspan.ts";
 import { numSizeClasses, numSpanClasses, pageSize } from "./sizeclasses.ts";
 
 function same(what: string, is: number, should: number): void {
@@ -25,7 +25,8 @@ export function checkHeapInvariants(h: Heap): void {
   let inUsePages = 0;
   let arenaInUsePages = 0;
   let quarantinedPages = 0;
-  let manualPages = 0;
+  let stackPages = 0;
+  let workBufPages = 0;
   const classObjects = new Float64Array(numSizeClasses);
   const notCredited = new Float64Array(numSizeClasses);
   let largeBytes = 0;
@@ -33,8 +34,12 @@ export function checkHeapInvariants(h: Heap): void {
   let listed = 0;
   for (let s = 0; s < spans.count; s++) {
     if (spans.state[s] === spanDead) continue;
-    if (spans.state[s] === spanManual) {
-      manualPages += spans.npages[s];
+    if (spans.state[s] === spanStack) {
+      stackPages += spans.npages[s];
+      continue;
+    }
+    if (spans.state[s] === spanWorkBuf) {
+      workBufPages += spans.npages[s];
       continue;
     }
     same(`state of span ${s}`, spans.state[s], spanInUse);
@@ -57,7 +62,8 @@ export function checkHeapInvariants(h: Heap): void {
   const st = h.stats;
   same("HeapInuse", st.heapInUse, (inUsePages + arenaInUsePages) * pageSize);
   same("pagesInUse", h.pagesInUse, inUsePages + arenaInUsePages + quarantinedPages);
-  same("stacks and work buffers", st.inStacks + st.inWorkBufs, manualPages * pageSize);
+  same("stacks", st.inStacks, stackPages * pageSize);
+  same("work buffers", st.inWorkBufs, workBufPages * pageSize);
   for (let c = 1; c < numSizeClasses; c++) {
     same(
       `objects of class ${c}`,
@@ -70,7 +76,7 @@ export function checkHeapInvariants(h: Heap): void {
   same("totalAlloc - totalFree", st.totalAlloc - st.totalFree, st.heapAlloc);
   if (h.marking) same("bytesMarked", h.bytesMarked, markedBytes);
   same("spans in lists", countListed(h, cached), listed);
-  checkPages(h, inUsePages + manualPages);
+  checkPages(h, inUsePages + stackPages + workBufPages);
 }
 
 /** A span's slots agree with its counts: allocated slots below freeIndex, survivors above, nothing else. */

@@ -57,11 +57,16 @@ export class KindTable {
 
   /** The number of the kind, made on first use. `size` > 0; pointers are rounded down to whole words. */
   add(source: number, size: number, ptrBytes: number): number {
+    return this.#add(source, size, ptrBytes, "");
+  }
+
+  /** `sort` tells kinds apart that are alike in all else. */
+  #add(source: number, size: number, ptrBytes: number, sort: string): number {
     if (!(size > 0) || !Number.isInteger(size)) {
       throw new RangeError(`an object needs a whole, positive size: ${size}`);
     }
     const words = Math.min(ptrBytes, size) - (Math.min(ptrBytes, size) % 8);
-    const key = `${source}/${size}/${words}`;
+    const key = `${source}/${size}/${words}${sort}`;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
     if (this.count === maxKinds) throw new RangeError(`more than ${maxKinds} kinds of object`);
@@ -95,7 +100,7 @@ export class KindTable {
 
   /** A kind whose pointers are the first ones to what they lead to: a table that holds objects. */
   addTable(source: number, size: number): number {
-    const kind = this.add(source, size, size);
+    const kind = this.#add(source, size, size, "/table");
     this.pointers[kind] = 0;
     this.tableBytes[kind] = this.ptrBytes[kind];
     return kind;

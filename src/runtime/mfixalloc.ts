@@ -9,7 +9,8 @@
  *   other_sys               what persistent chunks (256 KiB) have not handed out yet, the allspans array, the rest
  *   buckhash_sys            profile buckets (counted by the profiler)
  *
- * Only sizes are kept: no structure has an address, but those that are written bit by bit (span sets). Becoming resident is reported through `MetadataMemory`.
+ * Only sizes are kept: no structure has an address, but those that are written bit by bit (span sets). Becoming resident is
+ * reported through `MetadataMemory`.
  *
  * Simplifies: every P has its own persistent chunk, but memory taken by code running without a P (start-up, sysmon)
  * is drawn from one global chunk only until the Ps exist.
@@ -110,8 +111,13 @@ export class PersistentAlloc {
     } else this.touch(this.reserve(nbytes, align, stat, p), nbytes);
   }
 
-  /** Less than 64 KiB, not written yet. Returns its address. */
+  /** Memory that is not written yet. Returns its address. */
   reserve(nbytes: number, align: number, stat: number, p: number): number {
+    if (nbytes >= persistentMaxBlockBytes) {
+      this.#sys.map(statOther, nbytes);
+      this.#move(nbytes, stat);
+      return this.#newChunks(nbytes);
+    }
     const i = p + 1;
     if (i >= this.#off.length) {
       const off = new Float64Array(i + 8).fill(-1);
@@ -122,18 +128,28 @@ export class PersistentAlloc {
     let off = Math.ceil(this.#off[i] / align) * align;
     if (this.#off[i] < 0 || off + nbytes > persistentChunkBytes) {
       this.#sys.map(statOther, persistentChunkBytes);
-      this.#base[i] = this.#chunks++ * persistentChunkBytes;
-      this.#pages = grownUint8(this.#pages, (this.#chunks * persistentChunkBytes) / this.#sys.pageBytes);
+      this.#base[i] = this.#newChunks(persistentChunkBytes);
       // The first word of a chunk links it to the list of all chunks.
       this.touch(this.#base[i], 8);
       off = Math.max(align, 8);
     }
     this.#off[i] = off + nbytes;
-    if (stat !== statOther) {
-      this.#sys.bytes[stat] += nbytes;
-      this.#sys.bytes[statOther] -= nbytes;
-    }
+    this.#move(nbytes, stat);
     return this.#base[i] + off;
+  }
+
+  /** So many of the mapped bytes are for a statistic. */
+  #move(nbytes: number, stat: number): void {
+    this.#sys.bytes[statOther] -= nbytes;
+    this.#sys.bytes[stat] += nbytes;
+  }
+
+  /** Addresses of so many bytes, in whole chunks. */
+  #newChunks(nbytes: number): number {
+    const address = this.#chunks * persistentChunkBytes;
+    this.#chunks += Math.ceil(nbytes / persistentChunkBytes);
+    this.#pages = grownUint8(this.#pages, (this.#chunks * persistentChunkBytes) / this.#sys.pageBytes);
+    return address;
   }
 
   /** Bytes from an address on are written. */
@@ -148,7 +164,10 @@ export class PersistentAlloc {
     if (pages > 0) this.#sys.touch(statOther, pages * pageBytes);
   }
 
-  /** The byte at an address is read: on a page that nobody has used that maps the page of zeros, and the first write faults once more. */
+  /**
+   * The byte at an address is read: on a page that nobody has used that maps the page of zeros; the first write faults once
+   * more.
+   */
   read(address: number): void {
     const page = Math.floor(address / this.#sys.pageBytes);
     if (this.#pages[page] !== UNTOUCHED) return;

@@ -88,7 +88,9 @@ export interface CycleRecord {
   readonly gc_cpu_percent: number;
 }
 
-/** CPU time the collector has used; dedicated workers' includes fractional ones'. Pauses count once, however many Ps they stop. */
+/**
+ * CPU time the collector has used; dedicated workers' includes fractional ones'. Pauses count once, however many Ps they stop.
+ */
 export interface GcCpu {
   readonly assistNs: number;
   readonly dedicatedNs: number;
@@ -264,6 +266,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   /** CPU of the sweeping done since the last call, from the heap's work counters. */
   takeSweepNs: () => number = () => 0;
+  /** So many page faults are paid for otherwise. */
+  forgetFaults: (faults: number) => void = () => {};
 
   /** Goroutines that mark, one per P from the first cycle on. */
   get workerGoroutines(): number {
@@ -542,7 +546,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   /** Their page faults are part of what a cycle costs with nothing to mark, and are not to be paid twice. */
   #holdWorkBufs(p: number, nowNs: number): void {
-    if (this.#workBufs.hold(p, nowNs)) this.takeSweepNs();
+    this.forgetFaults(this.#workBufs.hold(p, nowNs));
   }
 
   workerStopped(p: number, mode: number, nowNs: number): void {

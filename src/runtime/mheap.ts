@@ -55,7 +55,7 @@ import type { PageAlloc } from "./mpagealloc.ts";
 import { PageCache } from "./mpagecache.ts";
 import type { MemProfile } from "./mprof.ts";
 import { type SpanLayout, spanLayout } from "./msize.ts";
-import { kindNone, SlotStore, SpanTable, spanInUse, spanManual } from "./mspan.ts";
+import { kindNone, SlotStore, SpanTable, spanInUse, spanStack, spanWorkBuf } from "./mspan.ts";
 import { SpanSetBlockPool } from "./mspanset.ts";
 import { OwnerTable } from "./owners.ts";
 import { numSpanClasses, pageSize, tinySize } from "./sizeclasses.ts";
@@ -221,7 +221,10 @@ export class Heap {
   #allspansCap = 0;
   userArenas: UserArenas = { ready: [], fault: [], quarantine: 0, arenas: 0, cap: 0 };
 
-  /** Span and slot of the last object allocated, but by runs of several kinds, for callers that give it to an owner or kill it early. */
+  /**
+   * Span and slot of the last object allocated, but by runs of several kinds, for callers that give it to an owner or kill it
+   * early.
+   */
   lastSpan = -1;
   lastIndex = -1;
   /** For allocTinyRun: written before it is read. The free slots of a span of tiny blocks, and an end. */
@@ -324,7 +327,10 @@ export class Heap {
     else this.#filling.delete(span);
   }
 
-  /** A mark scans large objects whole: of what was never written it reads the page of zeros, once, and the first write faults once more. */
+  /**
+   * A mark scans large objects whole: of what was never written it reads the page of zeros, once, and the first write faults
+   * once more.
+   */
   #readUnfilled(): void {
     const { os } = this;
     if (os === undefined) return;
@@ -501,7 +507,7 @@ export class Heap {
   allocManual(npages: number, use: ManualUse, p = this.currentP): number {
     const s = this.#allocSpan(npages, p);
     this.#spanAt[this.spans.base[s]] = s;
-    this.spans.state[s] = spanManual;
+    this.spans.state[s] = use === "stack" ? spanStack : spanWorkBuf;
     this.spans.nelems[s] = 0;
     this.spans.allocCount[s] = 0;
     this.spans.userArena[s] = 0;
@@ -511,7 +517,8 @@ export class Heap {
   }
 
   freeManual(s: number, use: ManualUse, p = this.currentP): void {
-    if (this.spans.state[s] !== spanManual) throw new Error(`span ${s} is not manually managed`);
+    if (this.spans.state[s] !== (use === "stack" ? spanStack : spanWorkBuf))
+      throw new Error(`span ${s} is not managed as ${use}`);
     const nbytes = this.spans.npages[s] * pageSize;
     if (use === "stack") this.stats.inStacks -= nbytes;
     else this.stats.inWorkBufs -= nbytes;

@@ -27,8 +27,9 @@ import { grownFloat64, grownInt32, grownUint8 } from "./kinds.ts";
 export const spanDead = 0;
 /** mSpanInUse: holds garbage-collected objects. */
 export const spanInUse = 1;
-/** mSpanManual: stacks and GC work buffers. */
-export const spanManual = 2;
+/** mSpanManual, by what for: stacks, and work buffers. */
+export const spanStack = 2;
+export const spanWorkBuf = 3;
 
 /** `kind` of a span without objects, and of one whose objects are of several kinds. */
 export const kindNone = -2;

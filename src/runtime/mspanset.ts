@@ -6,8 +6,9 @@
  * set is reset, empty, at the next sweep termination; the spine of pointers and the blocks of 512 entries behind
  * them come from persistent memory, blocks through a pool shared by all sets. That memory is GCSys.
  *
- * Pages of it are touched as they are used: a push reads the block's first byte (the compiler's test for nil) and writes its entry, the header is
- * written by pops and when the block goes back to the pool. Most sets hold a few spans, and their blocks are one page.
+ * Pages of it are touched as they are used: a push reads the block's first byte (the compiler's test for nil) and writes its
+ * entry, and the header is written by pops and when the block goes back to the pool. Most sets hold a few spans, and their blocks
+ * are one page.
  *
  * Simplifies: lock-free races cannot happen here, so a pop never fails transiently.
  */

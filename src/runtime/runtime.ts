@@ -93,6 +93,9 @@ export class GoRuntime {
     this.tickNs = parts.tickNs;
     this.#numa = parts.numa;
     this.gc.takeSweepNs = () => this.takeWorkNs();
+    this.gc.forgetFaults = (faults) => {
+      this.#faults += faults;
+    };
   }
 
   /** To be called at the head of every step in which `g` allocates. */

@@ -1,14 +1,15 @@
 /**
  * Work buffers: the page-heap spans that a mark keeps its queues in.
  *
- * Follows getempty, prepareFreeWorkbufs and freeSomeWbufs of mgcwork.go (Go 1.26; the same from 1.19). Buffers of 2 KiB are cut from spans of
- * 32 KiB, which are written from end to end as they are cut: whoever finds no empty buffer takes a span, and two Ps that begin to mark at once
- * take one each. At a cycle's end the spans wait for the next one, unless the background sweeper gives them back first, as it does once nothing
- * is left to sweep. They are in GCSys, not in the heap, and every cycle may touch new pages.
+ * Follows getempty, prepareFreeWorkbufs and freeSomeWbufs of mgcwork.go (Go 1.26; the same from 1.19). Buffers of 2 KiB are cut
+ * from spans of 32 KiB, which are written from end to end as they are cut. Whoever finds no empty buffer takes a span, and two Ps
+ * that begin to mark at once take one each. At a cycle's end the spans wait for the next one, unless the background sweeper gives
+ * them back first: it does so once nothing is left to sweep. They are in GCSys, not in the heap, and every cycle may touch new pages.
  *
- * Simplifies: a P holds two buffers from its first mark in a cycle to the cycle's end, which is what it needs while objects without spans of inline
- * mark bits (over 512 bytes) are few; a queue of many more, and buffers for stack scans, are not modelled. What cutting a span costs is part of
- * a cycle's fixed cost (`cycle_roots_ns`).
+ * Simplifies: a P holds two buffers from its first mark in a cycle to the cycle's end. That is what it needs while few objects
+ * go through buffers: those over 512 bytes, the others have queues of spans. Longer queues, buffers for stack scans and what a P
+ * disposes of between barriers are not modelled. What cutting a span costs is part of a cycle's fixed cost (`cycle_roots_ns`).
+ * Where it stops being true: before Go 1.26 every marked object goes through buffers, and there are more of them.
  */
 import type { Heap } from "./mheap.ts";
 import { pageSize } from "./sizeclasses.ts";
@@ -35,24 +36,26 @@ export class WorkBufs {
     this.#cutNs = ((SPAN_PAGES * pageSize) / heap.physPageSize) * faultNs;
   }
 
-  /** P marks for the first time in this cycle, or again. Says whether that took a span. */
-  hold(p: number, nowNs: number): boolean {
-    if (this.#holds[p]) return false;
+  /** P marks for the first time in this cycle, or again. Returns the page faults of a span it cuts for that. */
+  hold(p: number, nowNs: number): number {
+    if (this.#holds[p]) return 0;
     this.#holds[p] = true;
     const cuts = this.#empty < BUFFERS_PER_P || nowNs < this.#cutUntilNs;
-    if (cuts) this.#cut(p, nowNs);
+    const faults = cuts ? this.#cut(p, nowNs) : 0;
     this.#empty -= BUFFERS_PER_P;
-    return cuts;
+    return faults;
   }
 
-  #cut(p: number, nowNs: number): void {
+  #cut(p: number, nowNs: number): number {
     const heap = this.#heap;
     const span = this.#free.pop() ?? heap.allocManual(SPAN_PAGES, "workbuf", p);
     const start = heap.spans.base[span] * pageSize;
+    const before = heap.os?.faults ?? 0;
     heap.touch(start, start + SPAN_PAGES * pageSize);
     this.#busy.push(span);
     this.#empty += BUFFERS_PER_SPAN;
     this.#cutUntilNs = nowNs + this.#cutNs;
+    return (heap.os?.faults ?? 0) - before;
   }
 
   /** prepareFreeWorkbufs, at mark termination. */

@@ -2,11 +2,12 @@
  * Random quantities: the samplers behind a scenario's sizes, lifetimes, counts and times.
  *
  * A distribution is sampled from a table of its quantiles: the top bits of one random number choose a cell, the
- * rest interpolate within it. A histogram or mixture gives each of its parts a stretch of the probabilities, as long as its weight: it has
- * one table, too, and takes one number. Cells where the straight line would stray from the quantile function by more than one
- * part in 10^4 (in practice the tails), and those in which a stretch ends, are marked at compile time and cut into sixteen; a number that lands in a
- * sixteenth that is still not straight is drawn anew inside that through the exact quantile function with 53 more bits. So the far tails,
- * which decide how long memory stays, and the weights are exact, and the common case costs a few nanoseconds.
+ * rest interpolate within it. A histogram or mixture gives each of its parts a stretch of the probabilities, as long as its
+ * weight, so it has one table, too, and takes one number. Some cells are not straight: those where the line would stray from the
+ * quantile function by more than one part in 10^4 (in practice the tails), and those in which a stretch ends. They are known at
+ * compile time and cut into sixteen. A number that lands in a sixteenth that is still not straight is drawn anew inside that,
+ * through the exact quantile function with 53 more bits. So the far tails, which decide how long memory stays, and the weights
+ * are exact, and the common case costs a few nanoseconds.
  *
  * What it simplifies: within the other cells the density is flat, and values have 2^-32 of the probability as their
  * grain. Where it stops being true: unbounded tails end at a probability of 2^-68, which only matters to means carried
@@ -18,7 +19,9 @@ import type { Dist } from "../scenario/schema.ts";
 import { exp, expm1, log, log1p, logGamma, normalQuantile, pow } from "../sim/math.ts";
 import type { Rng } from "../sim/rng.ts";
 
-/** Bits of the number that choose a cell: of a straight line, of a smooth law, and of several stretches, which share the cells. */
+/**
+ * Bits of the number that choose a cell: of a straight line, of a smooth law, and of several stretches, which share the cells.
+ */
 const LINE_CELL_BITS = 1;
 const SMOOTH_CELL_BITS = 10;
 const STRETCHES_CELL_BITS = 12;
@@ -30,7 +33,10 @@ const FINE_PARTS = 2 ** FINE_BITS;
 /** How far the line across a cell may be from the quantile function, relative, at the cell's middle. */
 const CHORD_TOLERANCE = 1e-4;
 
-/** The smallest probability an exact draw of a smooth law can ask for: half a grain of a 53-bit number, within one part of a cell. */
+/**
+ * The smallest probability an exact draw of a smooth law can ask for: half a grain of a 53-bit number, within one part of a
+ * cell.
+ */
 const HALF_GRAIN = 2 ** -54;
 const LEAST_PROBABILITY = HALF_GRAIN / 2 ** SMOOTH_CELL_BITS / FINE_PARTS;
 
@@ -102,9 +108,14 @@ export class Sampler {
   /** Stretches in their order, and where each ends, in parts: the probabilities are so many as all cells have. */
   readonly #stretches: readonly Stretch[];
   readonly #ends: Float64Array;
-  /** Of each cell: the value at its first grain and the step per grain, or if it is not straight NaN and where in #fine its parts begin. */
+  /**
+   * Of each cell: the value at its first grain and the step per grain, or if it is not straight NaN and where in #fine its parts
+   * begin.
+   */
   readonly #table: Float64Array;
-  /** Of each part of the cells that are not straight what #table has of cells; NaN again where the part is not straight either. */
+  /**
+   * Of each part of the cells that are not straight what #table has of cells; NaN again where the part is not straight either.
+   */
   readonly #fine: Float64Array;
 
   /** @internal: use `compileDist`. */
@@ -261,7 +272,10 @@ export class Sampler {
     }
   }
 
-  /** Samples `from` to n - 1, or as far as to the first to be drawn exactly: returns its index and leaves the random number in its place. */
+  /**
+   * Samples `from` to n - 1, or as far as to the first to be drawn exactly: returns its index and leaves the random number in
+   * its place.
+   */
   #fillFromTable(rng: Rng, out: Float64Array, from: number, n: number): number {
     const table = this.#table;
     const fine = this.#fine;
@@ -303,16 +317,19 @@ export class Sampler {
 
   /** A draw within the part that a number falls to, through the quantile function. */
   #drawExactly(u: number, rng: Rng): number {
-    const part = u >>> (32 - this.#cellBits - FINE_BITS);
+    const end = (u >>> (32 - this.#cellBits - FINE_BITS)) + 1;
+    // How far it is from the part's end, which may be that of a tail: beside the end's number its last bits would be lost.
     const f = rng.f64() + HALF_GRAIN;
     let k = 0;
-    // Beside the part's number f would lose its last bits.
-    while (this.#ends[k] - part <= f) k++;
-    const value = this.#quantile(k, part, f);
+    while (this.#ends[k] - end + f < 0) k++;
+    const value = this.#quantile(k, end, -f);
     return Math.min(Math.max(value, this.min), this.max);
   }
 
-  /** The value at `part + f` parts, in stretch k: from its nearer end, so that no probability is rounded to 1. */
+  /**
+   * The value `f` parts from the start of part `part`, in stretch k: from its nearer end, so that no probability is rounded to
+   * 1.
+   */
   #quantile(k: number, part: number, f: number): number {
     const start = k === 0 ? 0 : this.#ends[k - 1];
     const end = this.#ends[k];

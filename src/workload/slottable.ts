@@ -3,7 +3,9 @@
  *
  * The Go program that plays a scenario keeps a pointer to every live object in chunks of 8192 pointers on the Go heap,
  * reusing slots and never freeing a chunk. Those chunks are real heap and real mark work, so the simulator allocates them
- * too when it is compared with that program. All its other bookkeeping is outside the Go heap.
+ * too when it is compared with that program. All its other bookkeeping is outside the Go heap. A chunk is not written when it is made:
+ * its pages are touched as its slots are used for the first time, and what storing a pointer costs is part of what the program does
+ * for each object it holds (`object_ns`).
  *
  * Slots used for the first time are filled in the order in which objects are made, so a mark finds what they hold in the order
  * of its addresses; slots used again hold neighbours of any age. How many still are in order is known in the mean only: a
@@ -15,7 +17,7 @@ import type { GoRuntime } from "../runtime/runtime.ts";
 import type { Context } from "./program.ts";
 
 const CHUNK_POINTERS = 8192;
-/** Slots on 4 KiB: the chunk's pages are written as its slots are used for the first time. */
+/** Slots on 4 KiB, also where pages are larger: asked for more often than need be. */
 const SLOTS_PER_PAGE = 512;
 const FOREVER = 0x7fffffff;
 /** Deaths are counted in buckets of a millisecond, as the oracle's wheel does. */
@@ -122,12 +124,13 @@ export class SlotTable {
       this.#rt.alloc(g, p, this.#kind, FOREVER);
       this.#capacity += CHUNK_POINTERS;
     }
-    if (this.#peak > this.#written) this.#fill();
+    if (this.#peak > this.#written && this.#written < (this.#chunk + 1) * CHUNK_POINTERS) this.#fill();
   }
 
   /** A chunk has its memory, later than it was asked for if its goroutine had to assist first. */
   #placed(span: number): void {
-    if (this.#span >= 0) this.#rt.heap.fillLarge(this.#span, CHUNK_POINTERS * 8);
+    const full = (this.#chunk + 1) * CHUNK_POINTERS;
+    if (this.#span >= 0 && this.#written < full) this.#rt.heap.fillLarge(this.#span, CHUNK_POINTERS * 8);
     this.#span = span;
     this.#chunk++;
     this.#written = this.#chunk * CHUNK_POINTERS;

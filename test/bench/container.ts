@@ -1,10 +1,11 @@
 /**
- * What the layer between the Go heap and the kernel's limits costs: the same scenario plain, and with a memory limit, a container whose limits
- * are far away, a CPU quota and page cache. Run: npm run bench:container [-- ROUNDS]
+ * What the layer between the Go heap and the kernel's limits costs: the same scenario plain, and with a memory limit, a container
+ * whose limits are far away, a CPU quota and page cache. Run: npm run bench:container [-- ROUNDS]
  *
- * By turns, each time in a process of its own (simulated.js). While the first three seeds run V8 still compiles (a second seed of steady-64b takes
- * twice as long as a fourth), and a layer is that much more code to compile: they are left out, as it is once per process. The ratio is that of the
- * medians; that of the least of each is beside it, since what else the machine does only ever adds. It measures and judges nothing.
+ * By turns, each time in a process of its own (simulated.js). While the first three seeds run V8 still compiles (a second seed of
+ * steady-64b takes twice as long as a fourth), and a layer is that much more code to compile: they are left out, as it is once per
+ * process. The ratio is that of the medians; that of the least of each is beside it, since what else the machine does only ever
+ * adds. It measures and judges nothing.
  */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";

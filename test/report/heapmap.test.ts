@@ -9,10 +9,11 @@ import {
   CELL_PLANES,
   CELL_RELEASED,
   CELL_STACK,
+  CELL_WORK_BUFFERS,
   FLAG_START,
 } from "../../src/report/reportdata.ts";
 import { liveInSpan } from "../../src/runtime/heapreport.ts";
-import { spanInUse } from "../../src/runtime/mspan.ts";
+import { spanInUse, spanStack } from "../../src/runtime/mspan.ts";
 import { numSpanClasses, pageSize } from "../../src/runtime/sizeclasses.ts";
 import { type ProcessView, SimulatedRun } from "../../src/simulate.ts";
 import { scenarioOf } from "../scenarios.ts";
@@ -56,7 +57,9 @@ test("every page of the heap is a cell, and says what MemStats says", () => {
   // Released also counts what page caches hold, and padding; idle pages are all that is left.
   const idle = count((kind) => kind === CELL_FREE || kind === CELL_RELEASED || kind >= CELL_PAGE_CACHE);
   const mapped = view.rt.heap.pages.totalPages;
-  expect(idle).toBe(mapped - (st.heapInuse + st.stackInuse) / pageSize);
+  const { inWorkBufs } = view.rt.heap.stats;
+  expect(count((kind) => kind === CELL_WORK_BUFFERS) * pageSize).toBe(inWorkBufs);
+  expect(idle).toBe(mapped - (st.heapInuse + st.stackInuse + inWorkBufs) / pageSize);
 });
 
 test("live objects and occupied slots are those of the heap's truth", () => {
@@ -104,8 +107,9 @@ test("a cell of one page says what lies on that page", () => {
       const inUse = s !== undefined && spans.state[s] === spanInUse;
       const free = pages.isScavenged(page) ? CELL_RELEASED : CELL_FREE;
       const cached = pages.isScavenged(page) ? CELL_PADDING : CELL_PAGE_CACHE;
+      const manual = s !== undefined && spans.state[s] === spanStack ? CELL_STACK : CELL_WORK_BUFFERS;
       const kind =
-        s === undefined ? (pages.isAllocated(page) ? cached : free) : inUse ? spans.spc[s] : CELL_STACK;
+        s === undefined ? (pages.isAllocated(page) ? cached : free) : inUse ? spans.spc[s] : manual;
       const osPages = [0, 1].map((i) => view.memory.pageState(page * pageSize + i * OS_PAGE_BYTES));
       const resident = osPages.filter((state) => state === PAGE_RESIDENT).length;
       const [is, flags, allocated, live, there] = Array.from(

@@ -79,6 +79,22 @@ test("persistent memory: a page that is read before it is written takes two faul
   expect(memory.faults - faults).toBe(4);
 });
 
+test("persistent memory of 64 KiB and more has addresses of its own, and is its statistic's", () => {
+  const { r, memory } = rigWithMemory();
+  const { persistent, sys } = r.heap;
+  const before = sys.bytes[2];
+  const large = persistent.reserve(300 * KiB, 64, 2, 0);
+  expect(sys.bytes[2] - before).toBe(300 * KiB);
+  const faults = memory.faults;
+  persistent.touch(large + 300 * KiB - 8, 8);
+  persistent.touch(large + 300 * KiB - 8, 8);
+  expect(memory.faults - faults).toBe(1);
+  const next = persistent.reserve(64 * KiB, 64, 2, 0);
+  expect(next).toBeGreaterThanOrEqual(large + 300 * KiB);
+  persistent.touch(next, 8);
+  expect(memory.faults - faults).toBe(2);
+});
+
 describe("work buffers", () => {
   const FAULT_NS = 250;
   const SPAN_BYTES = 32 * KiB;
@@ -92,22 +108,22 @@ describe("work buffers", () => {
   });
 
   test("a span of 16 is enough for eight Ps, which hold two each", () => {
-    for (let p = 0; p < 8; p++) expect(bufs.hold(p, p * 1e6)).toBe(p === 0);
+    for (let p = 0; p < 8; p++) expect(bufs.hold(p, p * 1e6) > 0).toBe(p === 0);
     expect(heap.stats.inWorkBufs).toBe(SPAN_BYTES);
-    expect(bufs.hold(8, 9e6)).toBe(true);
+    expect(bufs.hold(8, 9e6)).toBe(SPAN_BYTES / PAGE);
     expect(heap.stats.inWorkBufs).toBe(2 * SPAN_BYTES);
   });
 
   test("a P that has its buffers needs no others", () => {
     bufs.hold(0, 0);
-    for (let i = 1; i < 100; i++) expect(bufs.hold(0, i * 1e6)).toBe(false);
+    for (let i = 1; i < 100; i++) expect(bufs.hold(0, i * 1e6)).toBe(0);
     expect(heap.stats.inWorkBufs).toBe(SPAN_BYTES);
   });
 
   test("two that begin at once take a span each: the first is still writing its own", () => {
     bufs.hold(0, 1000);
-    expect(bufs.hold(1, 1000 + 8 * FAULT_NS - 1)).toBe(true);
-    expect(bufs.hold(2, 1000 + 16 * FAULT_NS)).toBe(false);
+    expect(bufs.hold(1, 1000 + 8 * FAULT_NS - 1)).toBe(SPAN_BYTES / PAGE);
+    expect(bufs.hold(2, 1000 + 16 * FAULT_NS)).toBe(0);
   });
 
   test("a span is written from end to end, in GCSys and not in the heap", () => {
@@ -122,7 +138,7 @@ describe("work buffers", () => {
     bufs.hold(0, 0);
     bufs.cycleEnds();
     const faults = memory.faults;
-    expect(bufs.hold(0, 1e9)).toBe(true);
+    expect(bufs.hold(0, 1e9)).toBe(0);
     expect(memory.faults).toBe(faults);
     expect(heap.stats.inWorkBufs).toBe(SPAN_BYTES);
     bufs.freeSome(0);
@@ -154,6 +170,18 @@ describe("large objects that are written bit by bit", () => {
     expect(memory.faults - faults).toBe(1);
     heap.fillLarge(span, SIZE);
     expect(memory.faults - faults).toBe(SIZE / PAGE);
+  });
+
+  test("are no others than the tables: a workload's own objects of that size and shape are written at once", () => {
+    const { r, memory } = rigWithMemory();
+    const own = r.kinds.add(0, SIZE, SIZE);
+    const table = r.kinds.addTable(0, SIZE);
+    r.kinds.setFilled(table, () => {});
+    expect(own).not.toBe(table);
+    expect(r.kinds.filledBy(own)).toBeUndefined();
+    const faults = memory.faults;
+    r.heap.allocLarge(0, own, 2 ** 30);
+    expect(memory.faults - faults).toBeGreaterThanOrEqual(SIZE / PAGE);
   });
 
   test("are read whole by the first mark: a fault for each page not written, and another when it is", () => {
