@@ -94,7 +94,7 @@ interventions:
   test("happens while spans are swept, and never within a collection: it waits for its end", () => {
     expect(stops.length).toBeGreaterThan(200);
     expect(stops.filter((stop) => marks.some((gc) => inside(stop, gc)))).toEqual([]);
-    expect(stops.filter((stop) => sweeps.some((sweep) => inside(stop, sweep))).length).toBeGreaterThan(10);
+    expect(stops.filter((stop) => sweeps.some((sweep) => inside(stop, sweep))).length).toBeGreaterThan(3);
     const asked = [10, 19, 28, 37].flatMap((at) => Array.from({ length: 80 }, (_, n) => (at + 37 * n) * 1e6));
     const during = marks.filter((gc) => asked.some((at) => at > gc.t_ns && at < gc.t_ns + gc.dur_ns));
     expect(during.length).toBeGreaterThan(10);
