@@ -988,7 +988,10 @@ class Simulation {
     if (container === null || container.settings.page_cache.length === 0) return;
     const { sched } = this.#rt;
     let event = -1;
-    const played = sched.register(() => reads.wake());
+    const played = sched.register(() => {
+      event = -1;
+      reads.wake();
+    });
     const reads = new FileReads(container.cgroup.pageCache, container.cgroup, {
       get nowNs() {
         return sched.nowNs;
@@ -1007,6 +1010,7 @@ class Simulation {
     const { sched } = this.#rt;
     let event = -1;
     const played = sched.register((now) => {
+      event = -1;
       node.advance(now);
       plan();
     });
@@ -1017,7 +1021,10 @@ class Simulation {
     node.onNeighbours = (oom) => this.#report(...neighboursEvent(oom));
     plan();
     let nap = -1;
-    const napEnds = sched.register(() => node.napEnds());
+    const napEnds = sched.register(() => {
+      nap = -1;
+      node.napEnds();
+    });
     node.timer = {
       get nowNs() {
         return sched.nowNs;
