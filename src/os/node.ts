@@ -279,6 +279,8 @@ export class NodeMemory implements NodeAges {
   /** The container's group is made. */
   enter(group: MemoryCgroup): void {
     this.#group = group;
+    // Refaults are counted per group, and this one has none.
+    this.#refaultsSeen = 0;
     group.lists.node = this;
   }
 
@@ -480,6 +482,8 @@ export class NodeMemory implements NodeAges {
     }
     this.#from = this.#to = { pages: this.#anonPages, ns: this.#nowNs };
     this.#readBytesPerSecond = 0;
+    // Whoever is dead does not read what was due before either.
+    this.#readDue = 0;
     this.onNeighbours(oom);
     return invoker !== NEIGHBOURS && killed;
   }
