@@ -92,8 +92,64 @@ interventions:
   );
   // What is done while it is down stays done.
   expect(summary.events.map((e) => e.event)).toContain("set_neighbours anon 52428800");
-  expect(column("node_free_bytes").some(Number.isNaN)).toBe(true);
+  // The machine's figures go on while it is down; those of its group have no value.
+  const down = column("t_seconds").indexOf(3.5);
+  expect(column("memory_current_bytes")[down]).toBeNaN();
+  expect(column("memory_events_low")[down]).toBeNaN();
+  expect(column("node_neighbours_anon_bytes")[down]).toBe(300 * MiB);
+  // All but the kernel's, theirs, and the program's file, which stays cached.
+  expect(column("node_neighbours_file_bytes")[down]).toBe(0);
+  expect(column("node_free_bytes")[down]).toBe((512 - 40 - 300) * MiB - 1556 * 1024);
   expect(column("oom_kills").at(-1)).toBe(kills.length);
+});
+
+const grows = "{at: 3s, do: set_neighbours, anon: 600MiB, over: 4s}";
+/** Killed at once as neighbours grow, and not there again before the run ends. */
+const isDown = (interventions: string): Scenario =>
+  scenario(`${quiet}container: {off_heap: 200MiB, restart: {policy: always, backoff: 60s, max_backoff: 60s}}
+machine: {memory: 512MiB, thp: never, neighbours: {kernel: 40MiB, anon: 100MiB, oom_score_adj: -500}}
+interventions:
+  - {at: 1s, do: set_neighbours, anon: 310MiB}
+${interventions}`);
+
+test("the machine goes on while the process is down: neighbours grow, run short, and are killed at that moment", () => {
+  const { summary, column } = played(
+    isDown(`  - ${grows}
+`),
+  );
+  expect(summary.figures["oom_kills"]).toBe(2);
+  expect(summary.oom_kills?.[1].t_seconds).toBeLessThan(3);
+  const killed = summary.events.filter((e) => e.event === "OOM kill of neighbours");
+  expect(killed).toHaveLength(1);
+  // 310 MiB and 72.5 MiB a second; 512 MiB less the kernel's 40, the program's file (1.5), reserve and min (2 + 2.8) are 465.7 MiB
+  // at 5.148 s, and the next round of 10 ms is it.
+  expect(killed[0].t_seconds).toBe(5.15);
+  const anon = column("node_neighbours_anon_bytes");
+  expect(anon[39] / MiB).toBeCloseTo(382.5, 0);
+  expect(anon[49] / MiB).toBeCloseTo(455, 0);
+  expect(anon[59]).toBe(0);
+  expect(column("node_neighbour_oom_kills").slice(50, 53)).toEqual([0, 1, 1]);
+  expect(summary.figures).toMatchObject({ node_neighbour_oom_kills: 1, oom_kills: 2 });
+  expect(summary.figures["node_free_min_bytes"]).toBe(Math.min(...column("node_free_bytes")));
+});
+
+test("whoever waits outside sees the machine while the process is down, and how the run is cut makes no difference", () => {
+  const what = isDown(`  - ${grows}
+  - {when: {metric: node_free_bytes, below: 50MiB}, do: set_neighbours, anon: 100MiB}
+`);
+  const rows: number[][] = [];
+  const run = new SimulatedRun(what, { sink: { sample: (row) => rows.push([...row]) } });
+  for (let ns = 0; ns < 10e9; ns += 73_456_789) run.advance(ns);
+  run.advance(10e9);
+  const whole: number[][] = [];
+  const summary = simulate(what, { sink: { sample: (row) => whole.push([...row]) } });
+  expect(rows).toEqual(whole);
+  expect(run.summary()).toEqual(summary);
+  expect(summary.figures).toMatchObject({ oom_kills: 2, node_neighbour_oom_kills: 0 });
+  const seen = summary.events.find((e) => e.event === "set_neighbours anon 104857600");
+  // 512 - 40 - 50 MiB are theirs at 4.55 s.
+  expect(seen?.t_seconds).toBeGreaterThan(4.5);
+  expect(seen?.t_seconds).toBeLessThan(4.7);
 });
 
 test("a neighbour that is worse is killed in its place, and the process lives on", () => {

@@ -316,6 +316,12 @@ export class NodeMemory implements NodeAges {
     }
   }
 
+  /** No process lives whose clock neighbours go by: the rounds that are due up to `untilNs`. */
+  playRounds(untilNs: number): void {
+    while (this.moves && this.#nowNs + NEIGHBOUR_ROUND_NS <= untilNs)
+      this.advance(this.#nowNs + NEIGHBOUR_ROUND_NS);
+  }
+
   /** Neighbours change what they do, at `nowNs`. */
   change({ anonBytes, readBytesPerSecond, overNs }: NeighboursChange, nowNs: number): void {
     this.advance(nowNs);
