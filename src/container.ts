@@ -302,8 +302,8 @@ export class ContainerRun {
   }
 
   /**
-   * The limits change in place; the scheduler gives the new quota to `setQuota`. Between two lives there is nothing charged that could stand
-   * against them. Returns what became of it, in words.
+   * The limits change in place; the scheduler gives the new quota to `setQuota`. Between two lives there is nothing charged that
+   * could stand against them. Returns what became of it, in words.
    */
   resize(limits: ContainerLimits, setQuota: (quotaNs: number) => void): string {
     const { cpu, cgroup: version } = this.settings;

@@ -72,7 +72,7 @@ interventions:
     "neighbour invoked oom-killer: gfp_mask=0x140dca(GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO), order=0, oom_score_adj=-1000",
   );
   expect(log).toContain("131072 pages RAM");
-  expect(log.find((line) => line.startsWith("Node 0 Normal free:"))).toMatch(
+  expect(log.find((line) => line.startsWith("Node 0 DMA32 free:"))).toMatch(
     // sqrt(16 * 524288) KiB; low and high 0.25 of it above, in whole pages.
     /min:2896kB low:3620kB high:4344kB managed:524288kB$/,
   );
@@ -121,8 +121,8 @@ test("the machine goes on while the process is down: neighbours grow, run short,
   expect(summary.oom_kills?.[1].t_seconds).toBeLessThan(3);
   const killed = summary.events.filter((e) => e.event === "OOM kill of neighbours");
   expect(killed).toHaveLength(1);
-  // 310 MiB and 72.5 MiB a second; 512 MiB less the kernel's 40, the program's file (1.5), reserve and min (2 + 2.8) are 465.7 MiB
-  // at 5.148 s, and the next round of 10 ms is it.
+  // 310 MiB and 72.5 MiB a second; 512 MiB less the kernel's 40, the program's file (1.5), reserve and min (2 + 2.8) are
+  // 465.7 MiB at 5.148 s, and the next round of 10 ms is it.
   expect(killed[0].t_seconds).toBe(5.15);
   const anon = column("node_neighbours_anon_bytes");
   expect(anon[39] / MiB).toBeCloseTo(382.5, 0);

@@ -1,7 +1,7 @@
 /**
- * The machine's memory against Linux 6.1 in a guest (test/guest/node.ts): who loses how much to a neighbour that grows, with and without
- * memory.low and memory.min. Bands are those of all other recordings (src/oracle/metrics.ts), figures are means over what happens: until
- * the machine is full (12 s), while the neighbour grows into page cache (20 to 28 s), and after (30 s on).
+ * The machine's memory against Linux 6.1 in a guest (test/guest/node.ts): who loses how much to a neighbour that grows, with and
+ * without memory.low and memory.min. Bands are those of all other recordings (src/oracle/metrics.ts), figures are means over what
+ * happens: until the machine is full (12 s), while the neighbour grows into page cache (20 to 28 s), and after (30 s on).
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -11,6 +11,7 @@ import {
   unprotectedPages,
   watermarks,
 } from "../../src/os/node.ts";
+import { oomLog } from "../../src/os/oom.ts";
 import { OS_PAGE_BYTES } from "../../src/os/os.ts";
 import { type FileLoad, PageCache } from "../../src/os/pagecache.ts";
 
@@ -281,6 +282,19 @@ describe("the OOM killer", () => {
     expect(node.neighbourAnonBytes).toBe(0);
     expect(node.neighbourFileBytes).toBe(0);
     expect(node.moves).toBe(false);
+  });
+
+  test("writes of the machine as its highest zone: Normal begins above 4 GiB", () => {
+    const zoneLine = (memory: number): string | undefined => {
+      const { cgroup, others } = machine({ memory });
+      cgroup.chargeAnon(pages(memory / 2));
+      others(memory / 2);
+      const group = { version: 2, path: "/p", limitBytes: memory, events: cgroup.events } as const;
+      const victim = { pid: 1, comm: "p", totalVmBytes: memory, fileRssBytes: 0, oomScoreAdj: 0 };
+      return oomLog(cgroup.oom!, group, victim).find((line) => line.startsWith("Node 0"));
+    };
+    expect(zoneLine(4 * GiB)).toMatch(/^Node 0 DMA32 free:/);
+    expect(zoneLine(4 * GiB + MiB)).toMatch(/^Node 0 Normal free:/);
   });
 
   test("goes by oom_score_adj, in thousandths of the machine's memory", () => {
