@@ -1478,8 +1478,11 @@ class Simulation {
 }
 
 /** The OOM killer's arithmetic over the machine, in pages. */
-const badnessWords = ({ processBadness, neighboursBadness }: NodeOom): string =>
-  `${processBadness} pages, neighbours' ${neighboursBadness === Number.NEGATIVE_INFINITY ? "none" : neighboursBadness}`;
+const badnessWords = ({ processBadness, neighboursBadness }: NodeOom): string => {
+  const words = (pages: number, unit = ""): string =>
+    pages === Number.NEGATIVE_INFINITY ? "none" : `${pages}${unit}`;
+  return `${words(processBadness, " pages")}, neighbours' ${words(neighboursBadness)}`;
+};
 
 /** What has become of neighbours that wanted more memory than there is. */
 const neighboursEvent = (oom: NodeOom): [event: string, reason: string] =>

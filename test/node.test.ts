@@ -124,6 +124,7 @@ test("the machine goes on while the process is down: neighbours grow, run short,
   // 310 MiB and 72.5 MiB a second; 512 MiB less the kernel's 40, the program's file (1.5), reserve and min (2 + 2.8) are
   // 465.7 MiB at 5.148 s, and the next round of 10 ms is it.
   expect(killed[0].t_seconds).toBe(5.15);
+  expect(killed[0].reason).toMatch(/ badness none, neighbours' \d+$/);
   const anon = column("node_neighbours_anon_bytes");
   expect(anon[39] / MiB).toBeCloseTo(382.5, 0);
   expect(anon[49] / MiB).toBeCloseTo(455, 0);
