@@ -506,7 +506,10 @@ class RunState {
     this.#nextPollNs = nowNs + POLL_NS;
   }
 
-  /** While no process lives: what happens from outside and on the machine before it starts again, up to `untilNs`, and samples of it. */
+  /**
+   * While no process lives: what happens from outside and on the machine before it starts again, up to `untilNs`, and the
+   * samples of that.
+   */
   passWhileDown(restartNs: number, untilNs: number): void {
     const { agenda } = this;
     const node = this.container!.node;
