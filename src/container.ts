@@ -200,6 +200,16 @@ function nodeMemory(
   });
 }
 
+/** The machine's own columns, from `at` on. */
+function fillNode(node: NodeMemory, row: Float64Array, at: number): void {
+  row[at] = node.freePages * OS_PAGE_BYTES;
+  row[at + 1] = node.neighbourAnonBytes;
+  row[at + 2] = node.neighbourFileBytes;
+  row[at + 3] = node.stealKswapdPages * OS_PAGE_BYTES;
+  row[at + 4] = node.stealDirectPages * OS_PAGE_BYTES;
+  row[at + 5] = node.neighbourOomKills;
+}
+
 export class ContainerRun {
   readonly settings: ContainerSettings;
   readonly incidents: OomIncident[] = [];
@@ -248,7 +258,6 @@ export class ContainerRun {
   start(nowNs: number, threads: number): void {
     const { settings } = this;
     this.#startNs = nowNs;
-    this.node?.advance(nowNs);
     this.#lastCycle = null;
     this.#lastStats = null;
     const pageCache = new PageCache(
@@ -293,8 +302,8 @@ export class ContainerRun {
   }
 
   /**
-   * The limits change in place; the scheduler gives the new quota to `setQuota`. Between two lives there is nothing charged that could stand
-   * against them. Returns what became of it, in words.
+   * The limits change in place; the scheduler gives the new quota to `setQuota`. Between two lives there is nothing charged that
+   * could stand against them. Returns what became of it, in words.
    */
   resize(limits: ContainerLimits, setQuota: (quotaNs: number) => void): string {
     const { cpu, cgroup: version } = this.settings;
@@ -353,12 +362,7 @@ export class ContainerRun {
     }
     if (this.node !== null) {
       row[i++] = cgroup.events.low;
-      row[i++] = this.node.freePages * OS_PAGE_BYTES;
-      row[i++] = this.node.neighbourAnonBytes;
-      row[i++] = this.node.neighbourFileBytes;
-      row[i++] = this.node.stealKswapdPages * OS_PAGE_BYTES;
-      row[i++] = this.node.stealDirectPages * OS_PAGE_BYTES;
-      row[i++] = this.node.neighbourOomKills;
+      fillNode(this.node, row, i);
     }
   }
 
@@ -372,17 +376,24 @@ export class ContainerRun {
     this.#workingSetSum += cgroup.workingSetBytes;
     this.#currentPeak = Math.max(this.#currentPeak, current);
     this.#workingSetPeak = Math.max(this.#workingSetPeak, cgroup.workingSetBytes);
+    this.nodeSampled();
+  }
+
+  /** A sample is taken, whether or not a process runs. */
+  nodeSampled(): void {
     if (this.node !== null)
       this.#nodeFreeMin = Math.min(this.#nodeFreeMin, this.node.freePages * OS_PAGE_BYTES);
   }
 
-  /** A row while no process runs: everything of its is without a value. */
-  sampleDown(row: Float64Array, nowNs: number): void {
+  /** A row while no process runs: everything of its and of its group's is without a value. The machine goes on. */
+  fillDown(row: Float64Array, nowNs: number): void {
     row.fill(Number.NaN);
     row[0] = nowNs / 1e9;
     const quota = CPU_QUOTA_COLUMNS.length * Number(this.bandwidth !== null);
     const node = NODE_COLUMNS.length * Number(this.node !== null);
     this.#counts(row, row.length - quota - node - 2);
+    // All but memory_events_low.
+    if (this.node !== null) fillNode(this.node, row, row.length - node + 1);
   }
 
   #counts(row: Float64Array, at: number): number {

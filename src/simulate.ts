@@ -238,8 +238,6 @@ export class SimulatedRun {
     while (this.#nowNs < until) {
       if (this.#restartNs !== undefined) {
         run.passWhileDown(this.#restartNs, until);
-        // What the samples show until the process is there again, or until the end.
-        run.sampleDown(Math.min(this.#restartNs, until), this.#options.sink);
         if (this.#restartNs >= until) break;
         run.container!.restarts++;
         run.figures.processEnded();
@@ -450,7 +448,10 @@ class RunState {
     const node = this.container?.node ?? null;
     if (node === null) return;
     node.timer = null;
-    node.onNeighbours = (oom) => this.reportAt(node.nowNs, ...neighboursEvent(oom));
+    node.onNeighbours = (oom) => {
+      this.trace?.noProcessAt(node.nowNs);
+      this.reportAt(node.nowNs, ...neighboursEvent(oom));
+    };
   }
 
   /** The columns as `fill` makes them now, for conditions. */
@@ -505,26 +506,51 @@ class RunState {
     this.#nextPollNs = nowNs + POLL_NS;
   }
 
-  /** While no process lives: what happens from outside before it starts again, up to `untilNs`. */
+  /**
+   * While no process lives: what happens from outside and on the machine before it starts again, up to `untilNs`, and the
+   * samples of that.
+   */
   passWhileDown(restartNs: number, untilNs: number): void {
     const { agenda } = this;
+    const node = this.container!.node;
+    const endNs = Math.min(restartNs, untilNs);
     for (;;) {
       const pollNs = agenda.watches ? this.#nextPollNs : Number.POSITIVE_INFINITY;
-      const nowNs = Math.min(agenda.nextDueNs, pollNs);
+      const dueNs = Math.min(agenda.nextDueNs, pollNs);
       // What is due when the process starts is for the process to see.
-      if (nowNs >= restartNs || nowNs > untilNs) return;
-      this.trace?.noProcessAt(nowNs);
-      const performer: Performer = {
-        outside: (action) => this.actOutside(action, nowNs, undefined),
-        call: callText,
-        report: (event, reason, again) => this.reportAt(nowNs, event, reason, again),
-      };
-      agenda.passWhileDown(nowNs, performer);
-      if (nowNs < pollNs) continue;
-      this.#nextPollNs = nowNs + POLL_NS;
-      const figures = this.look((row) => this.container!.sampleDown(row, nowNs));
-      agenda.pollWhileDown(figures, nowNs, performer);
+      const outsideNs = dueNs < restartNs ? dueNs : Number.POSITIVE_INFINITY;
+      const nowNs = Math.min(outsideNs, this.nextSampleNs);
+      if (nowNs > endNs) break;
+      node?.playRounds(nowNs);
+      // A sample is taken after all else that happens at its moment, as while a process lives.
+      if (outsideNs > nowNs) this.#sampleDown();
+      else this.#actWhileDown(nowNs, nowNs >= pollNs);
     }
+    node?.playRounds(endNs);
+    if (endNs === restartNs) node?.advance(restartNs);
+  }
+
+  #actWhileDown(nowNs: number, polls: boolean): void {
+    const { agenda } = this;
+    this.trace?.noProcessAt(nowNs);
+    const performer: Performer = {
+      outside: (action) => this.actOutside(action, nowNs, undefined),
+      call: callText,
+      report: (event, reason, again) => this.reportAt(nowNs, event, reason, again),
+    };
+    agenda.passWhileDown(nowNs, performer);
+    if (!polls) return;
+    this.#nextPollNs = nowNs + POLL_NS;
+    const figures = this.look((row) => this.container!.fillDown(row, nowNs));
+    agenda.pollWhileDown(figures, nowNs, performer);
+  }
+
+  #sampleDown(): void {
+    const container = this.container!;
+    container.fillDown(this.row, this.nextSampleNs);
+    container.nodeSampled();
+    this.#sink?.sample?.(this.row, undefined);
+    this.sampled();
   }
 
   sampled(): void {
@@ -564,14 +590,6 @@ class RunState {
 
   startupFigures(): Record<string, number> {
     return this.#startupNs.length === 0 ? {} : { startup_seconds: Math.max(...this.#startupNs) / 1e9 };
-  }
-
-  sampleDown(untilNs: number, sink: RunSink | undefined): void {
-    while (this.nextSampleNs <= untilNs) {
-      this.container!.sampleDown(this.row, this.nextSampleNs);
-      sink?.sample?.(this.row, undefined);
-      this.sampled();
-    }
   }
 }
 
@@ -988,7 +1006,10 @@ class Simulation {
     if (container === null || container.settings.page_cache.length === 0) return;
     const { sched } = this.#rt;
     let event = -1;
-    const played = sched.register(() => reads.wake());
+    const played = sched.register(() => {
+      event = -1;
+      reads.wake();
+    });
     const reads = new FileReads(container.cgroup.pageCache, container.cgroup, {
       get nowNs() {
         return sched.nowNs;
@@ -1007,6 +1028,7 @@ class Simulation {
     const { sched } = this.#rt;
     let event = -1;
     const played = sched.register((now) => {
+      event = -1;
       node.advance(now);
       plan();
     });
@@ -1017,7 +1039,10 @@ class Simulation {
     node.onNeighbours = (oom) => this.#report(...neighboursEvent(oom));
     plan();
     let nap = -1;
-    const napEnds = sched.register(() => node.napEnds());
+    const napEnds = sched.register(() => {
+      nap = -1;
+      node.napEnds();
+    });
     node.timer = {
       get nowNs() {
         return sched.nowNs;
@@ -1456,8 +1481,11 @@ class Simulation {
 }
 
 /** The OOM killer's arithmetic over the machine, in pages. */
-const badnessWords = ({ processBadness, neighboursBadness }: NodeOom): string =>
-  `${processBadness} pages, neighbours' ${neighboursBadness === Number.NEGATIVE_INFINITY ? "none" : neighboursBadness}`;
+const badnessWords = ({ processBadness, neighboursBadness }: NodeOom): string => {
+  const words = (pages: number, unit = ""): string =>
+    pages === Number.NEGATIVE_INFINITY ? "none" : `${pages}${unit}`;
+  return `${words(processBadness, " pages")}, neighbours' ${words(neighboursBadness)}`;
+};
 
 /** What has become of neighbours that wanted more memory than there is. */
 const neighboursEvent = (oom: NodeOom): [event: string, reason: string] =>

@@ -2,12 +2,12 @@
  * What a run has before it: its phases and interventions, and what has become of each. It outlives a process that is killed.
  *
  * Two kinds, by who acts:
- * - from outside: phases (what users send, what a rollout changes) an operator's resize_container, and set_neighbours. Each happens once, or as often
- *   as `every` says, on the run's clock, whether or not a process lives; what it did stays. Its condition is looked at while the process
- *   is down, too: there are OOM kills and restarts to see then.
- * - the program's own calls (gc, set_gc_percent, ...), which take a living process. A moment that finds none is missed, and one that is
- *   past is not made up for by the next process. A condition is looked at by the program's own code, so by each process anew, and
- *   each calls once.
+ * - from outside: phases (what users send, what a rollout changes), an operator's resize_container, and set_neighbours (what else is
+ *   on the machine). Each happens once, or as often as `every` says, on the run's clock, whether or not a process lives; what it did
+ *   stays. Its condition is looked at while the process is down, too: there are OOM kills and restarts to see then, and the machine.
+ * - the program's own calls (gc, set_gc_percent, ...), which take a living process. A moment that finds none is missed, and one that
+ *   is past is not made up for by the next process. A condition is looked at by the program's own code, so by each process anew,
+ *   and each calls once.
  */
 import { PRIORITY_WORLD, type Scheduler } from "../runtime/proc.ts";
 import type { When } from "../scenario/conditions.ts";

@@ -37,10 +37,10 @@
  * again, and stays if the process is killed, as the container's own stays when its group is removed; the group is the root's
  * child, where memory.min and memory.low hold as they are written (below a parent claims beyond the parent's own are cut in
  * proportion: effective_protection; Kubernetes gives parents the sums of their children's). Where it stops being true: swap,
- * the multi-generation LRU, several nodes, shrinkers of other caches (dentries, inodes), compaction, allocation faster than
- * kswapd (several GiB/s), which then reclaims for itself, and the kubelet, which evicts pods before the kernel kills: at
- * memory.available below 100 MiB by default, which is the machine's memory less the working set of all groups, looked at
- * every 10 s.
+ * the multi-generation LRU, several nodes and pages that are not 4 KiB (a scenario of either is refused), shrinkers of other
+ * caches (dentries, inodes), compaction, allocation faster than kswapd (several GiB/s), which then reclaims for itself, and the
+ * kubelet, which evicts pods before the kernel kills: at memory.available below 100 MiB by default, which is the machine's memory
+ * less the working set of all groups, looked at every 10 s.
  *
  * Checked against Linux 6.1 in a guest (test/guest/node.ts, test/oracle/node.test.ts), with watermark boost off and short lists
  * per CPU: sizes of both groups' page cache, free memory, what kswapd and allocations reclaim, and memory.events low. 73 of 76
@@ -168,6 +168,7 @@ export interface NodeOom {
   readonly invoker: typeof PROCESS | typeof NEIGHBOURS;
   readonly victim: typeof PROCESS | typeof NEIGHBOURS;
   readonly memoryBytes: number;
+  readonly zone: "DMA32" | "Normal";
   readonly freeBytes: number;
   readonly marks: Watermarks;
   readonly neighbours: {
@@ -279,6 +280,8 @@ export class NodeMemory implements NodeAges {
   /** The container's group is made. */
   enter(group: MemoryCgroup): void {
     this.#group = group;
+    // Refaults are counted per group, and this one has none.
+    this.#refaultsSeen = 0;
     group.lists.node = this;
   }
 
@@ -312,6 +315,12 @@ export class NodeMemory implements NodeAges {
       this.#lists.addOnce(taken);
       left -= taken;
     }
+  }
+
+  /** No process lives whose clock neighbours go by: the rounds that are due up to `untilNs`. */
+  playRounds(untilNs: number): void {
+    while (this.moves && this.#nowNs + NEIGHBOUR_ROUND_NS <= untilNs)
+      this.advance(this.#nowNs + NEIGHBOUR_ROUND_NS);
   }
 
   /** Neighbours change what they do, at `nowNs`. */
@@ -457,6 +466,8 @@ export class NodeMemory implements NodeAges {
       invoker,
       victim,
       memoryBytes,
+      // The highest one there is.
+      zone: memoryBytes > DMA32_BYTES ? "Normal" : "DMA32",
       freeBytes: this.freePages * OS_PAGE_BYTES,
       marks: this.marks,
       neighbours: {
@@ -480,6 +491,8 @@ export class NodeMemory implements NodeAges {
     }
     this.#from = this.#to = { pages: this.#anonPages, ns: this.#nowNs };
     this.#readBytesPerSecond = 0;
+    // Whoever is dead does not read what was due before either.
+    this.#readDue = 0;
     this.onNeighbours(oom);
     return invoker !== NEIGHBOURS && killed;
   }

@@ -6,9 +6,9 @@
  * logs reads these. The stack trace between the first line and the figures is left out: it says where in the kernel a
  * page fault is.
  *
- * Where it is the machine that has nothing left, the log has the machine's memory in place of the group's (show_mem: the lines of which
- * the model knows something), both processes, and constraint=CONSTRAINT_NONE with global_oom; the lines are those of such a kill on Linux 6.1
- * (test/guest/node.ts), the list of tasks has 6.18's columns.
+ * Where it is the machine that has nothing left, the log has the machine's memory in place of the group's (show_mem: the lines of
+ * which the model knows something; all of it as its highest zone), both processes, and constraint=CONSTRAINT_NONE with global_oom;
+ * the lines are those of such a kill on Linux 6.1 (test/guest/node.ts), the list of tasks has 6.18's columns.
  *
  * Simplified: the group holds one process, which is the victim of its limit whatever its score; it dies at once.
  */
@@ -36,8 +36,8 @@ export interface OomGroup {
 const TASK_COMM_CHARS = 15;
 
 /**
- * oom_badness in pages, by which a victim is chosen: resident memory and page tables, and `oom_score_adj` thousandths of all that may be had, which
- * is the limit where a control group is out of memory.
+ * oom_badness in pages, by which a victim is chosen: resident memory and page tables, and `oom_score_adj` thousandths of all that
+ * may be had, which is the limit where a control group is out of memory.
  */
 export function oomBadness(
   residentBytes: number,
@@ -50,8 +50,8 @@ export function oomBadness(
 }
 
 /**
- * /proc/PID/oom_score (proc_oom_score of fs/proc/base.c): badness against all memory of the machine, whatever limit the group has. A process that
- * has nothing scores 666 with an `oom_score_adj` of 0, one that has everything 1333.
+ * /proc/PID/oom_score (proc_oom_score of fs/proc/base.c): badness against all memory of the machine, whatever limit the group has.
+ * A process that has nothing scores 666 with an `oom_score_adj` of 0, one that has everything 1333.
  */
 export function oomScore(
   residentBytes: number,
@@ -188,7 +188,7 @@ function nodeLog({ stat }: OomState, node: NodeOom, group: OomGroup, task: Task)
     `active_anon:0 inactive_anon:${pages(stat.anon + anonBytes)} isolated_anon:0`,
     ` active_file:${pages(stat.active_file)} inactive_file:${pages(stat.inactive_file + fileBytes)} isolated_file:0`,
     ` free:${pages(node.freeBytes)} free_pcp:0 free_cma:0`,
-    `Node 0 Normal free:${kB(node.freeBytes)} boost:0kB min:${mark(minPages)} low:${mark(lowPages)} high:${mark(highPages)} managed:${kB(node.memoryBytes)}`,
+    `Node 0 ${node.zone} free:${kB(node.freeBytes)} boost:0kB min:${mark(minPages)} low:${mark(lowPages)} high:${mark(highPages)} managed:${kB(node.memoryBytes)}`,
     `${pages(node.memoryBytes)} pages RAM`,
     ...tasksState(anonBytes > 0 ? [neighbour, task] : [task]),
     `oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=${group.path},task=${task.comm},pid=${task.pid},uid=0`,

@@ -237,14 +237,14 @@ export function runCharts(run: Run): Chart[] {
         { label: "free", color: "ink", values: free, source: "MemFree" },
         {
           label: "memory.low",
-          color: "green",
+          color: "grey",
           values: run.constant(about.memory_low_bytes),
           source: "cgroup memory.low",
           ...BOUND,
         },
         {
           label: "memory.min",
-          color: "bad",
+          color: "red",
           values: run.constant(about.memory_min_bytes),
           source: "cgroup memory.min",
           ...BOUND,

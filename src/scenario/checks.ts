@@ -483,6 +483,12 @@ function checkNode({ machine, container, raw }: Readable, tell: Tell) {
       "on several NUMA nodes are not modelled",
       "leave out `numa` or `neighbours`",
     );
+  if (machine?.page_size !== undefined && machine.page_size !== OS_PAGE_BYTES)
+    tell(
+      ["machine", "neighbours"],
+      `with pages of ${kibibytes(machine.page_size)} are not modelled: watermarks are those of 4 KiB`,
+      "leave out `page_size` or `neighbours`",
+    );
   if (neighbours?.anon === undefined || memory === undefined || container === undefined) return;
   const minFree = min_free ?? defaultMinFreeBytes(memory, thp !== "never");
   const low = (watermarks(memory, minFree).lowPages + lowmemReservePages(memory)) * OS_PAGE_BYTES;
@@ -555,7 +561,10 @@ function checkContainer(
   });
 }
 
-/** Whether a memory.max is written somewhere, or others compete for the machine's memory, or something that cannot be read as having none. */
+/**
+ * Whether a memory.max is written somewhere, or others compete for the machine's memory, or something that cannot be read as
+ * having none.
+ */
 function mayEnd(raw: Readonly<Record<string, unknown>>): boolean {
   const container = isMapping(raw["container"]) ? raw["container"] : {};
   const memory = container["memory"] ?? {};

@@ -551,8 +551,7 @@ const numa = z
     description: "Several nodes, each with CPUs and memory of its own. Its costs are the scenario's to set.",
   });
 
-const neighboursAnon =
-  "Memory of theirs that reclaim cannot take, the kernel's own included: there is no swap.";
+const neighboursAnon = "Memory of theirs that reclaim cannot take: there is no swap.";
 const neighboursReads = "Bytes of files they read per second, each byte once (backups, scans, image pulls).";
 
 /** Everything on the machine but the container; see os/node.ts. */

@@ -11,6 +11,7 @@ import {
   unprotectedPages,
   watermarks,
 } from "../../src/os/node.ts";
+import { oomLog } from "../../src/os/oom.ts";
 import { OS_PAGE_BYTES } from "../../src/os/os.ts";
 import { type FileLoad, PageCache } from "../../src/os/pagecache.ts";
 
@@ -270,6 +271,32 @@ describe("the OOM killer", () => {
     expect(node.neighbourAnonBytes).toBe(500 * MiB);
   });
 
+  test("ends what neighbours were about to read, too", () => {
+    const { node, ooms } = machine({
+      neighbours: { anonBytes: 800 * MiB, readBytesPerSecond: 100 * MiB },
+    });
+    node.change({ anonBytes: 1100 * MiB, overNs: 1e9 }, node.nowNs);
+    // One round of 2 s: they are killed as they grow, before they read the 200 MiB that were due.
+    node.advance(node.nowNs + 2e9);
+    expect(ooms).toHaveLength(1);
+    expect(node.neighbourAnonBytes).toBe(0);
+    expect(node.neighbourFileBytes).toBe(0);
+    expect(node.moves).toBe(false);
+  });
+
+  test("writes of the machine as its highest zone: Normal begins above 4 GiB", () => {
+    const zoneLine = (memory: number): string | undefined => {
+      const { cgroup, others } = machine({ memory });
+      cgroup.chargeAnon(pages(memory / 2));
+      others(memory / 2);
+      const group = { version: 2, path: "/p", limitBytes: memory, events: cgroup.events } as const;
+      const victim = { pid: 1, comm: "p", totalVmBytes: memory, fileRssBytes: 0, oomScoreAdj: 0 };
+      return oomLog(cgroup.oom!, group, victim).find((line) => line.startsWith("Node 0"));
+    };
+    expect(zoneLine(4 * GiB)).toMatch(/^Node 0 DMA32 free:/);
+    expect(zoneLine(4 * GiB + MiB)).toMatch(/^Node 0 Normal free:/);
+  });
+
   test("goes by oom_score_adj, in thousandths of the machine's memory", () => {
     // 600 MiB against 300 MiB and 300 thousandths of 262144 pages, which are 262 * 300 = 78600: 307 MiB.
     const { cgroup, others, ooms } = machine({ neighbours: { oomScoreAdj: 300 } });
@@ -296,6 +323,62 @@ describe("the OOM killer", () => {
     expect(cgroup.killed).toBe(true);
     expect(node.neighbourFileBytes).toBe(100 * MiB);
   });
+});
+
+test("a group's refaults are not the next one's: its active pages stay where inactive ones are enough", () => {
+  /** Pages that are active in the second group after the neighbour has grown, and before. */
+  const activeAfter = (refaultsBefore: boolean): readonly [number, number] => {
+    const { node, cgroup } = machine({ neighbours: { fileBytes: 500 * MiB } });
+    const anon = { bytes: 0 };
+    const squeeze = (): void => {
+      anon.bytes += node.freePages * OS_PAGE_BYTES - 50 * MiB;
+      node.change({ anonBytes: anon.bytes, overNs: 0 }, node.nowNs);
+    };
+    if (refaultsBefore) {
+      const { lists } = cgroup;
+      const file = lists.addFile(8);
+      for (let page = 0; page < 4; page++) {
+        lists.addPage(file, page);
+        lists.accessed(file, page);
+      }
+      lists.addPage(file, 7);
+      lists.flushStats();
+      lists.shrink(1, 0, 1, false, false);
+      lists.addPage(file, 7);
+      lists.flushStats();
+      expect(lists.flushed.refaults).toBe(1);
+    }
+    squeeze();
+    node.leave();
+    const next = new MemoryCgroup({
+      maxBytes: Number.POSITIVE_INFINITY,
+      highBytes: Number.POSITIVE_INFINITY,
+      binaryBytes: 0,
+      pageCache: new PageCache([], 0),
+      lowBytes: 0,
+      minBytes: 0,
+      node,
+    });
+    // A group without any usage is not looked at.
+    expect(next.chargeAnon(1)).toBe(0);
+    const { lists } = next;
+    const file = lists.addFile(20_000);
+    for (let page = 0; page < 20_000; page++) {
+      lists.addPage(file, page);
+      lists.accessed(file, page);
+    }
+    lists.flushStats();
+    const before = lists.activePages;
+    const stolen = node.stealKswapdPages;
+    squeeze();
+    expect(node.stealKswapdPages).toBeGreaterThan(stolen);
+    return [lists.activePages, before];
+  };
+  for (const refaultsBefore of [false, true]) {
+    const [after, before] = activeAfter(refaultsBefore);
+    expect(before).toBe(20_000);
+    expect(after).toBe(before);
+  }
 });
 
 describe("pages that come back", () => {

@@ -98,6 +98,21 @@ describe("a run's plot", () => {
     expect(svg).toContain(">set_gc_percent 50</text>");
   });
 
+  it("tells memory.min and memory.low from memory.current, from each other and from memory.max", () => {
+    const guarded = played(
+      RUN.replace("high: 40MiB", "low: 30MiB, min: 20MiB").replace(
+        "workload:",
+        "machine: { memory: 1GiB, neighbours: { anon: 100MiB } }\nworkload:",
+      ),
+    );
+    const [panel] = runPlot(guarded, { panels: ["rss"] }, SIZE).panels;
+    const colors = ["memory.current", "memory.min", "memory.low", "memory.max"].map(
+      (label) => panel.lines.find((line) => line.label.startsWith(label))?.color,
+    );
+    expect(colors).not.toContain(undefined);
+    expect(new Set(colors).size).toBe(4);
+  });
+
   it("shows sweeping as fainter bands that follow cycles, where it has a pixel", () => {
     const faint = /<path fill="#f3eff8" d="([^"]*)"/;
     const wide = runPlot(run, { panels: ["heap"] }, { width: 20_000, height: 300 });

@@ -260,6 +260,9 @@ test("protection and neighbours have their place: v2, and each other", () => {
   ).toMatchInlineSnapshot(
     `"t.yaml:6:23 machine.neighbours: on several NUMA nodes are not modelled (leave out \`numa\` or \`neighbours\`)"`,
   );
+  expect(faults("  {}\nmachine: {neighbours: {anon: 1MiB}, page_size: 64KiB}")).toMatchInlineSnapshot(
+    `"t.yaml:6:23 machine.neighbours: with pages of 64 KiB are not modelled: watermarks are those of 4 KiB (leave out \`page_size\` or \`neighbours\`)"`,
+  );
   expect(faults("  {}\ninterventions: [{at: 1s, do: set_neighbours, anon: 1GiB}]")).toMatchInlineSnapshot(
     `"t.yaml:6:30 interventions.0.do: there is nothing else on the machine (give it \`machine.neighbours\`)"`,
   );
