@@ -60,7 +60,7 @@ export class SysStats {
     if (this.#os !== undefined) this.#os.metaMap(sysStatNames[stat], nbytes);
   }
 
-  /** sysFree. */
+  /** sysFree, as far as statistics go: what has been touched stays resident (the list of all spans, when it has outgrown its array). */
   free(stat: number, nbytes: number): void {
     this.bytes[stat] -= nbytes;
     this.total -= nbytes;

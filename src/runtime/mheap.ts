@@ -317,7 +317,10 @@ export class Heap {
     allocLarge(this, p, kind, death, written);
   }
 
-  /** The program has written `bytes` from the start of the large object in `span`, which it fills bit by bit. */
+  /**
+   * The program has written `bytes` from the start of the large object in `span`, which it fills bit by bit. It is one that does
+   * not die before it is full.
+   */
   fillLarge(span: number, bytes: number): void {
     const filling = this.#filling.get(span) ?? { bytes: 0, read: false };
     const start = this.spans.base[span] * pageSize;

@@ -82,9 +82,9 @@ export class SpanSet {
   pop(): number {
     if (this.#head === this.#tail) return -1;
     const head = this.#head++;
-    const block = this.#blocks[Math.floor(head / blockEntries)];
-    if (head % blockEntries === 0) this.#pool.memory.touch(block, entryBytes);
-    if (this.#head % blockEntries === 0) this.#pool.give(block);
+    // A block's first pop writes its header, the last one gives it back.
+    if (head % blockEntries === 0) this.#pool.memory.touch(this.#blocks[head / blockEntries], entryBytes);
+    if (this.#head % blockEntries === 0) this.#pool.give(this.#blocks[this.#head / blockEntries - 1]);
     return this.#ring[head & (this.#ring.length - 1)];
   }
 
