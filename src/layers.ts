@@ -20,7 +20,7 @@ import type { Memory } from "./os/memory.ts";
 import type { NumaNodes } from "./os/numa.ts";
 import { slotIsLive } from "./runtime/heapreport.ts";
 import type { Heap } from "./runtime/mheap.ts";
-import { kindMixed, kindNone, spanInUse, spanStack, spanWorkBuf } from "./runtime/mspan.ts";
+import { kindMixed, kindNone, SPAN_WORDS, spanInUse, spanStack, spanWorkBuf } from "./runtime/records.ts";
 import { pageSize } from "./runtime/sizeclasses.ts";
 
 export const LAYERS = ["page_tables", "numa", "cgroup", "go", "off_heap", "objects"] as const;
@@ -87,7 +87,7 @@ export function layersAt(of: LayersOf, tick: number): LayerPart[] {
 function spansIn({ heap, memory }: LayersOf, state: number): number {
   const { spans } = heap;
   let bytes = 0;
-  for (let s = 0; s < spans.count; s++)
+  for (let s = 0; s < spans.end; s += SPAN_WORDS)
     if (spans.state[s] === state)
       bytes += memory.residentBytesIn(spans.base[s] * pageSize, (spans.base[s] + spans.npages[s]) * pageSize);
   return bytes;
@@ -99,7 +99,7 @@ function objectsOf({ heap, memory, sources }: LayersOf, tick: number): LayerPart
   const ofSpan = new Float64Array(sources.length);
   let dead = 0;
   let free = 0;
-  for (let s = 0; s < spans.count; s++) {
+  for (let s = 0; s < spans.end; s += SPAN_WORDS) {
     if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
     const start = spans.base[s] * pageSize;
     const size = spans.npages[s] * pageSize;
@@ -114,7 +114,7 @@ function objectsOf({ heap, memory, sources }: LayersOf, tick: number): LayerPart
       live++;
       ofSpan[kinds.source[kind === kindMixed ? kindOf[i] : kind]]++;
     }
-    const elemsize = spans.elemsize[s];
+    const elemsize = spans.elemsizeOf(s);
     const objects = spans.allocCount[s] * elemsize;
     // Free space goes first, then objects alike.
     const there = objects === 0 ? 0 : Math.min(1, resident / objects);

@@ -42,11 +42,11 @@ import { Scavenger, type ScavTraceRecord } from "./runtime/mgcscavenge.ts";
 import { Heap } from "./runtime/mheap.ts";
 import { PageAlloc } from "./runtime/mpagealloc.ts";
 import { MemProfile, mapProfileBuckets } from "./runtime/mprof.ts";
-import { spanInUse } from "./runtime/mspan.ts";
 import { type MemStats, newMemStats, ReadMemStats, readMemStats } from "./runtime/mstats.ts";
 import { OwnerTable } from "./runtime/owners.ts";
 import type { SyncPool } from "./runtime/pool.ts";
 import { G, PRIORITY_WORLD, Scheduler } from "./runtime/proc.ts";
+import { SPAN_WORDS, spanInUse } from "./runtime/records.ts";
 import { GoRuntime } from "./runtime/runtime.ts";
 import { G_PTR_BYTES, Goroutines, nextslicecap } from "./runtime/runtime2.ts";
 import { StackAllocator } from "./runtime/stack.ts";
@@ -1314,9 +1314,8 @@ class Simulation {
   /** Objects allocated by source, over all processes of the run. */
   #allocated(): Map<string, number> {
     const { kinds } = this.#rt;
-    const own = new Float64Array(this.#sources.length);
-    if (!this.#isPast) for (let k = 0; k < kinds.count; k++) own[kinds.source[k]] += kinds.allocated[k];
-    return new Map(this.#sources.map((name, i) => [name, own[i] + (this.#run.pastAllocated.get(name) ?? 0)]));
+    const own = (i: number): number => (this.#isPast ? 0 : (kinds.allocated[i] ?? 0));
+    return new Map(this.#sources.map((name, i) => [name, own(i) + (this.#run.pastAllocated.get(name) ?? 0)]));
   }
 
   /** What processes count since their start, over all processes of the run. */
@@ -1500,10 +1499,10 @@ const neighboursEvent = (oom: NodeOom): [event: string, reason: string] =>
 function markSlowdown(heap: Heap, numa: NumaNodes): number {
   const { spans } = heap;
   numa.beginMark();
-  for (let s = 0; s < spans.count; s++) {
+  for (let s = 0; s < spans.end; s += SPAN_WORDS) {
     if (spans.state[s] !== spanInUse || spans.marked[s] === 0) continue;
     const start = spans.base[s] * PAGE_BYTES;
-    numa.marked(start, start + spans.npages[s] * PAGE_BYTES, spans.marked[s] * spans.elemsize[s]);
+    numa.marked(start, start + spans.npages[s] * PAGE_BYTES, spans.marked[s] * spans.elemsizeOf(s));
   }
   return numa.markFactor(heap.procs);
 }

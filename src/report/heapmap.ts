@@ -10,7 +10,7 @@
  */
 import { liveInSpan } from "../runtime/heapreport.ts";
 import type { PageAlloc } from "../runtime/mpagealloc.ts";
-import { spanDead, spanInUse, spanStack } from "../runtime/mspan.ts";
+import { SPAN_WORDS, spanDead, spanInUse, spanStack } from "../runtime/records.ts";
 import { classToSize, numSizeClasses, pageSize } from "../runtime/sizeclasses.ts";
 import type { ProcessView } from "../simulate.ts";
 import {
@@ -28,23 +28,25 @@ import {
 /** Cells of a map, at most. */
 export const MAX_CELLS = 2 ** 14;
 
-/** Live objects of each span, exactly. */
+/** Live objects of each span, exactly, in the order of their records. */
 function liveBySpan({ rt, nowNs }: ProcessView): Int32Array {
   const { spans } = rt.heap;
   const tick = rt.deathTick(nowNs);
-  const live = new Int32Array(spans.count);
-  for (let s = 0; s < spans.count; s++)
-    if (spans.state[s] === spanInUse && spans.userArena[s] !== 2) live[s] = liveInSpan(rt.heap, s, tick);
+  const live = new Int32Array(spans.end / SPAN_WORDS);
+  for (let s = 0; s < spans.end; s += SPAN_WORDS)
+    if (spans.state[s] === spanInUse && spans.userArena[s] !== 2)
+      live[s / SPAN_WORDS] = liveInSpan(rt.heap, s, tick);
   return live;
 }
 
 /** Bytes of live objects. */
 export function liveBytes({ rt, nowNs }: ProcessView): number {
-  const { state, userArena, elemsize, count } = rt.heap.spans;
+  const { spans } = rt.heap;
   const tick = rt.deathTick(nowNs);
   let bytes = 0;
-  for (let s = 0; s < count; s++)
-    if (state[s] === spanInUse && userArena[s] !== 2) bytes += liveInSpan(rt.heap, s, tick) * elemsize[s];
+  for (let s = 0; s < spans.end; s += SPAN_WORDS)
+    if (spans.state[s] === spanInUse && spans.userArena[s] !== 2)
+      bytes += liveInSpan(rt.heap, s, tick) * spans.elemsizeOf(s);
   return bytes;
 }
 
@@ -65,7 +67,7 @@ export function heapMap(view: ProcessView, reason: string, maxCells = MAX_CELLS)
   const live = liveBySpan(view);
   const cells = new Cells(view, live, perCell, stretches);
   let bytes = 0;
-  for (let s = 0; s < spans.count; s++) bytes += live[s] * spans.elemsize[s];
+  for (let s = 0; s < spans.end; s += SPAN_WORDS) bytes += live[s / SPAN_WORDS] * spans.elemsizeOf(s);
   const st = view.memStats;
   return {
     map: {
@@ -100,7 +102,7 @@ function classes(view: ProcessView, live: Int32Array): HeapMap["size_classes"] {
     free_slot_bytes: 0,
     tail_waste_bytes: 0,
   }));
-  for (let s = 0; s < spans.count; s++) {
+  for (let s = 0; s < spans.end; s += SPAN_WORDS) {
     if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
     const c = all[spans.spc[s] >> 1];
     const n = spans.nelems[s];
@@ -108,9 +110,9 @@ function classes(view: ProcessView, live: Int32Array): HeapMap["size_classes"] {
     c.span_bytes += spans.npages[s] * pageSize;
     c.slots += n;
     c.allocated += spans.allocCount[s];
-    c.live += live[s];
-    c.free_slot_bytes += (n - spans.allocCount[s]) * spans.elemsize[s];
-    c.tail_waste_bytes += spans.npages[s] * pageSize - n * spans.elemsize[s];
+    c.live += live[s / SPAN_WORDS];
+    c.free_slot_bytes += (n - spans.allocCount[s]) * spans.elemsizeOf(s);
+    c.tail_waste_bytes += spans.npages[s] * pageSize - n * spans.elemsizeOf(s);
   }
   return all.filter((c) => c.spans > 0);
 }
@@ -169,8 +171,8 @@ class Cells {
   /** The span on each page, + 1; 0 for none. */
   #spansByPage(base: number, limit: number): Int32Array {
     const spanOn = new Int32Array(limit - base);
-    const { state, base: spanBase, npages, count } = this.#view.rt.heap.spans;
-    for (let s = 0; s < count; s++) {
+    const { state, base: spanBase, npages, end: endOfSpans } = this.#view.rt.heap.spans;
+    for (let s = 0; s < endOfSpans; s += SPAN_WORDS) {
       if (state[s] === spanDead) continue;
       const at = spanBase[s] - base;
       if (at < 0 || at >= spanOn.length) continue;
@@ -183,12 +185,12 @@ class Cells {
   /** Writes what each of pages [base, limit) is and what is in its slots, to cells from `first` on: by spans, then what is in none. */
   #writePages(first: number, base: number, limit: number): void {
     const { spans, pages } = this.#view.rt.heap;
-    const { state, base: spanBase, npages, spc, nelems, allocCount, count } = spans;
+    const { state, base: spanBase, npages, spc, nelems, allocCount, end: endOfSpans } = spans;
     const total = this.#total;
     const { planes } = this;
     const cells = planes.subarray(0, total);
     cells.fill(NO_SPAN, first, first + limit - base);
-    for (let s = 0; s < count; s++) {
+    for (let s = 0; s < endOfSpans; s += SPAN_WORDS) {
       if (state[s] === spanDead) continue;
       const inUse = state[s] === spanInUse;
       const at = spanBase[s];
@@ -202,7 +204,7 @@ class Cells {
       }
       const weight = 1 / nelems[s];
       const allocated = share(allocCount[s] * weight, 1);
-      const live = share(this.#live[s] * weight, 1);
+      const live = share(this.#live[s / SPAN_WORDS] * weight, 1);
       for (let c = cell; c < end; c++) {
         planes[c] = spc[s];
         planes[2 * total + c] = allocated;
@@ -238,7 +240,7 @@ class Cells {
           here = spans.spc[s];
           inSpans += end - page;
           allocated += spans.allocCount[s] * weight;
-          live += this.#live[s] * weight;
+          live += this.#live[s / SPAN_WORDS] * weight;
         } else here = manualKind(spans.state[s]);
       }
       if ((votes[here] += end - page) > most) {

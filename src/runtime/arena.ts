@@ -12,8 +12,8 @@
 
 import { statGCMisc } from "./mfixalloc.ts";
 import type { Heap } from "./mheap.ts";
-import { spanDead, spanInUse } from "./mspan.ts";
 import { forever } from "./owners.ts";
+import { spanDead, spanInUse } from "./records.ts";
 import { pageSize } from "./sizeclasses.ts";
 
 export const userArenaChunkBytes = 8 << 20;
@@ -65,7 +65,7 @@ export function allocUserArenaChunk(h: Heap, p: number, kind: number): number {
   spans.userArena[s] = 1;
   spans.sweepgen[s] = h.sweepgen;
   spans.nelems[s] = 1;
-  spans.elemsize[s] = elemsize;
+  spans.setElemsize(s, elemsize);
   spans.freeIndex[s] = 1;
   spans.allocCount[s] = 1;
   spans.allocCountBeforeCache[s] = 0;
@@ -120,10 +120,10 @@ function setToFault(h: Heap, s: number, tick: number): void {
   h.os?.sysFault(spans.base[s] * pageSize, userArenaChunkBytes);
   const stats = h.stats;
   stats.heapInUse -= userArenaChunkBytes;
-  stats.totalFree += spans.elemsize[s];
+  stats.totalFree += spans.elemsizeOf(s);
   stats.largeFreeCount++;
-  stats.largeFree += spans.elemsize[s];
-  h.accounting.update(-spans.elemsize[s], 0);
+  stats.largeFree += spans.elemsizeOf(s);
+  h.accounting.update(-spans.elemsizeOf(s), 0);
   h.userArenas.quarantine++;
 }
 

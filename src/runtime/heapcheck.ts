@@ -5,7 +5,7 @@
  * slots: for tests and checked runs.
  */
 import type { Heap } from "./mheap.ts";
-import { kindMixed, spanDead, spanInUse, spanStack, spanWorkBuf } from "./mspan.ts";
+import { kindMixed, SPAN_WORDS, spanDead, spanInUse, spanStack, spanWorkBuf } from "./records.ts";
 import { numSizeClasses, numSpanClasses, pageSize } from "./sizeclasses.ts";
 
 function same(what: string, is: number, should: number): void {
@@ -15,7 +15,7 @@ function same(what: string, is: number, should: number): void {
 export function checkHeapInvariants(h: Heap): void {
   const spans = h.spans;
   const sg = h.sweepgen;
-  const cached = new Uint8Array(spans.count);
+  const cached = new Uint8Array(spans.end);
   for (let i = 0; i < h.caches.alloc.length; i++) {
     const s = h.caches.alloc[i];
     if (s < 0) continue;
@@ -32,7 +32,7 @@ export function checkHeapInvariants(h: Heap): void {
   let largeBytes = 0;
   let markedBytes = 0;
   let listed = 0;
-  for (let s = 0; s < spans.count; s++) {
+  for (let s = 0; s < spans.end; s += SPAN_WORDS) {
     if (spans.state[s] === spanDead) continue;
     if (spans.state[s] === spanStack) {
       stackPages += spans.npages[s];
@@ -53,10 +53,10 @@ export function checkHeapInvariants(h: Heap): void {
       throw new Error(`heap invariant: span ${s} has sweepgen ${generation} relative to the heap's`);
     }
     if (!isCached) listed++;
-    markedBytes += spans.marked[s] * spans.elemsize[s];
+    markedBytes += spans.marked[s] * spans.elemsizeOf(s);
     const c = spans.spc[s] >> 1;
     if (spans.userArena[s] !== 2) classObjects[c] += spans.allocCount[s];
-    if (c === 0 && spans.userArena[s] !== 2) largeBytes += spans.allocCount[s] * spans.elemsize[s];
+    if (c === 0 && spans.userArena[s] !== 2) largeBytes += spans.allocCount[s] * spans.elemsizeOf(s);
     if (isCached) notCredited[c] += spans.allocCount[s] - spans.allocCountBeforeCache[s];
   }
   const st = h.stats;
@@ -114,7 +114,7 @@ function checkSlots(h: Heap, s: number): void {
 /** Every span not cached is in exactly one list that fits its state, or waits there as already swept elsewhere. */
 function countListed(h: Heap, cached: Uint8Array): number {
   const spans = h.spans;
-  const seen = new Uint8Array(spans.count);
+  const seen = new Uint8Array(spans.end);
   let n = 0;
   for (let spc = 0; spc < numSpanClasses; spc++) {
     const c = h.central[spc];

@@ -6,7 +6,7 @@
  * the spans, `truth` one over the slots.
  */
 import type { Heap } from "./mheap.ts";
-import { kindMixed, kindNone, spanInUse } from "./mspan.ts";
+import { kindMixed, kindNone, SPAN_WORDS, spanInUse } from "./records.ts";
 import { classToSize, numSizeClasses, numSpanClasses, pageSize, tinySize } from "./sizeclasses.ts";
 
 /** Spans of one size class, scan and noscan together; class 0 is large objects. */
@@ -36,7 +36,7 @@ export function classSnapshot(h: Heap): ClassSnapshot[] {
   const freeBytes = new Float64Array(numSizeClasses);
   const tail = new Float64Array(numSizeClasses);
   const internal = new Float64Array(numSizeClasses);
-  for (let s = 0; s < spans.count; s++) {
+  for (let s = 0; s < spans.end; s += SPAN_WORDS) {
     if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
     const c = spans.spc[s] >> 1;
     const spanBytes = spans.npages[s] * pageSize;
@@ -44,8 +44,8 @@ export function classSnapshot(h: Heap): ClassSnapshot[] {
     bytes[c] += spanBytes;
     slots[c] += spans.nelems[s];
     allocated[c] += spans.allocCount[s];
-    freeBytes[c] += (spans.nelems[s] - spans.allocCount[s]) * spans.elemsize[s];
-    tail[c] += spanBytes - spans.nelems[s] * spans.elemsize[s];
+    freeBytes[c] += (spans.nelems[s] - spans.allocCount[s]) * spans.elemsizeOf(s);
+    tail[c] += spanBytes - spans.nelems[s] * spans.elemsizeOf(s);
     internal[c] += internalWaste(h, s);
   }
   const out: ClassSnapshot[] = [];
@@ -70,7 +70,7 @@ export function classSnapshot(h: Heap): ClassSnapshot[] {
 function internalWaste(h: Heap, s: number): number {
   const spans = h.spans;
   const kind = spans.kind[s];
-  const elemsize = spans.elemsize[s];
+  const elemsize = spans.elemsizeOf(s);
   // A tiny block's waste is not known: its kind is that of the object that opened it.
   if (kind === kindNone) return 0;
   if (kind !== kindMixed) {
@@ -176,13 +176,13 @@ export function heapTruth(h: Heap, tick: number): HeapTruth {
   let liveBytes = 0;
   let objects = 0;
   let bytes = 0;
-  for (let s = 0; s < spans.count; s++) {
+  for (let s = 0; s < spans.end; s += SPAN_WORDS) {
     if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
     objects += spans.allocCount[s];
-    bytes += spans.allocCount[s] * spans.elemsize[s];
+    bytes += spans.allocCount[s] * spans.elemsizeOf(s);
     const n = liveInSpan(h, s, tick);
     liveObjects += n;
-    liveBytes += n * spans.elemsize[s];
+    liveBytes += n * spans.elemsizeOf(s);
   }
   return {
     live_objects: liveObjects,
@@ -238,7 +238,7 @@ export function componentSnapshot(h: Heap): ComponentSnapshot {
       const s = caches.alloc[p * numSpanClasses + spc];
       if (s < 0) continue;
       cached++;
-      freeBytes += (spans.nelems[s] - spans.allocCount[s]) * spans.elemsize[s];
+      freeBytes += (spans.nelems[s] - spans.allocCount[s]) * spans.elemsizeOf(s);
     }
     return {
       p,
@@ -263,7 +263,7 @@ export function componentSnapshot(h: Heap): ComponentSnapshot {
   }
   let inUse = 0;
   let pages = 0;
-  for (let s = 0; s < spans.count; s++) {
+  for (let s = 0; s < spans.end; s += SPAN_WORDS) {
     if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
     inUse++;
     pages += spans.npages[s];

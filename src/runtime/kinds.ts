@@ -21,6 +21,8 @@ export class KindTable {
   /** Bytes of pointers at the object's start, as requested. */
   ptrBytes = new Float64Array(64);
   spc = new Int32Array(64);
+  /** `spc` of small objects that are not tiny; 0, a class of which no span is cached, of the others. */
+  runClass = new Int32Array(64);
   /** Bytes the object takes in the heap. */
   elemsize = new Float64Array(64);
   /** Its size if it goes through the tiny allocator, else 0. */
@@ -43,7 +45,7 @@ export class KindTable {
   ordered = new Float64Array(64);
   /** Bytes one allocation adds to heapScan. */
   scanAllocBytes = new Float64Array(64);
-  /** Objects of the kind allocated since the start, tiny ones included. Written by malloc. */
+  /** Objects allocated since the start by source, tiny ones included. Written by malloc. */
   allocated = new Float64Array(64);
   readonly #byKey = new Map<string, number>();
   /** By kind of large objects that are written bit by bit: whom to tell the span of each. */
@@ -77,6 +79,7 @@ export class KindTable {
     this.size[k] = size;
     this.ptrBytes[k] = words;
     this.spc[k] = layout.spc;
+    this.runClass[k] = layout.tiny || layout.largePages > 0 ? 0 : layout.spc;
     this.elemsize[k] = layout.elemsize;
     this.tiny[k] = layout.tiny ? size : 0;
     this.largePages[k] = layout.largePages;
@@ -84,6 +87,7 @@ export class KindTable {
     this.pointers[k] = words / 8;
     this.scanAllocBytes[k] = layout.scanAllocBytes;
     this.#byKey.set(key, k);
+    if (source >= this.allocated.length) this.allocated = grownFloat64(this.allocated, source * 2);
     return k;
   }
 
@@ -122,6 +126,7 @@ export class KindTable {
     this.size = grownFloat64(this.size, n);
     this.ptrBytes = grownFloat64(this.ptrBytes, n);
     this.spc = grownInt32(this.spc, n);
+    this.runClass = grownInt32(this.runClass, n);
     this.elemsize = grownFloat64(this.elemsize, n);
     this.tiny = grownUint8(this.tiny, n);
     this.largePages = grownInt32(this.largePages, n);
@@ -130,7 +135,6 @@ export class KindTable {
     this.tableBytes = grownFloat64(this.tableBytes, n);
     this.ordered = grownFloat64(this.ordered, n);
     this.scanAllocBytes = grownFloat64(this.scanAllocBytes, n);
-    this.allocated = grownFloat64(this.allocated, n);
   }
 }
 

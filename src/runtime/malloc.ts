@@ -14,7 +14,26 @@
  */
 import { allocLargeSpan } from "./mcache.ts";
 import type { Heap } from "./mheap.ts";
-import { kindMixed, kindNone } from "./mspan.ts";
+import {
+  ALLOC_CACHE,
+  ALLOC_COUNT,
+  COST_NS,
+  ELEMSIZE_OF_KIND,
+  FIRST_SLOT,
+  FREE_INDEX,
+  HAS_OWNED,
+  KIND,
+  KIND_DOUBLES,
+  kindMixed,
+  kindNone,
+  MARKED,
+  MAX_DEATH,
+  NEEDZERO,
+  NELEMS,
+  SCAN_ALLOC_BYTES,
+  SWEPT_TICK,
+  TOUCHED,
+} from "./records.ts";
 import { numSpanClasses, tinySize, tinySpanClass } from "./sizeclasses.ts";
 
 /**
@@ -30,22 +49,22 @@ export function allocRun(
   from: number,
 ): number {
   const kinds = h.kinds;
-  const spans = h.spans;
+  const { words } = h.spans;
   const spc = kinds.spc[kind];
   const s = h.caches.alloc[((p * numSpanClasses) | 0) + spc];
   if (s < 0) return 0;
-  const allocCount = spans.allocCount[s];
+  const allocCount = words[s + ALLOC_COUNT];
   const nelems = h.layout.nelems[spc];
   const elemsize = h.layout.elemsize[spc];
   if (allocCount === nelems || n <= 0) return 0;
-  if (spans.kind[s] !== kind) noteKind(h, s, kind);
+  if (words[s + KIND] !== kind) noteKind(h, s, kind);
   const { death, kind: kindOf } = h.slots;
-  const off = spans.firstSlot[s];
-  let freeIndex = spans.freeIndex[s];
+  const off = words[s + FIRST_SLOT];
+  let freeIndex = words[s + FREE_INDEX];
   const room = nelems - allocCount;
   const want = Math.min(n, room);
-  const mixed = spans.kind[s] === kindMixed;
-  let latest = spans.maxDeath[s];
+  const mixed = words[s + KIND] === kindMixed;
+  let latest = words[s + MAX_DEATH];
   let signs = 0;
   const earliest = (h.lastMarkTick + 1) | 0;
   if (allocCount === freeIndex) {
@@ -61,7 +80,7 @@ export function allocRun(
     if (mixed) kindOf.fill(kind, at, at + want);
     freeIndex += want;
   } else {
-    const swept = spans.sweptTick[s];
+    const swept = words[s + SWEPT_TICK];
     let at = off + freeIndex;
     // No branch on a slot being free, which would be mispredicted half the time: `take` is all ones if it is.
     for (let i = 0; i < want; at++) {
@@ -77,16 +96,17 @@ export function allocRun(
     }
     freeIndex = at - off;
   }
-  spans.freeIndex[s] = freeIndex;
-  spans.allocCount[s] = allocCount + want;
-  spans.maxDeath[s] = latest;
-  if (signs < 0) spans.hasOwned[s] = 1;
-  if (freeIndex > spans.touched[s]) h.touchSlots(s, freeIndex);
+  words[s + FREE_INDEX] = freeIndex;
+  words[s + ALLOC_CACHE] = 0;
+  words[s + ALLOC_COUNT] = allocCount + want;
+  words[s + MAX_DEATH] = latest;
+  if (signs < 0) words[s + HAS_OWNED] = 1;
+  if (freeIndex > words[s + TOUCHED]) h.touchSlots(s, freeIndex);
   h.caches.scanAlloc[p] += want * kinds.scanAllocBytes[kind];
-  kinds.allocated[kind] += want;
-  if (spans.needzero[s] !== 0) h.work.bytesZeroed += want * elemsize;
+  kinds.allocated[kinds.source[kind]] += want;
+  if (words[s + NEEDZERO] !== 0) h.work.bytesZeroed += want * elemsize;
   if (h.marking) {
-    spans.marked[s] += want;
+    words[s + MARKED] += want;
     h.bytesMarked += want * elemsize;
   }
   h.lastSpan = s;
@@ -96,50 +116,51 @@ export function allocRun(
 
 /** The span gets an object of a kind it did not hold alone so far. */
 function noteKind(h: Heap, s: number, kind: number): void {
-  const spans = h.spans;
-  const was = spans.kind[s];
+  const { words } = h.spans;
+  const was = words[s + KIND];
   if (was === kindMixed) return;
-  if (was === kindNone || spans.allocCount[s] === 0) {
-    spans.kind[s] = kind;
+  if (was === kindNone || words[s + ALLOC_COUNT] === 0) {
+    words[s + KIND] = kind;
     return;
   }
-  const off = spans.firstSlot[s];
-  h.slots.kinds().fill(was, off, off + spans.nelems[s]);
-  spans.kind[s] = kindMixed;
+  const off = words[s + FIRST_SLOT];
+  h.slots.kinds().fill(was, off, off + words[s + NELEMS]);
+  words[s + KIND] = kindMixed;
 }
 
 /** allocRun for one object, without what only runs need. Returns false if the caller has to refill first. */
 export function allocOne(h: Heap, p: number, kind: number, death: number): boolean {
   const kinds = h.kinds;
-  const spans = h.spans;
+  const { words } = h.spans;
   const spc = kinds.spc[kind];
   const s = h.caches.alloc[((p * numSpanClasses) | 0) + spc];
   if (s < 0) return false;
-  const allocCount = spans.allocCount[s];
+  const allocCount = words[s + ALLOC_COUNT];
   if (allocCount === h.layout.nelems[spc]) return false;
-  if (spans.kind[s] !== kind) noteKind(h, s, kind);
+  if (words[s + KIND] !== kind) noteKind(h, s, kind);
   const deathOf = h.slots.death;
-  const off = spans.firstSlot[s];
-  let index = spans.freeIndex[s];
+  const off = words[s + FIRST_SLOT];
+  let index = words[s + FREE_INDEX];
   if (allocCount !== index) {
-    const swept = spans.sweptTick[s];
+    const swept = words[s + SWEPT_TICK];
     while (deathOf[off + index] >>> 0 > swept) index++;
   }
   const lastMark = h.lastMarkTick | 0;
   let d = death | 0;
   if (d >>> 0 <= lastMark) d = lastMark + 1;
   deathOf[off + index] = d;
-  if (d < 0) spans.hasOwned[s] = 1;
-  else if (d > spans.maxDeath[s]) spans.maxDeath[s] = d;
-  if (spans.kind[s] === kindMixed) h.slots.kind[off + index] = kind;
-  spans.freeIndex[s] = index + 1;
-  spans.allocCount[s] = allocCount + 1;
-  if (index >= spans.touched[s]) h.touchSlots(s, index + 1);
+  if (d < 0) words[s + HAS_OWNED] = 1;
+  else if (d > words[s + MAX_DEATH]) words[s + MAX_DEATH] = d;
+  if (words[s + KIND] === kindMixed) h.slots.kind[off + index] = kind;
+  words[s + FREE_INDEX] = index + 1;
+  words[s + ALLOC_CACHE] = 0;
+  words[s + ALLOC_COUNT] = allocCount + 1;
+  if (index >= words[s + TOUCHED]) h.touchSlots(s, index + 1);
   if ((spc & 1) === 0) h.caches.scanAlloc[p] += kinds.scanAllocBytes[kind];
-  kinds.allocated[kind]++;
-  if (spans.needzero[s] !== 0) h.work.bytesZeroed += h.layout.elemsize[spc];
+  kinds.allocated[kinds.source[kind]]++;
+  if (words[s + NEEDZERO] !== 0) h.work.bytesZeroed += h.layout.elemsize[spc];
   if (h.marking) {
-    spans.marked[s]++;
+    words[s + MARKED]++;
     h.bytesMarked += h.layout.elemsize[spc];
   }
   h.lastSpan = s;
@@ -164,17 +185,17 @@ export function allocTiny(h: Heap, p: number, kind: number, death: number): bool
   const block = caches.tinySpan[p];
   const offset = tinyAlign(caches.tinyOffset[p], size);
   if (block >= 0 && offset + size <= tinySize) {
-    const spans = h.spans;
+    const { words } = h.spans;
     const deathOf = h.slots.death;
-    const at = spans.firstSlot[block] + caches.tinyIndex[p];
+    const at = words[block + FIRST_SLOT] + caches.tinyIndex[p];
     const earliest = h.lastMarkTick + 1;
     const joined = h.owners.join(deathOf[at], death >>> 0 < earliest ? earliest : death);
     deathOf[at] = joined;
-    if (joined < 0) spans.hasOwned[block] = 1;
-    else if (joined > spans.maxDeath[block]) spans.maxDeath[block] = joined;
+    if (joined < 0) words[block + HAS_OWNED] = 1;
+    else if (joined > words[block + MAX_DEATH]) words[block + MAX_DEATH] = joined;
     caches.tinyOffset[p] = offset + size;
     caches.tinyAllocs[p]++;
-    h.kinds.allocated[kind]++;
+    h.kinds.allocated[h.kinds.source[kind]]++;
     h.lastSpan = block;
     h.lastIndex = -1;
     return true;
@@ -196,8 +217,9 @@ export function allocTiny(h: Heap, p: number, kind: number, death: number): bool
 
 /** What a run of objects may cost, and what it has cost: mallocgc's accounts, kept in locals while it runs. */
 export interface RunBudget {
-  /** CPU nanoseconds of one object, by kind, and of what the program does beside for each. */
-  costNs: Float64Array;
+  /** What an object costs: a record of KIND_DOUBLES for each kind. */
+  ofKind: Float64Array;
+  /** CPU nanoseconds of what the program does beside for each object. */
   extraNs: number;
   /** The run ends with the object that brings `ns` past `maxNs` before its `extraNs`, or `creditBytes` below `minCreditBytes`. */
   maxNs: number;
@@ -210,7 +232,40 @@ export interface RunBudget {
 }
 
 /**
- * allocOne for the objects `from` to `end` in their order, as long as each is small and not tiny, belongs to no owner, and finds a
+ * refillAllocCache: the bits of the next 32 slots or fewer, up to the last on a page touched before, that have a free one among them. Says whether there is one.
+ */
+function refillAllocCache(h: Heap, s: number): boolean {
+  const { words } = h.spans;
+  const death = h.slots.death;
+  const off = words[s + FIRST_SLOT];
+  const end = Math.min(words[s + TOUCHED], words[s + NELEMS]);
+  const swept = words[s + SWEPT_TICK];
+  let index = words[s + FREE_INDEX];
+  const fresh = words[s + ALLOC_COUNT] === index;
+  while (index < end) {
+    const n = Math.min(32, end - index);
+    let bits = -1;
+    if (!fresh) {
+      bits = 0;
+      const last = off + index + n;
+      for (let at = off + index; at < last; at++) {
+        const v = death[at];
+        bits = (bits << 1) | (~(v | (swept - v)) >>> 31);
+      }
+    }
+    bits <<= 32 - n;
+    if (bits !== 0) {
+      words[s + FREE_INDEX] = index;
+      words[s + ALLOC_CACHE] = bits;
+      return true;
+    }
+    index += n;
+  }
+  return false;
+}
+
+/**
+ * allocOne for the objects `from` to `end`, all of one source, in their order, as long as each is small and not tiny, belongs to no owner, and finds a
  * free slot on a page touched before, in a cached span that knows its kind. Returns how many were made; the caller makes the next
  * one by itself, unless the budget is spent.
  */
@@ -223,61 +278,60 @@ export function allocMixedRun(
   end: number,
   budget: RunBudget,
 ): number {
-  const { spc: spcOf, elemsize: elemsizeOf, tiny, scanAllocBytes, allocated } = h.kinds;
-  const { allocCount, nelems, freeIndex, sweptTick, maxDeath, touched, needzero, marked, firstSlot } =
-    h.spans;
-  const kindOfSpan = h.spans.kind;
+  const { runClass, source, allocated } = h.kinds;
+  const { words } = h.spans;
   const { death, kind: kindOf } = h.slots;
   const { caches, marking } = h;
   const cached = caches.alloc;
   const firstCached = (p * numSpanClasses) | 0;
   const mixed = kindMixed | 0;
   const earliest = (h.lastMarkTick + 1) | 0;
-  const { costNs, extraNs, maxNs, minCreditBytes } = budget;
+  const { ofKind, extraNs, maxNs, minCreditBytes } = budget;
   let { ns, creditBytes } = budget;
   let scanAlloc = 0;
   let bytesZeroed = 0;
   let bytesMarked = 0;
   let spent = false;
   let i = from;
-  while (i < end && !spent) {
-    const kind = kinds[i];
-    let d = deaths[i];
-    if (d < earliest) {
-      if (d < 0) break;
-      d = earliest;
+  while (true) {
+    let s = -1;
+    while (i < end && !spent) {
+      const kind = kinds[i];
+      let d = deaths[i];
+      if (d < earliest) {
+        if (d < 0) break;
+        d = earliest;
+      }
+      s = cached[firstCached + runClass[kind]];
+      if (s < 0) break;
+      const bits = words[s + ALLOC_CACHE];
+      if (bits === 0) break;
+      const spanKind = words[s + KIND];
+      if (spanKind !== kind && spanKind !== mixed) break;
+      const skip = Math.clz32(bits);
+      const index = words[s + FREE_INDEX] + skip;
+      const at = words[s + FIRST_SLOT] + index;
+      words[s + ALLOC_CACHE] = (bits << skip) << 1;
+      words[s + FREE_INDEX] = index + 1;
+      death[at] = d;
+      if (d > words[s + MAX_DEATH]) words[s + MAX_DEATH] = d;
+      if (spanKind === mixed) kindOf[at] = kind;
+      words[s + ALLOC_COUNT]++;
+      const k = kind * KIND_DOUBLES;
+      const elemsize = ofKind[k + ELEMSIZE_OF_KIND];
+      scanAlloc += ofKind[k + SCAN_ALLOC_BYTES];
+      if (words[s + NEEDZERO] !== 0) bytesZeroed += elemsize;
+      if (marking) {
+        words[s + MARKED]++;
+        bytesMarked += elemsize;
+      }
+      i++;
+      creditBytes -= elemsize;
+      ns += ofKind[k + COST_NS];
+      spent = ns > maxNs || creditBytes < minCreditBytes;
+      ns += extraNs;
     }
-    // Large kinds' classes have no cached span.
-    const s = cached[firstCached + spcOf[kind]];
-    if (s < 0 || tiny[kind] !== 0) break;
-    const count = allocCount[s];
-    const spanKind = kindOfSpan[s];
-    if (count === nelems[s] || (spanKind !== kind && spanKind !== mixed)) break;
-    const off = firstSlot[s];
-    let index = freeIndex[s];
-    if (count !== index) {
-      const swept = sweptTick[s];
-      while (death[off + index] >>> 0 > swept) index++;
-    }
-    if (index >= touched[s]) break;
-    death[off + index] = d;
-    if (d > maxDeath[s]) maxDeath[s] = d;
-    if (spanKind === mixed) kindOf[off + index] = kind;
-    freeIndex[s] = index + 1;
-    allocCount[s] = count + 1;
-    allocated[kind]++;
-    scanAlloc += scanAllocBytes[kind];
-    const elemsize = elemsizeOf[kind];
-    if (needzero[s] !== 0) bytesZeroed += elemsize;
-    if (marking) {
-      marked[s]++;
-      bytesMarked += elemsize;
-    }
-    i++;
-    creditBytes -= elemsize;
-    ns += costNs[kind];
-    spent = ns > maxNs || creditBytes < minCreditBytes;
-    ns += extraNs;
+    if (i === end || spent || s < 0 || words[s + ALLOC_CACHE] !== 0 || !refillAllocCache(h, s)) break;
   }
   budget.ns = ns;
   budget.creditBytes = creditBytes;
@@ -285,6 +339,7 @@ export function allocMixedRun(
   caches.scanAlloc[p] += scanAlloc;
   h.work.bytesZeroed += bytesZeroed;
   h.bytesMarked += bytesMarked;
+  allocated[source[kinds[from]]] += i - from;
   return i - from;
 }
 
@@ -308,7 +363,7 @@ function findFree(
 }
 
 /**
- * allocTiny for the objects `from` to `end`, as far as they are tiny, belong to no owner, and the span of tiny blocks has room on
+ * allocTiny for the objects `from` to `end`, all of one source, as far as they are tiny, belong to no owner, and the span of tiny blocks has room on
  * pages touched before. Returns how many were made; the caller makes the next one by itself, unless the budget is spent.
  */
 export function allocTinyRun(
@@ -320,32 +375,32 @@ export function allocTinyRun(
   end: number,
   budget: RunBudget,
 ): number {
-  const { tiny, allocated } = h.kinds;
-  const { caches, spans } = h;
-  const maxDeath = spans.maxDeath;
+  const { tiny, source, allocated } = h.kinds;
+  const { caches } = h;
+  const { words } = h.spans;
   const blockSize = tinySize | 0;
   const earliest = (h.lastMarkTick + 1) | 0;
-  const { costNs, extraNs, maxNs, minCreditBytes } = budget;
+  const { ofKind, extraNs, maxNs, minCreditBytes } = budget;
   let { ns, creditBytes } = budget;
   // The block under way: its span (-1 where there is none), its slot, the bytes used of it: all, where there is none.
   let block = caches.tinySpan[p];
   let used = block >= 0 ? caches.tinyOffset[p] : blockSize;
-  let blockAt = block >= 0 ? spans.firstSlot[block] + caches.tinyIndex[p] : 0;
+  let blockAt = block >= 0 ? words[block + FIRST_SLOT] + caches.tinyIndex[p] : 0;
   // The span of the next blocks.
   const s = caches.alloc[((p * numSpanClasses) | 0) + tinySpanClass];
-  const kindOfSpan = s >= 0 ? spans.kind[s] : kindNone;
+  const kindOfSpan = s >= 0 ? words[s + KIND] : kindNone;
   const { death, kind: kindOf } = h.slots;
   const mixed = kindOfSpan === kindMixed;
-  const off = s >= 0 ? spans.firstSlot[s] : 0;
+  const off = s >= 0 ? words[s + FIRST_SLOT] : 0;
   // Slots on pages touched before: the last page holds more than slots.
-  const touched = s >= 0 ? off + Math.min(spans.touched[s], spans.nelems[s]) : 0;
+  const touched = s >= 0 ? off + Math.min(words[s + TOUCHED], words[s + NELEMS]) : 0;
   const free = h.freeSlots;
   findFree(
     free,
     death,
-    s >= 0 ? off + spans.freeIndex[s] : 0,
+    s >= 0 ? off + words[s + FREE_INDEX] : 0,
     touched,
-    s >= 0 ? spans.sweptTick[s] : 0,
+    s >= 0 ? words[s + SWEPT_TICK] : 0,
     end - from,
   );
   let opened = 0;
@@ -373,7 +428,7 @@ export function allocTinyRun(
     death[to] = was + (later & ~(later >> 31));
     if (mixed) kindOf[to] ^= (kindOf[to] ^ kind) & opens;
     const of = block ^ ((block ^ s) & opens);
-    if (d > maxDeath[of]) maxDeath[of] = d;
+    if (d > words[of + MAX_DEATH]) words[of + MAX_DEATH] = d;
     creditBytes -= (size & ~opens) | (blockSize & opens);
     opened -= opens;
     // A new block with more room than the old one takes its place.
@@ -382,9 +437,8 @@ export function allocTinyRun(
     used = (then & ~opens) | (size & goes) | (used & stays);
     blockAt ^= (blockAt ^ at) & goes;
     block ^= (block ^ s) & goes;
-    allocated[kind]++;
     i++;
-    ns += costNs[kind];
+    ns += ofKind[kind * KIND_DOUBLES + COST_NS];
     spent = ns > maxNs || creditBytes < minCreditBytes;
     ns += extraNs;
   }
@@ -395,15 +449,17 @@ export function allocTinyRun(
   if (block >= 0) {
     caches.tinySpan[p] = block;
     caches.tinyOffset[p] = used;
-    caches.tinyIndex[p] = blockAt - spans.firstSlot[block];
+    caches.tinyIndex[p] = blockAt - words[block + FIRST_SLOT];
   }
+  allocated[source[kinds[from]]] += made;
   caches.tinyAllocs[p] += made - opened;
   if (opened === 0) return made;
-  spans.freeIndex[s] = free[opened - 1] + 1 - off;
-  spans.allocCount[s] += opened;
-  if (spans.needzero[s] !== 0) h.work.bytesZeroed += opened * blockSize;
+  words[s + FREE_INDEX] = free[opened - 1] + 1 - off;
+  words[s + ALLOC_CACHE] = 0;
+  words[s + ALLOC_COUNT] += opened;
+  if (words[s + NEEDZERO] !== 0) h.work.bytesZeroed += opened * blockSize;
   if (h.marking) {
-    spans.marked[s] += opened;
+    words[s + MARKED] += opened;
     h.bytesMarked += opened * blockSize;
   }
   return made;
@@ -425,14 +481,14 @@ export function allocLarge(h: Heap, p: number, kind: number, death: number, writ
   h.slots.death[spans.firstSlot[s]] = dies;
   if (dies < 0) spans.hasOwned[s] = 1;
   else spans.maxDeath[s] = dies;
-  if (spans.needzero[s] !== 0) h.work.bytesZeroed += spans.elemsize[s];
+  if (spans.needzero[s] !== 0) h.work.bytesZeroed += spans.elemsizeOf(s);
   const start = spans.base[s] * h.pageSize;
   if (written || spans.needzero[s] !== 0) h.touch(start, start + kinds.size[kind]);
   h.caches.scanAlloc[p] += kinds.scanAllocBytes[kind];
-  kinds.allocated[kind]++;
+  kinds.allocated[kinds.source[kind]]++;
   if (h.marking) {
     spans.marked[s] = 1;
-    h.bytesMarked += spans.elemsize[s];
+    h.bytesMarked += spans.elemsizeOf(s);
   }
   h.lastSpan = s;
   h.lastIndex = 0;

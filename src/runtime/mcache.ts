@@ -9,6 +9,7 @@
  */
 import { cacheSpan, uncacheSpan } from "./mcentral.ts";
 import type { Heap } from "./mheap.ts";
+import { ALLOC_COUNT, ALLOC_COUNT_BEFORE_CACHE, NELEMS, SWEEPGEN } from "./records.ts";
 import { numSpanClasses, tinySpanClass } from "./sizeclasses.ts";
 
 /** The mcaches of all Ps. */
@@ -47,18 +48,19 @@ export class Mcaches {
 /** mcache.refill: replaces P's full span of the class by one with a free slot. */
 export function refill(h: Heap, p: number, spc: number): void {
   const caches = h.caches;
-  const spans = h.spans;
   const slot = p * numSpanClasses + spc;
   const old = caches.alloc[slot];
   h.work.refills++;
   caches.refills[p]++;
   h.currentP = p;
   if (old >= 0) {
-    if (spans.allocCount[old] !== h.layout.nelems[spc]) throw new Error("refill of a span with free space");
-    if (spans.sweepgen[old] !== h.sweepgen + 3) throw new Error(`bad sweepgen in refill of span ${old}`);
+    const { words } = h.spans;
+    if (words[old + ALLOC_COUNT] !== h.layout.nelems[spc])
+      throw new Error("refill of a span with free space");
+    if (words[old + SWEEPGEN] !== h.sweepgen + 3) throw new Error(`bad sweepgen in refill of span ${old}`);
     caches.alloc[slot] = -1;
-    const used = spans.allocCount[old] - spans.allocCountBeforeCache[old];
-    spans.allocCountBeforeCache[old] = 0;
+    const used = words[old + ALLOC_COUNT] - words[old + ALLOC_COUNT_BEFORE_CACHE];
+    words[old + ALLOC_COUNT_BEFORE_CACHE] = 0;
     uncacheSpan(h, old, p);
     h.stats.smallAllocCount[spc >> 1] += used;
     h.stats.totalAlloc += used * h.layout.elemsize[spc];
@@ -68,12 +70,13 @@ export function refill(h: Heap, p: number, spc: number): void {
     }
   }
   const s = cacheSpan(h, spc, p);
-  spans.sweepgen[s] = h.sweepgen + 3;
-  spans.allocCountBeforeCache[s] = spans.allocCount[s];
+  const { words } = h.spans;
+  words[s + SWEEPGEN] = h.sweepgen + 3;
+  words[s + ALLOC_COUNT_BEFORE_CACHE] = words[s + ALLOC_COUNT];
   caches.alloc[slot] = s;
   const scanAlloc = caches.scanAlloc[p];
   caches.scanAlloc[p] = 0;
-  const booked = h.layout.npages[spc] * h.pageSize - spans.allocCount[s] * h.layout.elemsize[spc];
+  const booked = h.layout.npages[spc] * h.pageSize - words[s + ALLOC_COUNT] * h.layout.elemsize[spc];
   h.accounting.update(booked, scanAlloc);
 }
 
@@ -94,7 +97,8 @@ export function allocLargeSpan(h: Heap, p: number, npages: number, spc: number):
 /** mcache.releaseAll: every span goes back, the tiny block is dropped, all that was pending is credited. */
 export function releaseAll(h: Heap, p: number): void {
   const caches = h.caches;
-  const spans = h.spans;
+  const { spans } = h;
+  const { words } = spans;
   const scanAlloc = caches.scanAlloc[p];
   caches.scanAlloc[p] = 0;
   caches.flushes[p]++;
@@ -102,12 +106,12 @@ export function releaseAll(h: Heap, p: number): void {
   for (let spc = 0; spc < numSpanClasses; spc++) {
     const s = caches.alloc[p * numSpanClasses + spc];
     if (s < 0) continue;
-    const used = spans.allocCount[s] - spans.allocCountBeforeCache[s];
-    spans.allocCountBeforeCache[s] = 0;
+    const used = words[s + ALLOC_COUNT] - words[s + ALLOC_COUNT_BEFORE_CACHE];
+    words[s + ALLOC_COUNT_BEFORE_CACHE] = 0;
     h.stats.smallAllocCount[spc >> 1] += used;
-    h.stats.totalAlloc += used * spans.elemsize[s];
-    if (spans.sweepgen[s] !== h.sweepgen + 1) {
-      dHeapLive -= (spans.nelems[s] - spans.allocCount[s]) * spans.elemsize[s];
+    h.stats.totalAlloc += used * spans.elemsizeOf(s);
+    if (words[s + SWEEPGEN] !== h.sweepgen + 1) {
+      dHeapLive -= (words[s + NELEMS] - words[s + ALLOC_COUNT]) * spans.elemsizeOf(s);
     }
     caches.alloc[p * numSpanClasses + spc] = -1;
     uncacheSpan(h, s, p);

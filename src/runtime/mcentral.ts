@@ -9,6 +9,7 @@
 import { sweepSpan, tryAcquire } from "./mgcsweep.ts";
 import type { Heap } from "./mheap.ts";
 import { SpanSet, type SpanSetBlockPool } from "./mspanset.ts";
+import { ALLOC_COUNT, SPC, SWEEPGEN } from "./records.ts";
 
 /** Unswept spans one refill looks at, less one: the counter is tested before it is decremented. */
 const spanBudgetStart = 100;
@@ -84,17 +85,17 @@ function growCentral(h: Heap, spc: number, p: number): number {
 
 /** An mcache gives a span back: sweeps it if it was cached before the last mark, else lists it. */
 export function uncacheSpan(h: Heap, s: number, p: number): void {
-  const spans = h.spans;
-  if (spans.allocCount[s] === 0) throw new Error(`uncaching span ${s} with no objects`);
+  const { words } = h.spans;
+  if (words[s + ALLOC_COUNT] === 0) throw new Error(`uncaching span ${s} with no objects`);
   const sg = h.sweepgen;
-  if (spans.sweepgen[s] === sg + 1) {
-    spans.sweepgen[s] = sg - 1;
+  if (words[s + SWEEPGEN] === sg + 1) {
+    words[s + SWEEPGEN] = sg - 1;
     sweepSpan(h, s, false, p);
     return;
   }
-  spans.sweepgen[s] = sg;
-  const spc = spans.spc[s];
+  words[s + SWEEPGEN] = sg;
+  const spc = words[s + SPC];
   const c = h.central[spc];
-  if (spans.allocCount[s] < h.layout.nelems[spc]) c.partialSwept(sg).push(s);
+  if (words[s + ALLOC_COUNT] < h.layout.nelems[spc]) c.partialSwept(sg).push(s);
   else c.fullSwept(sg).push(s);
 }

@@ -20,7 +20,22 @@
  * some of them below the density limit); finalizers and weak pointers keep nothing alive here.
  */
 import type { Heap } from "./mheap.ts";
-import { kindMixed, kindNone, spanInUse } from "./mspan.ts";
+import {
+  ALLOC_COUNT,
+  FIRST_SLOT,
+  HAS_OWNED,
+  KIND,
+  kindMixed,
+  kindNone,
+  MARKED,
+  MAX_DEATH,
+  NELEMS,
+  NPAGES,
+  SPAN_WORDS,
+  SPC,
+  STATE,
+  spanInUse,
+} from "./records.ts";
 import { numSizeClasses, sizeClassOf } from "./sizeclasses.ts";
 
 /** Marked objects by what marking them costs: pointer-free or not, and over 512 bytes (mark bits not in the span) or not. */
@@ -140,28 +155,27 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
   h.kinds.updateOrdered();
   keepTinyBlocks(h, tick);
   h.memProfile?.mark(tick);
-  const state = spans.state;
-  const count = spans.count;
+  const { words, end } = spans;
   const avx512 = h.avx512 && h.rules.denseSpanScan;
-  for (let s = 0; s < count; s++) {
-    if (state[s] !== spanInUse) continue;
-    const owned = spans.hasOwned[s] !== 0;
-    if (spans.allocCount[s] === 0 || (!owned && spans.maxDeath[s] <= tick)) {
-      spans.marked[s] = 0;
+  for (let s = 0; s < end; s += SPAN_WORDS) {
+    if (words[s + STATE] !== spanInUse) continue;
+    const owned = words[s + HAS_OWNED] !== 0;
+    if (words[s + ALLOC_COUNT] === 0 || (!owned && words[s + MAX_DEATH] <= tick)) {
+      words[s + MARKED] = 0;
       continue;
     }
-    const spc = spans.spc[s];
-    const elemsize = spans.elemsize[s];
+    const spc = words[s + SPC];
+    const elemsize = spans.elemsizeOf(s);
     const scan = (spc & 1) === 0;
-    const kind = spans.kind[s];
+    const kind = words[s + KIND];
     const mixed = kind === kindMixed;
     let n = owned ? countOwned(h, s, tick) : mixed ? 0 : countSurvivors(h, s, tick);
     if (mixed) n = countMixed(h, s, tick, scan, totals);
-    spans.marked[s] = n;
+    words[s + MARKED] = n;
     if (n === 0) continue;
     if (!mixed) sumAlike(h, kind, n, totals);
     totals.spans++;
-    totals.spanBytes += spans.npages[s] * h.pageSize;
+    totals.spanBytes += words[s + NPAGES] * h.pageSize;
     totals.objects += n;
     totals.bytes += n * elemsize;
     totals.classObjects[spc >> 1] += n;
@@ -170,7 +184,7 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
     const sort = (big ? BIG_NOSCAN : SMALL_NOSCAN) + (scan ? 1 : 0);
     totals.sortObjects[sort] += n;
     totals.sortOrdered[sort] += ordered;
-    const slots = big ? spans.nelems[s] : h.layout.nelems[(MEASURED_CLASS << 1) | (spc & 1)];
+    const slots = big ? words[s + NELEMS] : h.layout.nelems[(MEASURED_CLASS << 1) | (spc & 1)];
     const share = Math.ceil(Math.min(1, n / slots) * SHARE_STEPS);
     (scan ? totals.scanShares : totals.noscanShares)[share] += 1 - ordered / n;
     (scan ? totals.orderedScanShares : totals.orderedNoscanShares)[share] += ordered / n;
@@ -184,7 +198,7 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
       totals.bigTableBytes += tables;
       totals.bigTableSquares += tables * unit;
       totals.bigOtherSquares += (work - tables) * unit;
-    } else if (avx512 && h.layout.inlineMarks[spc] !== 0 && n >= spans.nelems[s] >> denseShift) {
+    } else if (avx512 && h.layout.inlineMarks[spc] !== 0 && n >= words[s + NELEMS] >> denseShift) {
       totals.denseSpans++;
       totals.scanBytes += n * elemsize;
     } else totals.scanBytes += totals.spanScanBytes;
@@ -198,8 +212,9 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
 /** Survivors of a span without owned objects. Branch-free: the sign of tick - v is the answer. */
 function countSurvivors(h: Heap, s: number, tick: number): number {
   const death = h.slots.death;
-  const off = h.spans.firstSlot[s];
-  const end = off + h.spans.nelems[s];
+  const { words } = h.spans;
+  const off = words[s + FIRST_SLOT];
+  const end = off + words[s + NELEMS];
   let n = 0;
   for (let i = off; i < end; i++) n += (tick - death[i]) >>> 31;
   return n;
@@ -212,8 +227,9 @@ function countSurvivors(h: Heap, s: number, tick: number): number {
 function countOwned(h: Heap, s: number, tick: number): number {
   const death = h.slots.death;
   const ownerDeath = h.owners.death;
-  const off = h.spans.firstSlot[s];
-  const end = off + h.spans.nelems[s];
+  const { words } = h.spans;
+  const off = words[s + FIRST_SLOT];
+  const end = off + words[s + NELEMS];
   let n = 0;
   let owned = 0;
   for (let i = off; i < end; i++) {
@@ -225,8 +241,8 @@ function countOwned(h: Heap, s: number, tick: number): number {
       } else death[i] = tick;
     } else n += (tick - v) >>> 31;
   }
-  h.spans.hasOwned[s] = owned;
-  if (h.spans.maxDeath[s] < tick) h.spans.maxDeath[s] = tick;
+  words[s + HAS_OWNED] = owned;
+  if (words[s + MAX_DEATH] < tick) words[s + MAX_DEATH] = tick;
   return n;
 }
 
@@ -238,8 +254,9 @@ function countMixed(h: Heap, s: number, tick: number, scan: boolean, totals: Mar
   const { ordered, scanBytes } = h.kinds;
   const kindObjects = totals.kindObjects;
   const { death, kind: kindOf } = h.slots;
-  const off = h.spans.firstSlot[s];
-  const end = off + h.spans.nelems[s];
+  const { words } = h.spans;
+  const off = words[s + FIRST_SLOT];
+  const end = off + words[s + NELEMS];
   const at = tick | 0;
   let n = 0;
   let inOrder = 0;
@@ -283,8 +300,9 @@ function sumAlike(h: Heap, kind: number, n: number, totals: MarkTotals): void {
 /** Pointers of the survivors of a span of several kinds through which others are found. */
 function tableBytesOf(h: Heap, s: number, tick: number): number {
   const { death, kind: kindOf } = h.slots;
-  const off = h.spans.firstSlot[s];
-  const end = off + h.spans.nelems[s];
+  const { words } = h.spans;
+  const off = words[s + FIRST_SLOT];
+  const end = off + words[s + NELEMS];
   let bytes = 0;
   for (let i = off; i < end; i++) if (death[i] < 0 || death[i] > tick) bytes += h.kinds.tableBytes[kindOf[i]];
   return bytes;

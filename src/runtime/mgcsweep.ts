@@ -12,7 +12,22 @@
  * profile samples) are the business of others.
  */
 import type { Heap } from "./mheap.ts";
-import { kindNone } from "./mspan.ts";
+import {
+  ALLOC_CACHE,
+  ALLOC_COUNT,
+  FREE_INDEX,
+  HAS_OWNED,
+  KIND,
+  kindNone,
+  MARKED,
+  MAX_DEATH,
+  NEEDZERO,
+  NPAGES,
+  SPC,
+  SWEEPGEN,
+  SWEPT_TICK,
+  USER_ARENA,
+} from "./records.ts";
 import { numSpanClasses, pageSize } from "./sizeclasses.ts";
 
 /** Twice the span classes: full lists and partial lists are separate steps of the background sweeper. */
@@ -21,8 +36,9 @@ const numSweepClasses = numSpanClasses * 2;
 /** sweepLocker.tryAcquire: true if the span still needs sweeping; it is then the caller's to sweep. */
 export function tryAcquire(h: Heap, s: number): boolean {
   const sg = h.sweepgen;
-  if (h.spans.sweepgen[s] !== sg - 2) return false;
-  h.spans.sweepgen[s] = sg - 1;
+  const { words } = h.spans;
+  if (words[s + SWEEPGEN] !== sg - 2) return false;
+  words[s + SWEEPGEN] = sg - 1;
   return true;
 }
 
@@ -31,29 +47,31 @@ export function tryAcquire(h: Heap, s: number): boolean {
  * if nothing in it survived, freed. Returns true if it was freed.
  */
 export function sweepSpan(h: Heap, s: number, preserve: boolean, p: number): boolean {
-  const spans = h.spans;
+  const { spans } = h;
+  const { words } = spans;
   const sg = h.sweepgen;
-  if (spans.sweepgen[s] !== sg - 1) throw new Error(`sweep of span ${s} in the wrong state`);
-  const spc = spans.spc[s];
+  if (words[s + SWEEPGEN] !== sg - 1) throw new Error(`sweep of span ${s} in the wrong state`);
+  const spc = words[s + SPC];
   const nelems = h.layout.nelems[spc];
-  h.pagesSwept += spc > 1 ? h.layout.npages[spc] : spans.npages[s];
+  h.pagesSwept += spc > 1 ? h.layout.npages[spc] : words[s + NPAGES];
   h.work.spansSwept++;
   h.work.slotsSwept += nelems;
-  const nalloc = spans.marked[s];
-  const nfreed = spans.allocCount[s] - nalloc;
+  const nalloc = words[s + MARKED];
+  const nfreed = words[s + ALLOC_COUNT] - nalloc;
   if (nfreed < 0) throw new Error(`sweep increased the allocation count of span ${s}`);
-  spans.allocCount[s] = nalloc;
-  spans.freeIndex[s] = 0;
-  spans.marked[s] = 0;
-  spans.sweptTick[s] = h.lastMarkTick;
+  words[s + ALLOC_COUNT] = nalloc;
+  words[s + FREE_INDEX] = 0;
+  words[s + ALLOC_CACHE] = 0;
+  words[s + MARKED] = 0;
+  words[s + SWEPT_TICK] = h.lastMarkTick;
   if (nalloc === 0) {
-    spans.kind[s] = kindNone;
-    spans.maxDeath[s] = 0;
-    spans.hasOwned[s] = 0;
+    words[s + KIND] = kindNone;
+    words[s + MAX_DEATH] = 0;
+    words[s + HAS_OWNED] = 0;
   }
   h.gcBits.alloc(nelems);
-  spans.sweepgen[s] = sg;
-  if (spans.userArena[s] !== 0) {
+  words[s + SWEEPGEN] = sg;
+  if (words[s + USER_ARENA] !== 0) {
     if (preserve) throw new Error("a user arena chunk cannot be swept for reuse of its slots");
     if (nalloc > 0) h.central[spc].fullSwept(sg).push(s);
     else h.recycleUserArenaChunk(s);
@@ -62,7 +80,7 @@ export function sweepSpan(h: Heap, s: number, preserve: boolean, p: number): boo
   const stats = h.stats;
   if (spc > 1) {
     if (nfreed > 0) {
-      spans.needzero[s] = 1;
+      words[s + NEEDZERO] = 1;
       stats.smallFreeCount[spc >> 1] += nfreed;
       stats.totalFree += nfreed * h.layout.elemsize[spc];
     }
@@ -78,8 +96,8 @@ export function sweepSpan(h: Heap, s: number, preserve: boolean, p: number): boo
   if (preserve) return false;
   if (nfreed !== 0) {
     stats.largeFreeCount++;
-    stats.largeFree += spans.elemsize[s];
-    stats.totalFree += spans.elemsize[s];
+    stats.largeFree += spans.elemsizeOf(s);
+    stats.totalFree += spans.elemsizeOf(s);
     h.freeSpan(s, p);
     return true;
   }
@@ -118,7 +136,7 @@ export function sweepone(h: Heap, p: number): number {
       return -1;
     }
     if (!tryAcquire(h, s)) continue;
-    const npages = h.spans.npages[s];
+    const npages = h.spans.words[s + NPAGES];
     if (!sweepSpan(h, s, false, p)) return 0;
     h.reclaimCredit += npages;
     return npages;

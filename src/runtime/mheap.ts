@@ -55,9 +55,34 @@ import type { PageAlloc } from "./mpagealloc.ts";
 import { PageCache } from "./mpagecache.ts";
 import type { MemProfile } from "./mprof.ts";
 import { type SpanLayout, spanLayout } from "./msize.ts";
-import { kindNone, SlotStore, SpanTable, spanInUse, spanStack, spanWorkBuf } from "./mspan.ts";
+import { SlotStore, SpanTable } from "./mspan.ts";
 import { SpanSetBlockPool } from "./mspanset.ts";
 import { OwnerTable } from "./owners.ts";
+import {
+  ALLOC_CACHE,
+  ALLOC_COUNT,
+  ALLOC_COUNT_BEFORE_CACHE,
+  BASE,
+  FIRST_SLOT,
+  FREE_INDEX,
+  HAS_OWNED,
+  KIND,
+  kindNone,
+  MARKED,
+  MAX_DEATH,
+  NEEDZERO,
+  NELEMS,
+  NPAGES,
+  SPC,
+  STATE,
+  SWEEPGEN,
+  SWEPT_TICK,
+  spanInUse,
+  spanStack,
+  spanWorkBuf,
+  TOUCHED,
+  USER_ARENA,
+} from "./records.ts";
 import { numSpanClasses, pageSize, tinySize } from "./sizeclasses.ts";
 import type { Trace } from "./trace.ts";
 import type { VersionRules } from "./version.ts";
@@ -491,7 +516,7 @@ export class Heap {
     const small = spc > 1;
     spans.spc[s] = spc;
     spans.state[s] = spanInUse;
-    spans.elemsize[s] = small ? this.layout.elemsize[spc] : nbytes;
+    spans.setElemsize(s, small ? this.layout.elemsize[spc] : nbytes);
     spans.nelems[s] = this.layout.nelems[spc];
     spans.sweepgen[s] = this.sweepgen;
     this.#initSlots(s);
@@ -541,17 +566,21 @@ export class Heap {
 
   /** freeSpan: an empty, swept span of objects goes back to the page heap. */
   freeSpan(s: number, p: number): void {
-    const spans = this.spans;
-    if (spans.state[s] !== spanInUse || spans.allocCount[s] !== 0 || spans.sweepgen[s] !== this.sweepgen) {
+    const { words } = this.spans;
+    if (
+      words[s + STATE] !== spanInUse ||
+      words[s + ALLOC_COUNT] !== 0 ||
+      words[s + SWEEPGEN] !== this.sweepgen
+    ) {
       throw new Error(`invalid free of span ${s}`);
     }
-    const npages = spans.npages[s];
-    const base = spans.base[s];
+    const npages = words[s + NPAGES];
+    const base = words[s + BASE];
     this.pagesInUse -= npages;
     this.#pageInUse[base >>> 5] &= ~(1 << (base & 31));
     this.stats.heapInUse -= npages * pageSize;
     this.work.spansFreed++;
-    this.slots.free(spans.firstSlot[s], spans.nelems[s]);
+    this.slots.free(words[s + FIRST_SLOT], words[s + NELEMS]);
     this.#freePages(s, p);
   }
 
@@ -657,16 +686,16 @@ export class Heap {
 
   /** Slots below `freeIndex` of the span are being written; those below `touched` have been. */
   touchSlots(s: number, freeIndex: number): void {
-    const spans = this.spans;
-    const size = spans.elemsize[s];
-    const start = spans.base[s] * pageSize;
-    const from = start + spans.touched[s] * size;
+    const { words } = this.spans;
+    const size = this.spans.elemsizeOf(s);
+    const start = words[s + BASE] * pageSize;
+    const from = start + words[s + TOUCHED] * size;
     // Whole OS pages become resident, so neighbours on the last one need no further call.
     const end = Math.ceil((start + freeIndex * size) / 4096) * 4096;
     this.touch(from, end);
-    if (this.marking && (spans.spc[s] & 1) === 0 && size > this.rules.minSizeForMallocHeader)
+    if (this.marking && (words[s + SPC] & 1) === 0 && size > this.rules.minSizeForMallocHeader)
       this.#headerReads(from, end, start, size);
-    spans.touched[s] = Math.max(freeIndex, Math.floor((end - start) / size));
+    words[s + TOUCHED] = Math.max(freeIndex, Math.floor((end - start) / size));
   }
 
   /**
@@ -757,12 +786,12 @@ export class Heap {
     this.#allocMSpan(p);
     if (this.scavenger !== undefined) this.scavenger.spanAllocated(scav, growth);
     const s = this.spans.alloc();
-    const spans = this.spans;
-    spans.base[s] = base;
-    spans.npages[s] = npages;
+    const { words } = this.spans;
+    words[s + BASE] = base;
+    words[s + NPAGES] = npages;
     const nbytes = npages * pageSize;
     const dirty = this.#allocNeedsZero(base, npages);
-    spans.needzero[s] = dirty && !(this.#scavengedIsZero && scav === nbytes) ? 1 : 0;
+    words[s + NEEDZERO] = dirty && !(this.#scavengedIsZero && scav === nbytes) ? 1 : 0;
     if (scav !== 0) {
       this.os?.sysUsed(base * pageSize, nbytes);
       this.stats.heapReleased -= scav;
@@ -778,29 +807,31 @@ export class Heap {
   }
 
   #initSlots(s: number): void {
-    const spans = this.spans;
-    const nelems = spans.nelems[s];
-    spans.firstSlot[s] = this.slots.alloc(nelems);
-    spans.freeIndex[s] = 0;
-    spans.allocCount[s] = 0;
-    spans.allocCountBeforeCache[s] = 0;
-    spans.marked[s] = 0;
-    spans.sweptTick[s] = this.lastMarkTick;
-    spans.maxDeath[s] = 0;
-    spans.hasOwned[s] = 0;
-    spans.userArena[s] = 0;
-    spans.kind[s] = kindNone;
-    const start = spans.base[s] * pageSize;
-    const resident = this.os === undefined || this.os.isResident(start, start + spans.npages[s] * pageSize);
-    spans.touched[s] = resident ? nelems : 0;
+    const { words } = this.spans;
+    const nelems = words[s + NELEMS];
+    words[s + FIRST_SLOT] = this.slots.alloc(nelems);
+    words[s + FREE_INDEX] = 0;
+    words[s + ALLOC_CACHE] = 0;
+    words[s + ALLOC_COUNT] = 0;
+    words[s + ALLOC_COUNT_BEFORE_CACHE] = 0;
+    words[s + MARKED] = 0;
+    words[s + SWEPT_TICK] = this.lastMarkTick;
+    words[s + MAX_DEATH] = 0;
+    words[s + HAS_OWNED] = 0;
+    words[s + USER_ARENA] = 0;
+    words[s + KIND] = kindNone;
+    const start = words[s + BASE] * pageSize;
+    const resident = this.os === undefined || this.os.isResident(start, start + words[s + NPAGES] * pageSize);
+    words[s + TOUCHED] = resident ? nelems : 0;
   }
 
   /** freeSpanLocked's second half. */
   #freePages(s: number, p: number): void {
-    const spans = this.spans;
-    this.stats.heapFree += spans.npages[s] * pageSize;
-    this.trace?.spanFreed(spans.npages[s]);
-    this.pages.free(spans.base[s], spans.npages[s]);
+    const { spans } = this;
+    const { words } = spans;
+    this.stats.heapFree += words[s + NPAGES] * pageSize;
+    this.trace?.spanFreed(words[s + NPAGES]);
+    this.pages.free(words[s + BASE], words[s + NPAGES]);
     if (this.#mspanCache[p] < mspanCacheLen) this.#mspanCache[p]++;
     else this.spanalloc.free();
     spans.free(s);

@@ -20,20 +20,33 @@
  * that mark as its sweptTick. Hence a span without survivors is freed without touching its slots.
  *
  * `maxDeath` bounds the deaths in a span from above (survivors of a mark keep the bound valid); a span with no
- * owned objects whose bound is not after a mark's start has no survivors.
+ * owned objects whose bound is not after a mark's start has no survivors. What a span's record consists of is in records.ts.
  */
-import { grownFloat64, grownInt32, grownUint8 } from "./kinds.ts";
-
-export const spanDead = 0;
-/** mSpanInUse: holds garbage-collected objects. */
-export const spanInUse = 1;
-/** mSpanManual, by what for: stacks, and work buffers. */
-export const spanStack = 2;
-export const spanWorkBuf = 3;
-
-/** `kind` of a span without objects, and of one whose objects are of several kinds. */
-export const kindNone = -2;
-export const kindMixed = -1;
+import { grownInt32 } from "./kinds.ts";
+import {
+  ALLOC_CACHE,
+  ALLOC_COUNT,
+  ALLOC_COUNT_BEFORE_CACHE,
+  BASE,
+  ELEMSIZE,
+  FIRST_SLOT,
+  FREE_INDEX,
+  HAS_OWNED,
+  KIND,
+  MARKED,
+  MAX_DEATH,
+  NEEDZERO,
+  NELEMS,
+  NPAGES,
+  SPAN_WORDS,
+  SPC,
+  STATE,
+  SWEEPGEN,
+  SWEPT_TICK,
+  spanDead,
+  TOUCHED,
+  USER_ARENA,
+} from "./records.ts";
 
 /** What the store begins with, and the most it can hold: slots are numbered in 32 bits. */
 const firstSlots = 1 << 16;
@@ -92,85 +105,108 @@ export class SlotStore {
   }
 }
 
-/** Fields of all spans, by span number. Numbers of dead spans are used again. */
+/**
+ * The records of all spans, one after the other in one array. A span's number is where its record begins, as an mspan's address
+ * is: a field is `words[s + FREE_INDEX]`, or by its name `freeIndex[s]`, a view of the same memory that begins with the first
+ * record's field. Loops that are run for every object or span use `words`: a JavaScript engine checks an array and loads its
+ * length and address anew in every iteration, once for each array. Both are replaced when the table grows, so whatever may make a
+ * span has to be followed by reading them anew. Numbers of dead spans are used again.
+ */
 export class SpanTable {
-  /** Number of span numbers ever used: loops run over [0, count). */
-  count = 0;
-  #capacity = 1024;
+  /** Where the records end: loops run over [0, end) in steps of SPAN_WORDS. */
+  end = 0;
+  words!: Int32Array;
   #freeIds = new Int32Array(1024);
   #freeCount = 0;
 
-  /** First page. */
-  base = new Int32Array(1024);
-  npages = new Int32Array(1024);
-  /** Span class; meaningless for manual spans. */
-  spc = new Uint8Array(1024);
-  state = new Uint8Array(1024);
-  /** needzero: the memory may be dirty, so objects are cleared when allocated. */
-  needzero = new Uint8Array(1024);
-  /** 1 for a user arena chunk (arena.go). */
-  userArena = new Uint8Array(1024);
-  /** Some slot may hold an owner. Cleared by a mark that finds none. */
-  hasOwned = new Uint8Array(1024);
-  /** Relative to the heap's sweepgen: -2 needs sweeping, 0 swept, +1 cached and stale, +3 cached. */
-  sweepgen = new Int32Array(1024);
-  nelems = new Int32Array(1024);
-  /** Bytes of an element; for a large object its whole pages. */
-  elemsize = new Float64Array(1024);
-  /** Slots below are allocated; the search for a free one starts here. */
-  freeIndex = new Int32Array(1024);
-  allocCount = new Int32Array(1024);
-  /** allocCount when the span entered its mcache: what was used since is credited when it leaves. */
-  allocCountBeforeCache = new Int32Array(1024);
-  /** Objects marked in the current or last mark, those allocated black included. Sweeping resets it. */
-  marked = new Int32Array(1024);
-  /** Slots with a death no later than this are free. Written by allocation and sweep. */
-  sweptTick = new Int32Array(1024);
-  /** Upper bound of the death ticks in the span; owned objects do not count. */
-  maxDeath = new Int32Array(1024);
   /** Kind of all its objects, or kindNone, or kindMixed (then the slots' own kinds hold). */
-  kind = new Int32Array(1024);
-  /** Slots [0, touched) lie on resident OS pages. */
-  touched = new Int32Array(1024);
+  kind!: Int32Array;
   /** Its first slot in the SlotStore. */
-  firstSlot = new Int32Array(1024);
+  firstSlot!: Int32Array;
+  /** Slots below are allocated; the search for a free one starts here. */
+  freeIndex!: Int32Array;
+  /** Which of the 32 slots from freeIndex on are free, the first in the highest bit; 0 also if nobody has looked. */
+  allocCache!: Int32Array;
+  allocCount!: Int32Array;
+  /** Upper bound of the death ticks in the span; owned objects do not count. */
+  maxDeath!: Int32Array;
+  /** needzero: the memory may be dirty, so objects are cleared when allocated. */
+  needzero!: Int32Array;
+  /** Objects marked in the current or last mark, those allocated black included. Sweeping resets it. */
+  marked!: Int32Array;
+  /** Slots [0, touched) lie on resident OS pages. */
+  touched!: Int32Array;
+  nelems!: Int32Array;
+  /** Slots with a death no later than this are free. Written by allocation and sweep. */
+  sweptTick!: Int32Array;
+  /** Some slot may hold an owner. Cleared by a mark that finds none. */
+  hasOwned!: Int32Array;
+  /** Span class; meaningless for manual spans. */
+  spc!: Int32Array;
+  state!: Int32Array;
+  #elemsize!: Float64Array;
+  /** First page. */
+  base!: Int32Array;
+  npages!: Int32Array;
+  /** Relative to the heap's sweepgen: -2 needs sweeping, 0 swept, +1 cached and stale, +3 cached. */
+  sweepgen!: Int32Array;
+  /** allocCount when the span entered its mcache: what was used since is credited when it leaves. */
+  allocCountBeforeCache!: Int32Array;
+  /** 1 for a user arena chunk (arena.go). */
+  userArena!: Int32Array;
+
+  constructor() {
+    this.#useWords(new Int32Array(1024 * SPAN_WORDS));
+  }
 
   /** A span number; the caller fills in the fields. */
   alloc(): number {
     if (this.#freeCount > 0) return this.#freeIds[--this.#freeCount];
-    if (this.count === this.#capacity) this.#grow();
-    return this.count++;
+    if (this.end === this.words.length) this.#useWords(grownInt32(this.words, this.words.length * 2));
+    const s = this.end;
+    this.end += SPAN_WORDS;
+    return s;
   }
 
   free(s: number): void {
-    this.state[s] = spanDead;
+    this.words[s + STATE] = spanDead;
     if (this.#freeCount === this.#freeIds.length) {
       this.#freeIds = grownInt32(this.#freeIds, this.#freeCount * 2);
     }
     this.#freeIds[this.#freeCount++] = s;
   }
 
-  #grow(): void {
-    const n = this.#capacity * 2;
-    this.#capacity = n;
-    this.base = grownInt32(this.base, n);
-    this.npages = grownInt32(this.npages, n);
-    this.spc = grownUint8(this.spc, n);
-    this.state = grownUint8(this.state, n);
-    this.needzero = grownUint8(this.needzero, n);
-    this.userArena = grownUint8(this.userArena, n);
-    this.hasOwned = grownUint8(this.hasOwned, n);
-    this.sweepgen = grownInt32(this.sweepgen, n);
-    this.nelems = grownInt32(this.nelems, n);
-    this.elemsize = grownFloat64(this.elemsize, n);
-    this.freeIndex = grownInt32(this.freeIndex, n);
-    this.allocCount = grownInt32(this.allocCount, n);
-    this.allocCountBeforeCache = grownInt32(this.allocCountBeforeCache, n);
-    this.marked = grownInt32(this.marked, n);
-    this.sweptTick = grownInt32(this.sweptTick, n);
-    this.maxDeath = grownInt32(this.maxDeath, n);
-    this.kind = grownInt32(this.kind, n);
-    this.touched = grownInt32(this.touched, n);
-    this.firstSlot = grownInt32(this.firstSlot, n);
+  /** Bytes of an element; for a large object its whole pages. */
+  elemsizeOf(s: number): number {
+    return this.#elemsize[s >> 1];
+  }
+
+  setElemsize(s: number, bytes: number): void {
+    this.#elemsize[s >> 1] = bytes;
+  }
+
+  #useWords(words: Int32Array): void {
+    const view = (field: number): Int32Array => words.subarray(field);
+    this.words = words;
+    this.kind = view(KIND);
+    this.firstSlot = view(FIRST_SLOT);
+    this.freeIndex = view(FREE_INDEX);
+    this.allocCache = view(ALLOC_CACHE);
+    this.allocCount = view(ALLOC_COUNT);
+    this.maxDeath = view(MAX_DEATH);
+    this.needzero = view(NEEDZERO);
+    this.marked = view(MARKED);
+    this.touched = view(TOUCHED);
+    this.nelems = view(NELEMS);
+    this.sweptTick = view(SWEPT_TICK);
+    this.hasOwned = view(HAS_OWNED);
+    this.spc = view(SPC);
+    this.state = view(STATE);
+    this.#elemsize = new Float64Array(words.buffer, ELEMSIZE * 4);
+    this.base = view(BASE);
+    this.npages = view(NPAGES);
+    this.sweepgen = view(SWEEPGEN);
+    this.allocCountBeforeCache = view(ALLOC_COUNT_BEFORE_CACHE);
+    this.userArena = view(USER_ARENA);
   }
 }

@@ -15,6 +15,7 @@ import type { GcController } from "./mgcpacer.ts";
 import type { Heap } from "./mheap.ts";
 import type { OwnerTable } from "./owners.ts";
 import type { G, Scheduler } from "./proc.ts";
+import { COST_NS, ELEMSIZE_OF_KIND, KIND_DOUBLES, SCAN_ALLOC_BYTES } from "./records.ts";
 import type { Goroutines } from "./runtime2.ts";
 import { tinySize, tinySpanClass } from "./sizeclasses.ts";
 
@@ -63,11 +64,12 @@ export class GoRuntime {
   /** The step must end: a cycle is due, the goroutine is in debt, or it has run long enough. */
   stop = false;
 
-  #kindNs = new Float64Array(0);
-  /** Kinds whose cost #kindNs knows. */
+  /** A record of KIND_DOUBLES for each kind. */
+  #ofKind = new Float64Array(0);
+  /** Kinds that #ofKind knows. */
   #costed = 0;
   readonly #budget: RunBudget = {
-    costNs: new Float64Array(0),
+    ofKind: new Float64Array(0),
     extraNs: 0,
     maxNs: 0,
     ns: 0,
@@ -223,7 +225,7 @@ export class GoRuntime {
         i++;
         continue;
       }
-      budget.costNs = this.#kindCosts();
+      budget.ofKind = this.#kindCosts();
       budget.maxNs = this.#maxSliceNs;
       budget.ns = this.sliceNs;
       budget.creditBytes = marking ? g.gcAssistBytes : PLENTY_BYTES;
@@ -303,8 +305,8 @@ export class GoRuntime {
     this.heap.refill(p, spc);
     if (this.#numa !== undefined) {
       const s = this.heap.cachedSpan(p, spc);
-      const { nelems, allocCount, elemsize } = this.heap.spans;
-      this.#writeRemote(p, s, (nelems[s] - allocCount[s]) * elemsize[s]);
+      const { spans } = this.heap;
+      this.#writeRemote(p, s, (spans.nelems[s] - spans.allocCount[s]) * spans.elemsizeOf(s));
     }
     this.slowFramesBytes = REFILL_FRAMES_BYTES;
     this.#afterSlowPath();
@@ -355,15 +357,21 @@ export class GoRuntime {
 
   /** CPU nanoseconds of making and writing one object of `kind`, its slow paths apart. */
   kindNs(kind: number): number {
-    return this.#kindCosts()[kind];
+    return this.#kindCosts()[kind * KIND_DOUBLES + COST_NS];
   }
 
-  /** kindNs of every kind there is. */
+  /** The records of all kinds there are. */
   #kindCosts(): Float64Array {
     const { count } = this.kinds;
-    if (count > this.#kindNs.length) this.#kindNs = grownFloat64(this.#kindNs, count * 2);
-    for (; this.#costed < count; this.#costed++) this.#kindNs[this.#costed] = this.#mallocNs(this.#costed);
-    return this.#kindNs;
+    if (count * KIND_DOUBLES > this.#ofKind.length)
+      this.#ofKind = grownFloat64(this.#ofKind, count * KIND_DOUBLES * 2);
+    for (; this.#costed < count; this.#costed++) {
+      const record = this.#costed * KIND_DOUBLES;
+      this.#ofKind[record + COST_NS] = this.#mallocNs(this.#costed);
+      this.#ofKind[record + ELEMSIZE_OF_KIND] = this.kinds.elemsize[this.#costed];
+      this.#ofKind[record + SCAN_ALLOC_BYTES] = this.kinds.scanAllocBytes[this.#costed];
+    }
+    return this.#ofKind;
   }
 
   #mallocNs(kind: number): number {

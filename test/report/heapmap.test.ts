@@ -13,7 +13,7 @@ import {
   FLAG_START,
 } from "../../src/report/reportdata.ts";
 import { liveInSpan } from "../../src/runtime/heapreport.ts";
-import { spanInUse, spanStack } from "../../src/runtime/mspan.ts";
+import { SPAN_WORDS, spanInUse, spanStack } from "../../src/runtime/records.ts";
 import { numSpanClasses, pageSize } from "../../src/runtime/sizeclasses.ts";
 import { type ProcessView, SimulatedRun } from "../../src/simulate.ts";
 import { scenarioOf } from "../scenarios.ts";
@@ -87,7 +87,7 @@ test("a span begins once", () => {
   const starts = planes.subarray(cells, 2 * cells).reduce((n, flags) => n + (flags & FLAG_START), 0);
   const { spans } = view.rt.heap;
   let live = 0;
-  for (let s = 0; s < spans.count; s++) if (spans.state[s] !== 0) live++;
+  for (let s = 0; s < spans.end; s += SPAN_WORDS) if (spans.state[s] !== 0) live++;
   expect(starts).toBe(live);
 });
 
@@ -101,7 +101,7 @@ test("a cell of one page says what lies on that page", () => {
   let cell = 0;
   for (const { first_page, cells: n } of map.stretches)
     for (let page = first_page; page < first_page + n; page++, cell++) {
-      const s = Array.from({ length: spans.count }, (_, i) => i).find(
+      const s = Array.from({ length: spans.end / SPAN_WORDS }, (_, i) => i * SPAN_WORDS).find(
         (i) => spans.state[i] !== 0 && spans.base[i] <= page && page < spans.base[i] + spans.npages[i],
       );
       const inUse = s !== undefined && spans.state[s] === spanInUse;

@@ -1,7 +1,7 @@
 /** What is counted of the heap in one way, counted in another. */
 import { expect, test } from "vitest";
 import { liveInSpan, slotIsLive } from "../../src/runtime/heapreport.ts";
-import { spanInUse } from "../../src/runtime/mspan.ts";
+import { SPAN_WORDS, spanInUse } from "../../src/runtime/records.ts";
 import { SimulatedRun } from "../../src/simulate.ts";
 import { scenarioOf } from "../scenarios.ts";
 
@@ -30,7 +30,7 @@ test("the live objects of a span are its slots that are live, one by one", () =>
     const { rt } = run.view()!;
     const { spans, slots, owners } = rt.heap;
     const tick = rt.deathTick(at);
-    for (let s = 0; s < spans.count; s++) {
+    for (let s = 0; s < spans.end; s += SPAN_WORDS) {
       if (spans.state[s] !== spanInUse) continue;
       let live = 0;
       for (let i = spans.firstSlot[s]; i < spans.firstSlot[s] + spans.nelems[s]; i++)

@@ -1,14 +1,27 @@
 import { describe, expect, test } from "vitest";
 import { Memory } from "../../src/os/memory.ts";
 import { classSnapshot, componentSnapshot, fragmentation, heapTruth } from "../../src/runtime/heapreport.ts";
+import type { KindTable } from "../../src/runtime/kinds.ts";
 import type { RunBudget } from "../../src/runtime/malloc.ts";
 import { forever } from "../../src/runtime/owners.ts";
+import { COST_NS, ELEMSIZE_OF_KIND, KIND_DOUBLES, SCAN_ALLOC_BYTES } from "../../src/runtime/records.ts";
 import { tinySpanClass } from "../../src/runtime/sizeclasses.ts";
 import type { Version } from "../../src/runtime/version.ts";
 import { RandomStreams } from "../../src/sim/rng.ts";
 import { allocMany, collect, finishCycle, rig, sweepAll } from "./heapharness.ts";
 
 const MiB = 2 ** 20;
+
+/** What RunBudget wants to know of each kind, which costs `costNs` each. */
+function recordsOf(kinds: KindTable, costNs: number): Float64Array {
+  const ofKind = new Float64Array(kinds.count * KIND_DOUBLES);
+  for (let k = 0; k < kinds.count; k++) {
+    ofKind[k * KIND_DOUBLES + COST_NS] = costNs;
+    ofKind[k * KIND_DOUBLES + ELEMSIZE_OF_KIND] = kinds.elemsize[k];
+    ofKind[k * KIND_DOUBLES + SCAN_ALLOC_BYTES] = kinds.scanAllocBytes[k];
+  }
+  return ofKind;
+}
 
 describe("heapLive and statistics move by spans", () => {
   // [version, requested bytes, objects per span, heapLive after one object]
@@ -552,7 +565,7 @@ describe("objects in runs", () => {
     const ids = kindsOf(one);
     expect(kindsOf(run)).toEqual(ids);
     const budget: RunBudget = {
-      costNs: new Float64Array(64).fill(2),
+      ofKind: recordsOf(run.kinds, 2),
       extraNs: 1,
       maxNs: Infinity,
       ns: 0,
@@ -615,9 +628,9 @@ describe("objects in runs", () => {
     const deaths = new Int32Array(50).fill(10);
     allocMany(r, 0, k, 1, 10);
     allocMany(r, 0, tiny, 1, 10);
-    const costNs = new Float64Array(8).fill(2);
+    const ofKind = recordsOf(r.kinds, 2);
     const spend = (kind: number, limits: Pick<RunBudget, "maxNs" | "creditBytes">): [number, RunBudget] => {
-      const budget = { costNs, extraNs: 1, ns: 0, minCreditBytes: 0, spent: false, ...limits };
+      const budget = { ofKind, extraNs: 1, ns: 0, minCreditBytes: 0, spent: false, ...limits };
       const kinds = new Int32Array(50).fill(kind);
       const made =
         kind === tiny
