@@ -20,7 +20,15 @@ import type { Memory } from "./os/memory.ts";
 import type { NumaNodes } from "./os/numa.ts";
 import { slotIsLive } from "./runtime/heapreport.ts";
 import type { Heap } from "./runtime/mheap.ts";
-import { kindMixed, kindNone, SPAN_WORDS, spanInUse, spanStack, spanWorkBuf } from "./runtime/records.ts";
+import {
+  flagQuarantined,
+  kindMixed,
+  kindNone,
+  SPAN_WORDS,
+  spanInUse,
+  spanStack,
+  spanWorkBuf,
+} from "./runtime/records.ts";
 import { pageSize } from "./runtime/sizeclasses.ts";
 
 export const LAYERS = ["page_tables", "numa", "cgroup", "go", "off_heap", "objects"] as const;
@@ -100,7 +108,7 @@ function objectsOf({ heap, memory, sources }: LayersOf, tick: number): LayerPart
   let dead = 0;
   let free = 0;
   for (let s = 0; s < spans.end; s += SPAN_WORDS) {
-    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
+    if (spans.state[s] !== spanInUse || (spans.flags[s] & flagQuarantined) !== 0) continue;
     const start = spans.base[s] * pageSize;
     const size = spans.npages[s] * pageSize;
     const resident = memory.residentBytesIn(start, start + size);

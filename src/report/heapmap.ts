@@ -10,7 +10,7 @@
  */
 import { liveInSpan } from "../runtime/heapreport.ts";
 import type { PageAlloc } from "../runtime/mpagealloc.ts";
-import { SPAN_WORDS, spanDead, spanInUse, spanStack } from "../runtime/records.ts";
+import { flagQuarantined, SPAN_WORDS, spanDead, spanInUse, spanStack } from "../runtime/records.ts";
 import { classToSize, numSizeClasses, pageSize } from "../runtime/sizeclasses.ts";
 import type { ProcessView } from "../simulate.ts";
 import {
@@ -34,7 +34,7 @@ function liveBySpan({ rt, nowNs }: ProcessView): Int32Array {
   const tick = rt.deathTick(nowNs);
   const live = new Int32Array(spans.end / SPAN_WORDS);
   for (let s = 0; s < spans.end; s += SPAN_WORDS)
-    if (spans.state[s] === spanInUse && spans.userArena[s] !== 2)
+    if (spans.state[s] === spanInUse && (spans.flags[s] & flagQuarantined) === 0)
       live[s / SPAN_WORDS] = liveInSpan(rt.heap, s, tick);
   return live;
 }
@@ -45,7 +45,7 @@ export function liveBytes({ rt, nowNs }: ProcessView): number {
   const tick = rt.deathTick(nowNs);
   let bytes = 0;
   for (let s = 0; s < spans.end; s += SPAN_WORDS)
-    if (spans.state[s] === spanInUse && spans.userArena[s] !== 2)
+    if (spans.state[s] === spanInUse && (spans.flags[s] & flagQuarantined) === 0)
       bytes += liveInSpan(rt.heap, s, tick) * spans.elemsizeOf(s);
   return bytes;
 }
@@ -103,7 +103,7 @@ function classes(view: ProcessView, live: Int32Array): HeapMap["size_classes"] {
     tail_waste_bytes: 0,
   }));
   for (let s = 0; s < spans.end; s += SPAN_WORDS) {
-    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
+    if (spans.state[s] !== spanInUse || (spans.flags[s] & flagQuarantined) !== 0) continue;
     const c = all[spans.spc[s] >> 1];
     const n = spans.nelems[s];
     c.spans++;

@@ -13,7 +13,7 @@
 import { statGCMisc } from "./mfixalloc.ts";
 import type { Heap } from "./mheap.ts";
 import { forever } from "./owners.ts";
-import { spanDead, spanInUse } from "./records.ts";
+import { flagQuarantined, flagUserArena, spanDead, spanInUse } from "./records.ts";
 import { pageSize } from "./sizeclasses.ts";
 
 export const userArenaChunkBytes = 8 << 20;
@@ -61,18 +61,15 @@ export function allocUserArenaChunk(h: Heap, p: number, kind: number): number {
   spans.npages[s] = userArenaChunkPages;
   spans.spc[s] = 0;
   spans.state[s] = spanInUse;
-  spans.needzero[s] = 0;
-  spans.userArena[s] = 1;
+  spans.flags[s] = flagUserArena;
   spans.sweepgen[s] = h.sweepgen;
   spans.nelems[s] = 1;
   spans.setElemsize(s, elemsize);
   spans.freeIndex[s] = 1;
   spans.allocCount[s] = 1;
-  spans.allocCountBeforeCache[s] = 0;
   spans.marked[s] = h.marking ? 1 : 0;
   spans.sweptTick[s] = h.lastMarkTick;
   spans.maxDeath[s] = forever;
-  spans.hasOwned[s] = 0;
   spans.kind[s] = kind;
   spans.touched[s] = 1;
   spans.firstSlot[s] = at;
@@ -100,7 +97,8 @@ export function allocUserArenaChunk(h: Heap, p: number, kind: number): number {
 
 /** freeUserArenaChunk: the memory goes back now, or, if a mark is running, with the next chunk freed after it. */
 export function freeUserArenaChunk(h: Heap, s: number, tick: number): void {
-  if (h.spans.userArena[s] !== 1) throw new Error(`span ${s} is not a live user arena chunk`);
+  if ((h.spans.flags[s] & (flagUserArena | flagQuarantined)) !== flagUserArena)
+    throw new Error(`span ${s} is not a live user arena chunk`);
   if (h.marking) {
     h.userArenas.fault.push(s);
     return;
@@ -113,10 +111,9 @@ export function freeUserArenaChunk(h: Heap, s: number, tick: number): void {
 function setToFault(h: Heap, s: number, tick: number): void {
   const spans = h.spans;
   // From here on the chunk is quarantined: it holds an object that is unreachable, but its pages are gone.
-  spans.userArena[s] = 2;
+  spans.flags[s] = flagUserArena | flagQuarantined;
   spans.spc[s] = 1;
   h.kill(s, 0, tick);
-  spans.hasOwned[s] = 0;
   h.os?.sysFault(spans.base[s] * pageSize, userArenaChunkBytes);
   const stats = h.stats;
   stats.heapInUse -= userArenaChunkBytes;
@@ -130,12 +127,13 @@ function setToFault(h: Heap, s: number, tick: number): void {
 /** The sweeper's part: the chunk is address space again. */
 export function recycleUserArenaChunk(h: Heap, s: number): void {
   const spans = h.spans;
-  if (spans.userArena[s] !== 2) throw new Error(`user arena chunk ${s} swept empty before it was freed`);
+  if ((spans.flags[s] & flagQuarantined) === 0)
+    throw new Error(`user arena chunk ${s} swept empty before it was freed`);
   h.pagesInUse -= userArenaChunkPages;
   h.userArenas.quarantine--;
   h.userArenas.ready.push(spans.base[s]);
   h.slots.free(spans.firstSlot[s], 1);
   spans.state[s] = spanDead;
-  spans.userArena[s] = 0;
+  spans.flags[s] = 0;
   spans.free(s);
 }

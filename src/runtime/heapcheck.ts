@@ -5,7 +5,20 @@
  * slots: for tests and checked runs.
  */
 import type { Heap } from "./mheap.ts";
-import { kindMixed, SPAN_WORDS, spanDead, spanInUse, spanStack, spanWorkBuf } from "./records.ts";
+import {
+  ALLOC_COUNT_BEFORE,
+  CACHED_SPAN,
+  CACHED_WORDS,
+  flagOwned,
+  flagQuarantined,
+  flagUserArena,
+  kindMixed,
+  SPAN_WORDS,
+  spanDead,
+  spanInUse,
+  spanStack,
+  spanWorkBuf,
+} from "./records.ts";
 import { numSizeClasses, numSpanClasses, pageSize } from "./sizeclasses.ts";
 
 function same(what: string, is: number, should: number): void {
@@ -16,11 +29,14 @@ export function checkHeapInvariants(h: Heap): void {
   const spans = h.spans;
   const sg = h.sweepgen;
   const cached = new Uint8Array(spans.end);
-  for (let i = 0; i < h.caches.alloc.length; i++) {
-    const s = h.caches.alloc[i];
+  const countBefore = new Int32Array(spans.end);
+  const { alloc } = h.caches;
+  for (let c = 0; c < alloc.length; c += CACHED_WORDS) {
+    const s = alloc[c + CACHED_SPAN];
     if (s < 0) continue;
     same(`caches holding span ${s}`, cached[s]++, 0);
-    same(`span class of cached span ${s}`, spans.spc[s], i % numSpanClasses);
+    same(`span class of cached span ${s}`, spans.spc[s], (c / CACHED_WORDS) % numSpanClasses);
+    countBefore[s] = alloc[c + ALLOC_COUNT_BEFORE];
   }
   let inUsePages = 0;
   let arenaInUsePages = 0;
@@ -43,8 +59,8 @@ export function checkHeapInvariants(h: Heap): void {
       continue;
     }
     same(`state of span ${s}`, spans.state[s], spanInUse);
-    if (spans.userArena[s] === 0) inUsePages += spans.npages[s];
-    else if (spans.userArena[s] === 1) arenaInUsePages += spans.npages[s];
+    if ((spans.flags[s] & flagUserArena) === 0) inUsePages += spans.npages[s];
+    else if ((spans.flags[s] & flagQuarantined) === 0) arenaInUsePages += spans.npages[s];
     else quarantinedPages += spans.npages[s];
     checkSlots(h, s);
     const generation = spans.sweepgen[s] - sg;
@@ -55,9 +71,10 @@ export function checkHeapInvariants(h: Heap): void {
     if (!isCached) listed++;
     markedBytes += spans.marked[s] * spans.elemsizeOf(s);
     const c = spans.spc[s] >> 1;
-    if (spans.userArena[s] !== 2) classObjects[c] += spans.allocCount[s];
-    if (c === 0 && spans.userArena[s] !== 2) largeBytes += spans.allocCount[s] * spans.elemsizeOf(s);
-    if (isCached) notCredited[c] += spans.allocCount[s] - spans.allocCountBeforeCache[s];
+    if ((spans.flags[s] & flagQuarantined) === 0) classObjects[c] += spans.allocCount[s];
+    if (c === 0 && (spans.flags[s] & flagQuarantined) === 0)
+      largeBytes += spans.allocCount[s] * spans.elemsizeOf(s);
+    if (isCached) notCredited[c] += spans.allocCount[s] - countBefore[s];
   }
   const st = h.stats;
   same("HeapInuse", st.heapInUse, (inUsePages + arenaInUsePages) * pageSize);
@@ -94,7 +111,8 @@ function checkSlots(h: Heap, s: number): void {
       throw new Error(`heap invariant: slot ${i} of span ${s} is below freeIndex, yet free (${v})`);
     }
     if (v < 0 || v > h.lastMarkTick) survivors++;
-    if (v < 0 && spans.hasOwned[s] === 0) throw new Error(`heap invariant: span ${s} hides an owned object`);
+    if (v < 0 && (spans.flags[s] & flagOwned) === 0)
+      throw new Error(`heap invariant: span ${s} hides an owned object`);
     if ((v < 0 || v > swept) && v > spans.maxDeath[s]) {
       throw new Error(
         `heap invariant: slot ${i} of span ${s} dies at ${v}, after the span's ${spans.maxDeath[s]}`,
@@ -105,7 +123,7 @@ function checkSlots(h: Heap, s: number): void {
   const unswept = spans.sweepgen[s] === h.sweepgen - 2 || spans.sweepgen[s] === h.sweepgen + 1;
   if (h.marking || unswept) same(`marked slots of span ${s}`, spans.marked[s], survivors);
   else same(`marks of swept span ${s}`, spans.marked[s], 0);
-  if (spans.allocCount[s] > 0 && spans.userArena[s] === 0) {
+  if (spans.allocCount[s] > 0 && (spans.flags[s] & flagUserArena) === 0) {
     const k = spans.kind[s];
     if (k !== kindMixed) same(`span class of span ${s}'s kind ${k}`, h.kinds.spc[k], spans.spc[s]);
   }

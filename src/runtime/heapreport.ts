@@ -6,7 +6,7 @@
  * the spans, `truth` one over the slots.
  */
 import type { Heap } from "./mheap.ts";
-import { kindMixed, kindNone, SPAN_WORDS, spanInUse } from "./records.ts";
+import { flagOwned, flagQuarantined, kindMixed, kindNone, SPAN_WORDS, spanInUse } from "./records.ts";
 import { classToSize, numSizeClasses, numSpanClasses, pageSize, tinySize } from "./sizeclasses.ts";
 
 /** Spans of one size class, scan and noscan together; class 0 is large objects. */
@@ -37,7 +37,7 @@ export function classSnapshot(h: Heap): ClassSnapshot[] {
   const tail = new Float64Array(numSizeClasses);
   const internal = new Float64Array(numSizeClasses);
   for (let s = 0; s < spans.end; s += SPAN_WORDS) {
-    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
+    if (spans.state[s] !== spanInUse || (spans.flags[s] & flagQuarantined) !== 0) continue;
     const c = spans.spc[s] >> 1;
     const spanBytes = spans.npages[s] * pageSize;
     count[c]++;
@@ -149,7 +149,7 @@ export const slotIsLive = (
 /** Live objects of span `s`: its slots for which `slotIsLive`. Branch-free, as in the mark pass (mgcmark.ts): a sign is the answer. */
 export function liveInSpan(h: Heap, s: number, tick: number): number {
   const { spans, slots, owners } = h;
-  const owned = spans.hasOwned[s] !== 0;
+  const owned = (spans.flags[s] & flagOwned) !== 0;
   // Its latest death has been.
   if (!owned && spans.maxDeath[s] <= tick) return 0;
   const death = slots.death;
@@ -177,7 +177,7 @@ export function heapTruth(h: Heap, tick: number): HeapTruth {
   let objects = 0;
   let bytes = 0;
   for (let s = 0; s < spans.end; s += SPAN_WORDS) {
-    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
+    if (spans.state[s] !== spanInUse || (spans.flags[s] & flagQuarantined) !== 0) continue;
     objects += spans.allocCount[s];
     bytes += spans.allocCount[s] * spans.elemsizeOf(s);
     const n = liveInSpan(h, s, tick);
@@ -235,7 +235,7 @@ export function componentSnapshot(h: Heap): ComponentSnapshot {
     let cached = 0;
     let freeBytes = 0;
     for (let spc = 0; spc < numSpanClasses; spc++) {
-      const s = caches.alloc[p * numSpanClasses + spc];
+      const s = h.cachedSpan(p, spc);
       if (s < 0) continue;
       cached++;
       freeBytes += (spans.nelems[s] - spans.allocCount[s]) * spans.elemsizeOf(s);
@@ -264,7 +264,7 @@ export function componentSnapshot(h: Heap): ComponentSnapshot {
   let inUse = 0;
   let pages = 0;
   for (let s = 0; s < spans.end; s += SPAN_WORDS) {
-    if (spans.state[s] !== spanInUse || spans.userArena[s] === 2) continue;
+    if (spans.state[s] !== spanInUse || (spans.flags[s] & flagQuarantined) !== 0) continue;
     inUse++;
     pages += spans.npages[s];
   }

@@ -17,18 +17,21 @@ import type { Heap } from "./mheap.ts";
 import {
   ALLOC_CACHE,
   ALLOC_COUNT,
+  CACHED_SPAN,
+  CACHED_WORDS,
   COST_NS,
   ELEMSIZE_OF_KIND,
   FIRST_SLOT,
+  FLAGS,
   FREE_INDEX,
-  HAS_OWNED,
+  flagNeedzero,
+  flagOwned,
   KIND,
   KIND_DOUBLES,
   kindMixed,
   kindNone,
   MARKED,
   MAX_DEATH,
-  NEEDZERO,
   NELEMS,
   SCAN_ALLOC_BYTES,
   SWEPT_TICK,
@@ -51,7 +54,9 @@ export function allocRun(
   const kinds = h.kinds;
   const { words } = h.spans;
   const spc = kinds.spc[kind];
-  const s = h.caches.alloc[((p * numSpanClasses) | 0) + spc];
+  const { alloc } = h.caches;
+  const c = (((p * numSpanClasses) | 0) + spc) * CACHED_WORDS;
+  const s = alloc[c + CACHED_SPAN];
   if (s < 0) return 0;
   const allocCount = words[s + ALLOC_COUNT];
   const nelems = h.layout.nelems[spc];
@@ -97,14 +102,14 @@ export function allocRun(
     freeIndex = at - off;
   }
   words[s + FREE_INDEX] = freeIndex;
-  words[s + ALLOC_CACHE] = 0;
+  alloc[c + ALLOC_CACHE] = 0;
   words[s + ALLOC_COUNT] = allocCount + want;
   words[s + MAX_DEATH] = latest;
-  if (signs < 0) words[s + HAS_OWNED] = 1;
+  if (signs < 0) words[s + FLAGS] |= flagOwned;
   if (freeIndex > words[s + TOUCHED]) h.touchSlots(s, freeIndex);
   h.caches.scanAlloc[p] += want * kinds.scanAllocBytes[kind];
   kinds.allocated[kinds.source[kind]] += want;
-  if (words[s + NEEDZERO] !== 0) h.work.bytesZeroed += want * elemsize;
+  if ((words[s + FLAGS] & flagNeedzero) !== 0) h.work.bytesZeroed += want * elemsize;
   if (h.marking) {
     words[s + MARKED] += want;
     h.bytesMarked += want * elemsize;
@@ -133,7 +138,9 @@ export function allocOne(h: Heap, p: number, kind: number, death: number): boole
   const kinds = h.kinds;
   const { words } = h.spans;
   const spc = kinds.spc[kind];
-  const s = h.caches.alloc[((p * numSpanClasses) | 0) + spc];
+  const { alloc } = h.caches;
+  const c = (((p * numSpanClasses) | 0) + spc) * CACHED_WORDS;
+  const s = alloc[c + CACHED_SPAN];
   if (s < 0) return false;
   const allocCount = words[s + ALLOC_COUNT];
   if (allocCount === h.layout.nelems[spc]) return false;
@@ -149,16 +156,16 @@ export function allocOne(h: Heap, p: number, kind: number, death: number): boole
   let d = death | 0;
   if (d >>> 0 <= lastMark) d = lastMark + 1;
   deathOf[off + index] = d;
-  if (d < 0) words[s + HAS_OWNED] = 1;
+  if (d < 0) words[s + FLAGS] |= flagOwned;
   else if (d > words[s + MAX_DEATH]) words[s + MAX_DEATH] = d;
   if (words[s + KIND] === kindMixed) h.slots.kind[off + index] = kind;
   words[s + FREE_INDEX] = index + 1;
-  words[s + ALLOC_CACHE] = 0;
+  alloc[c + ALLOC_CACHE] = 0;
   words[s + ALLOC_COUNT] = allocCount + 1;
   if (index >= words[s + TOUCHED]) h.touchSlots(s, index + 1);
   if ((spc & 1) === 0) h.caches.scanAlloc[p] += kinds.scanAllocBytes[kind];
   kinds.allocated[kinds.source[kind]]++;
-  if (words[s + NEEDZERO] !== 0) h.work.bytesZeroed += h.layout.elemsize[spc];
+  if ((words[s + FLAGS] & flagNeedzero) !== 0) h.work.bytesZeroed += h.layout.elemsize[spc];
   if (h.marking) {
     words[s + MARKED]++;
     h.bytesMarked += h.layout.elemsize[spc];
@@ -191,7 +198,7 @@ export function allocTiny(h: Heap, p: number, kind: number, death: number): bool
     const earliest = h.lastMarkTick + 1;
     const joined = h.owners.join(deathOf[at], death >>> 0 < earliest ? earliest : death);
     deathOf[at] = joined;
-    if (joined < 0) words[block + HAS_OWNED] = 1;
+    if (joined < 0) words[block + FLAGS] |= flagOwned;
     else if (joined > words[block + MAX_DEATH]) words[block + MAX_DEATH] = joined;
     caches.tinyOffset[p] = offset + size;
     caches.tinyAllocs[p]++;
@@ -210,9 +217,9 @@ export function allocTiny(h: Heap, p: number, kind: number, death: number): bool
 }
 
 /*
- * In the loops of allocMixedRun and allocTinyRun nothing is called and every column is read into a local first: what an engine
- * would load anew for every object costs more than the object. Numbers from fields may be doubles: hence `| 0` where they meet
- * integers.
+ * In the loops of allocMixedRun and allocTinyRun nothing is called, every array is read into a local first, and there are few
+ * arrays (see records.ts): what an engine would load anew for every object costs more than the object. Numbers from fields may be
+ * doubles: hence `| 0` where they meet integers.
  */
 
 /** What a run of objects may cost, and what it has cost: mallocgc's accounts, kept in locals while it runs. */
@@ -232,9 +239,13 @@ export interface RunBudget {
 }
 
 /**
- * refillAllocCache: the bits of the next 32 slots or fewer, up to the last on a page touched before, that have a free one among them. Says whether there is one.
+ * refillAllocCache for the span that record c caches: the bits of the next slots that have a free one among them, 32 or as many as
+ * are left on pages touched before. Says whether there are any.
  */
-function refillAllocCache(h: Heap, s: number): boolean {
+function refillAllocCache(h: Heap, c: number): boolean {
+  const { alloc } = h.caches;
+  const s = alloc[c + CACHED_SPAN];
+  if (s < 0) return false;
   const { words } = h.spans;
   const death = h.slots.death;
   const off = words[s + FIRST_SLOT];
@@ -256,7 +267,7 @@ function refillAllocCache(h: Heap, s: number): boolean {
     bits <<= 32 - n;
     if (bits !== 0) {
       words[s + FREE_INDEX] = index;
-      words[s + ALLOC_CACHE] = bits;
+      alloc[c + ALLOC_CACHE] = bits;
       return true;
     }
     index += n;
@@ -265,9 +276,9 @@ function refillAllocCache(h: Heap, s: number): boolean {
 }
 
 /**
- * allocOne for the objects `from` to `end`, all of one source, in their order, as long as each is small and not tiny, belongs to no owner, and finds a
- * free slot on a page touched before, in a cached span that knows its kind. Returns how many were made; the caller makes the next
- * one by itself, unless the budget is spent.
+ * allocOne for the objects `from` to `end`, all of one source, in their order, as long as each is small and not tiny, belongs to no
+ * owner, and finds a free slot on a page touched before, in a cached span that knows its kind: nextFreeFast. Returns how many were
+ * made; the caller makes the next one by itself, unless the budget is spent.
  */
 export function allocMixedRun(
   h: Heap,
@@ -282,7 +293,7 @@ export function allocMixedRun(
   const { words } = h.spans;
   const { death, kind: kindOf } = h.slots;
   const { caches, marking } = h;
-  const cached = caches.alloc;
+  const { alloc } = caches;
   const firstCached = (p * numSpanClasses) | 0;
   const mixed = kindMixed | 0;
   const earliest = (h.lastMarkTick + 1) | 0;
@@ -294,7 +305,8 @@ export function allocMixedRun(
   let spent = false;
   let i = from;
   while (true) {
-    let s = -1;
+    // Where a span's bits are used up, the next ones are looked for between two runs of the inner loop.
+    let c = 0;
     while (i < end && !spent) {
       const kind = kinds[i];
       let d = deaths[i];
@@ -302,16 +314,17 @@ export function allocMixedRun(
         if (d < 0) break;
         d = earliest;
       }
-      s = cached[firstCached + runClass[kind]];
+      c = (firstCached + runClass[kind]) * CACHED_WORDS;
+      const s = alloc[c + CACHED_SPAN];
       if (s < 0) break;
-      const bits = words[s + ALLOC_CACHE];
+      const bits = alloc[c + ALLOC_CACHE];
       if (bits === 0) break;
       const spanKind = words[s + KIND];
       if (spanKind !== kind && spanKind !== mixed) break;
       const skip = Math.clz32(bits);
       const index = words[s + FREE_INDEX] + skip;
       const at = words[s + FIRST_SLOT] + index;
-      words[s + ALLOC_CACHE] = (bits << skip) << 1;
+      alloc[c + ALLOC_CACHE] = (bits << skip) << 1;
       words[s + FREE_INDEX] = index + 1;
       death[at] = d;
       if (d > words[s + MAX_DEATH]) words[s + MAX_DEATH] = d;
@@ -320,7 +333,7 @@ export function allocMixedRun(
       const k = kind * KIND_DOUBLES;
       const elemsize = ofKind[k + ELEMSIZE_OF_KIND];
       scanAlloc += ofKind[k + SCAN_ALLOC_BYTES];
-      if (words[s + NEEDZERO] !== 0) bytesZeroed += elemsize;
+      if ((words[s + FLAGS] & flagNeedzero) !== 0) bytesZeroed += elemsize;
       if (marking) {
         words[s + MARKED]++;
         bytesMarked += elemsize;
@@ -331,7 +344,7 @@ export function allocMixedRun(
       spent = ns > maxNs || creditBytes < minCreditBytes;
       ns += extraNs;
     }
-    if (i === end || spent || s < 0 || words[s + ALLOC_CACHE] !== 0 || !refillAllocCache(h, s)) break;
+    if (i === end || spent || alloc[c + ALLOC_CACHE] !== 0 || !refillAllocCache(h, c)) break;
   }
   budget.ns = ns;
   budget.creditBytes = creditBytes;
@@ -387,7 +400,8 @@ export function allocTinyRun(
   let used = block >= 0 ? caches.tinyOffset[p] : blockSize;
   let blockAt = block >= 0 ? words[block + FIRST_SLOT] + caches.tinyIndex[p] : 0;
   // The span of the next blocks.
-  const s = caches.alloc[((p * numSpanClasses) | 0) + tinySpanClass];
+  const c = (((p * numSpanClasses) | 0) + tinySpanClass) * CACHED_WORDS;
+  const s = caches.alloc[c + CACHED_SPAN];
   const kindOfSpan = s >= 0 ? words[s + KIND] : kindNone;
   const { death, kind: kindOf } = h.slots;
   const mixed = kindOfSpan === kindMixed;
@@ -455,9 +469,9 @@ export function allocTinyRun(
   caches.tinyAllocs[p] += made - opened;
   if (opened === 0) return made;
   words[s + FREE_INDEX] = free[opened - 1] + 1 - off;
-  words[s + ALLOC_CACHE] = 0;
+  caches.alloc[c + ALLOC_CACHE] = 0;
   words[s + ALLOC_COUNT] += opened;
-  if (words[s + NEEDZERO] !== 0) h.work.bytesZeroed += opened * blockSize;
+  if ((words[s + FLAGS] & flagNeedzero) !== 0) h.work.bytesZeroed += opened * blockSize;
   if (h.marking) {
     words[s + MARKED] += opened;
     h.bytesMarked += opened * blockSize;
@@ -479,11 +493,11 @@ export function allocLarge(h: Heap, p: number, kind: number, death: number, writ
   spans.kind[s] = kind;
   const dies = death >>> 0 <= h.lastMarkTick ? h.lastMarkTick + 1 : death;
   h.slots.death[spans.firstSlot[s]] = dies;
-  if (dies < 0) spans.hasOwned[s] = 1;
+  if (dies < 0) spans.flags[s] |= flagOwned;
   else spans.maxDeath[s] = dies;
-  if (spans.needzero[s] !== 0) h.work.bytesZeroed += spans.elemsizeOf(s);
+  if ((spans.flags[s] & flagNeedzero) !== 0) h.work.bytesZeroed += spans.elemsizeOf(s);
   const start = spans.base[s] * h.pageSize;
-  if (written || spans.needzero[s] !== 0) h.touch(start, start + kinds.size[kind]);
+  if (written || (spans.flags[s] & flagNeedzero) !== 0) h.touch(start, start + kinds.size[kind]);
   h.caches.scanAlloc[p] += kinds.scanAllocBytes[kind];
   kinds.allocated[kinds.source[kind]]++;
   if (h.marking) {

@@ -9,13 +9,21 @@
  */
 import { cacheSpan, uncacheSpan } from "./mcentral.ts";
 import type { Heap } from "./mheap.ts";
-import { ALLOC_COUNT, ALLOC_COUNT_BEFORE_CACHE, NELEMS, SWEEPGEN } from "./records.ts";
+import {
+  ALLOC_CACHE,
+  ALLOC_COUNT,
+  ALLOC_COUNT_BEFORE,
+  CACHED_SPAN,
+  CACHED_WORDS,
+  NELEMS,
+  SWEEPGEN,
+} from "./records.ts";
 import { numSpanClasses, tinySpanClass } from "./sizeclasses.ts";
 
 /** The mcaches of all Ps. */
 export class Mcaches {
   readonly count: number;
-  /** Cached span by P * numSpanClasses + span class; -1 for none (Go's emptymspan). */
+  /** A record of CACHED_WORDS by P * numSpanClasses + span class. */
   readonly alloc: Int32Array;
   /** Bytes of scannable heap allocated since last handed to the pacer. */
   readonly scanAlloc: Float64Array;
@@ -33,7 +41,8 @@ export class Mcaches {
 
   constructor(count: number) {
     this.count = count;
-    this.alloc = new Int32Array(count * numSpanClasses).fill(-1);
+    this.alloc = new Int32Array(count * numSpanClasses * CACHED_WORDS);
+    for (let c = 0; c < this.alloc.length; c += CACHED_WORDS) this.alloc[c + CACHED_SPAN] = -1;
     this.scanAlloc = new Float64Array(count);
     this.tinySpan = new Int32Array(count).fill(-1);
     this.tinyIndex = new Int32Array(count);
@@ -48,8 +57,9 @@ export class Mcaches {
 /** mcache.refill: replaces P's full span of the class by one with a free slot. */
 export function refill(h: Heap, p: number, spc: number): void {
   const caches = h.caches;
-  const slot = p * numSpanClasses + spc;
-  const old = caches.alloc[slot];
+  const { alloc } = caches;
+  const c = (p * numSpanClasses + spc) * CACHED_WORDS;
+  const old = alloc[c + CACHED_SPAN];
   h.work.refills++;
   caches.refills[p]++;
   h.currentP = p;
@@ -58,9 +68,8 @@ export function refill(h: Heap, p: number, spc: number): void {
     if (words[old + ALLOC_COUNT] !== h.layout.nelems[spc])
       throw new Error("refill of a span with free space");
     if (words[old + SWEEPGEN] !== h.sweepgen + 3) throw new Error(`bad sweepgen in refill of span ${old}`);
-    caches.alloc[slot] = -1;
-    const used = words[old + ALLOC_COUNT] - words[old + ALLOC_COUNT_BEFORE_CACHE];
-    words[old + ALLOC_COUNT_BEFORE_CACHE] = 0;
+    alloc[c + CACHED_SPAN] = -1;
+    const used = words[old + ALLOC_COUNT] - alloc[c + ALLOC_COUNT_BEFORE];
     uncacheSpan(h, old, p);
     h.stats.smallAllocCount[spc >> 1] += used;
     h.stats.totalAlloc += used * h.layout.elemsize[spc];
@@ -72,8 +81,9 @@ export function refill(h: Heap, p: number, spc: number): void {
   const s = cacheSpan(h, spc, p);
   const { words } = h.spans;
   words[s + SWEEPGEN] = h.sweepgen + 3;
-  words[s + ALLOC_COUNT_BEFORE_CACHE] = words[s + ALLOC_COUNT];
-  caches.alloc[slot] = s;
+  alloc[c + CACHED_SPAN] = s;
+  alloc[c + ALLOC_CACHE] = 0;
+  alloc[c + ALLOC_COUNT_BEFORE] = words[s + ALLOC_COUNT];
   const scanAlloc = caches.scanAlloc[p];
   caches.scanAlloc[p] = 0;
   const booked = h.layout.npages[spc] * h.pageSize - words[s + ALLOC_COUNT] * h.layout.elemsize[spc];
@@ -104,16 +114,16 @@ export function releaseAll(h: Heap, p: number): void {
   caches.flushes[p]++;
   let dHeapLive = 0;
   for (let spc = 0; spc < numSpanClasses; spc++) {
-    const s = caches.alloc[p * numSpanClasses + spc];
+    const c = (p * numSpanClasses + spc) * CACHED_WORDS;
+    const s = caches.alloc[c + CACHED_SPAN];
     if (s < 0) continue;
-    const used = words[s + ALLOC_COUNT] - words[s + ALLOC_COUNT_BEFORE_CACHE];
-    words[s + ALLOC_COUNT_BEFORE_CACHE] = 0;
+    const used = words[s + ALLOC_COUNT] - caches.alloc[c + ALLOC_COUNT_BEFORE];
     h.stats.smallAllocCount[spc >> 1] += used;
     h.stats.totalAlloc += used * spans.elemsizeOf(s);
     if (words[s + SWEEPGEN] !== h.sweepgen + 1) {
       dHeapLive -= (words[s + NELEMS] - words[s + ALLOC_COUNT]) * spans.elemsizeOf(s);
     }
-    caches.alloc[p * numSpanClasses + spc] = -1;
+    caches.alloc[c + CACHED_SPAN] = -1;
     uncacheSpan(h, s, p);
   }
   caches.tinySpan[p] = -1;

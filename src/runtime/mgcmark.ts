@@ -23,7 +23,8 @@ import type { Heap } from "./mheap.ts";
 import {
   ALLOC_COUNT,
   FIRST_SLOT,
-  HAS_OWNED,
+  FLAGS,
+  flagOwned,
   KIND,
   kindMixed,
   kindNone,
@@ -159,7 +160,7 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
   const avx512 = h.avx512 && h.rules.denseSpanScan;
   for (let s = 0; s < end; s += SPAN_WORDS) {
     if (words[s + STATE] !== spanInUse) continue;
-    const owned = words[s + HAS_OWNED] !== 0;
+    const owned = (words[s + FLAGS] & flagOwned) !== 0;
     if (words[s + ALLOC_COUNT] === 0 || (!owned && words[s + MAX_DEATH] <= tick)) {
       words[s + MARKED] = 0;
       continue;
@@ -231,17 +232,17 @@ function countOwned(h: Heap, s: number, tick: number): number {
   const off = words[s + FIRST_SLOT];
   const end = off + words[s + NELEMS];
   let n = 0;
-  let owned = 0;
+  let owned = false;
   for (let i = off; i < end; i++) {
     const v = death[i];
     if (v < 0) {
       if (ownerDeath[~v] > tick) {
         n++;
-        owned = 1;
+        owned = true;
       } else death[i] = tick;
     } else n += (tick - v) >>> 31;
   }
-  words[s + HAS_OWNED] = owned;
+  if (!owned) words[s + FLAGS] &= ~flagOwned;
   if (words[s + MAX_DEATH] < tick) words[s + MAX_DEATH] = tick;
   return n;
 }

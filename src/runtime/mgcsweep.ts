@@ -13,20 +13,20 @@
  */
 import type { Heap } from "./mheap.ts";
 import {
-  ALLOC_CACHE,
   ALLOC_COUNT,
+  FLAGS,
   FREE_INDEX,
-  HAS_OWNED,
+  flagNeedzero,
+  flagOwned,
+  flagUserArena,
   KIND,
   kindNone,
   MARKED,
   MAX_DEATH,
-  NEEDZERO,
   NPAGES,
   SPC,
   SWEEPGEN,
   SWEPT_TICK,
-  USER_ARENA,
 } from "./records.ts";
 import { numSpanClasses, pageSize } from "./sizeclasses.ts";
 
@@ -61,17 +61,16 @@ export function sweepSpan(h: Heap, s: number, preserve: boolean, p: number): boo
   if (nfreed < 0) throw new Error(`sweep increased the allocation count of span ${s}`);
   words[s + ALLOC_COUNT] = nalloc;
   words[s + FREE_INDEX] = 0;
-  words[s + ALLOC_CACHE] = 0;
   words[s + MARKED] = 0;
   words[s + SWEPT_TICK] = h.lastMarkTick;
   if (nalloc === 0) {
     words[s + KIND] = kindNone;
     words[s + MAX_DEATH] = 0;
-    words[s + HAS_OWNED] = 0;
+    words[s + FLAGS] &= ~flagOwned;
   }
   h.gcBits.alloc(nelems);
   words[s + SWEEPGEN] = sg;
-  if (words[s + USER_ARENA] !== 0) {
+  if ((words[s + FLAGS] & flagUserArena) !== 0) {
     if (preserve) throw new Error("a user arena chunk cannot be swept for reuse of its slots");
     if (nalloc > 0) h.central[spc].fullSwept(sg).push(s);
     else h.recycleUserArenaChunk(s);
@@ -80,7 +79,7 @@ export function sweepSpan(h: Heap, s: number, preserve: boolean, p: number): boo
   const stats = h.stats;
   if (spc > 1) {
     if (nfreed > 0) {
-      words[s + NEEDZERO] = 1;
+      words[s + FLAGS] |= flagNeedzero;
       stats.smallFreeCount[spc >> 1] += nfreed;
       stats.totalFree += nfreed * h.layout.elemsize[spc];
     }

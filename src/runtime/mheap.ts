@@ -59,18 +59,18 @@ import { SlotStore, SpanTable } from "./mspan.ts";
 import { SpanSetBlockPool } from "./mspanset.ts";
 import { OwnerTable } from "./owners.ts";
 import {
-  ALLOC_CACHE,
   ALLOC_COUNT,
-  ALLOC_COUNT_BEFORE_CACHE,
   BASE,
+  CACHED_WORDS,
   FIRST_SLOT,
+  FLAGS,
   FREE_INDEX,
-  HAS_OWNED,
+  flagNeedzero,
+  flagOwned,
   KIND,
   kindNone,
   MARKED,
   MAX_DEATH,
-  NEEDZERO,
   NELEMS,
   NPAGES,
   SPC,
@@ -81,7 +81,6 @@ import {
   spanStack,
   spanWorkBuf,
   TOUCHED,
-  USER_ARENA,
 } from "./records.ts";
 import { numSpanClasses, pageSize, tinySize } from "./sizeclasses.ts";
 import type { Trace } from "./trace.ts";
@@ -334,7 +333,7 @@ export class Heap {
 
   /** The span P allocates the class from, or -1. */
   cachedSpan(p: number, spc: number): number {
-    return this.caches.alloc[p * numSpanClasses + spc];
+    return this.caches.alloc[(p * numSpanClasses + spc) * CACHED_WORDS];
   }
 
   /** One large object. Test the GC trigger afterwards. */
@@ -378,7 +377,7 @@ export class Heap {
   /** The object in a slot now belongs to `owner` and dies with it. */
   setOwner(span: number, index: number, owner: number): void {
     this.slots.death[this.spans.firstSlot[span] + index] = ~owner;
-    this.spans.hasOwned[span] = 1;
+    this.spans.flags[span] |= flagOwned;
   }
 
   /** The object in a slot dies at `tick` instead of when it was going to. */
@@ -483,7 +482,7 @@ export class Heap {
     if (this.currentP >= n) this.currentP = 0;
     const caches = new Mcaches(n);
     const kept = Math.min(n, old.count);
-    caches.alloc.set(old.alloc.subarray(0, kept * numSpanClasses));
+    caches.alloc.set(old.alloc.subarray(0, kept * numSpanClasses * CACHED_WORDS));
     caches.scanAlloc.set(old.scanAlloc.subarray(0, kept));
     caches.tinySpan.set(old.tinySpan.subarray(0, kept));
     caches.tinyIndex.set(old.tinyIndex.subarray(0, kept));
@@ -538,7 +537,6 @@ export class Heap {
     this.spans.state[s] = use === "stack" ? spanStack : spanWorkBuf;
     this.spans.nelems[s] = 0;
     this.spans.allocCount[s] = 0;
-    this.spans.userArena[s] = 0;
     if (use === "stack") this.stats.inStacks += npages * pageSize;
     else this.stats.inWorkBufs += npages * pageSize;
     return s;
@@ -791,7 +789,7 @@ export class Heap {
     words[s + NPAGES] = npages;
     const nbytes = npages * pageSize;
     const dirty = this.#allocNeedsZero(base, npages);
-    words[s + NEEDZERO] = dirty && !(this.#scavengedIsZero && scav === nbytes) ? 1 : 0;
+    words[s + FLAGS] = dirty && !(this.#scavengedIsZero && scav === nbytes) ? flagNeedzero : 0;
     if (scav !== 0) {
       this.os?.sysUsed(base * pageSize, nbytes);
       this.stats.heapReleased -= scav;
@@ -811,14 +809,10 @@ export class Heap {
     const nelems = words[s + NELEMS];
     words[s + FIRST_SLOT] = this.slots.alloc(nelems);
     words[s + FREE_INDEX] = 0;
-    words[s + ALLOC_CACHE] = 0;
     words[s + ALLOC_COUNT] = 0;
-    words[s + ALLOC_COUNT_BEFORE_CACHE] = 0;
     words[s + MARKED] = 0;
     words[s + SWEPT_TICK] = this.lastMarkTick;
     words[s + MAX_DEATH] = 0;
-    words[s + HAS_OWNED] = 0;
-    words[s + USER_ARENA] = 0;
     words[s + KIND] = kindNone;
     const start = words[s + BASE] * pageSize;
     const resident = this.os === undefined || this.os.isResident(start, start + words[s + NPAGES] * pageSize);

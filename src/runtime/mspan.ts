@@ -24,18 +24,16 @@
  */
 import { grownInt32 } from "./kinds.ts";
 import {
-  ALLOC_CACHE,
   ALLOC_COUNT,
-  ALLOC_COUNT_BEFORE_CACHE,
   BASE,
   ELEMSIZE,
+  ELEMSIZE_UNIT,
   FIRST_SLOT,
+  FLAGS,
   FREE_INDEX,
-  HAS_OWNED,
   KIND,
   MARKED,
   MAX_DEATH,
-  NEEDZERO,
   NELEMS,
   NPAGES,
   SPAN_WORDS,
@@ -45,7 +43,6 @@ import {
   SWEPT_TICK,
   spanDead,
   TOUCHED,
-  USER_ARENA,
 } from "./records.ts";
 
 /** What the store begins with, and the most it can hold: slots are numbered in 32 bits. */
@@ -125,13 +122,9 @@ export class SpanTable {
   firstSlot!: Int32Array;
   /** Slots below are allocated; the search for a free one starts here. */
   freeIndex!: Int32Array;
-  /** Which of the 32 slots from freeIndex on are free, the first in the highest bit; 0 also if nobody has looked. */
-  allocCache!: Int32Array;
   allocCount!: Int32Array;
   /** Upper bound of the death ticks in the span; owned objects do not count. */
   maxDeath!: Int32Array;
-  /** needzero: the memory may be dirty, so objects are cleared when allocated. */
-  needzero!: Int32Array;
   /** Objects marked in the current or last mark, those allocated black included. Sweeping resets it. */
   marked!: Int32Array;
   /** Slots [0, touched) lie on resident OS pages. */
@@ -139,21 +132,16 @@ export class SpanTable {
   nelems!: Int32Array;
   /** Slots with a death no later than this are free. Written by allocation and sweep. */
   sweptTick!: Int32Array;
-  /** Some slot may hold an owner. Cleared by a mark that finds none. */
-  hasOwned!: Int32Array;
   /** Span class; meaningless for manual spans. */
   spc!: Int32Array;
   state!: Int32Array;
-  #elemsize!: Float64Array;
+  /** See records.ts. */
+  flags!: Int32Array;
   /** First page. */
   base!: Int32Array;
   npages!: Int32Array;
   /** Relative to the heap's sweepgen: -2 needs sweeping, 0 swept, +1 cached and stale, +3 cached. */
   sweepgen!: Int32Array;
-  /** allocCount when the span entered its mcache: what was used since is credited when it leaves. */
-  allocCountBeforeCache!: Int32Array;
-  /** 1 for a user arena chunk (arena.go). */
-  userArena!: Int32Array;
 
   constructor() {
     this.#useWords(new Int32Array(1024 * SPAN_WORDS));
@@ -178,11 +166,13 @@ export class SpanTable {
 
   /** Bytes of an element; for a large object its whole pages. */
   elemsizeOf(s: number): number {
-    return this.#elemsize[s >> 1];
+    return this.words[s + ELEMSIZE] * ELEMSIZE_UNIT;
   }
 
   setElemsize(s: number, bytes: number): void {
-    this.#elemsize[s >> 1] = bytes;
+    const units = bytes / ELEMSIZE_UNIT;
+    if (units !== (units | 0)) throw new RangeError(`elements of ${bytes} bytes`);
+    this.words[s + ELEMSIZE] = units;
   }
 
   #useWords(words: Int32Array): void {
@@ -191,22 +181,17 @@ export class SpanTable {
     this.kind = view(KIND);
     this.firstSlot = view(FIRST_SLOT);
     this.freeIndex = view(FREE_INDEX);
-    this.allocCache = view(ALLOC_CACHE);
     this.allocCount = view(ALLOC_COUNT);
     this.maxDeath = view(MAX_DEATH);
-    this.needzero = view(NEEDZERO);
     this.marked = view(MARKED);
     this.touched = view(TOUCHED);
     this.nelems = view(NELEMS);
     this.sweptTick = view(SWEPT_TICK);
-    this.hasOwned = view(HAS_OWNED);
     this.spc = view(SPC);
     this.state = view(STATE);
-    this.#elemsize = new Float64Array(words.buffer, ELEMSIZE * 4);
+    this.flags = view(FLAGS);
     this.base = view(BASE);
     this.npages = view(NPAGES);
     this.sweepgen = view(SWEEPGEN);
-    this.allocCountBeforeCache = view(ALLOC_COUNT_BEFORE_CACHE);
-    this.userArena = view(USER_ARENA);
   }
 }

@@ -6,31 +6,38 @@
  * run, at every use: so these are in a module that imports nothing, whose constants the bundler replaces by their values.
  */
 
-// A span's record in SpanTable.words (mspan.ts), in words of 32 bits. What an allocation needs comes first.
+// A span's record in SpanTable.words (mspan.ts), in words of 32 bits: a cache line.
 
 export const KIND = 0;
 export const FIRST_SLOT = 1;
 export const FREE_INDEX = 2;
-export const ALLOC_CACHE = 3;
-export const ALLOC_COUNT = 4;
-export const MAX_DEATH = 5;
-export const NEEDZERO = 6;
-export const MARKED = 7;
-export const TOUCHED = 8;
-export const NELEMS = 9;
-export const SWEPT_TICK = 10;
-export const HAS_OWNED = 11;
-export const SPC = 12;
-export const STATE = 13;
-/** 64 bits. */
-export const ELEMSIZE = 14;
-export const BASE = 16;
-export const NPAGES = 17;
-export const SWEEPGEN = 18;
-export const ALLOC_COUNT_BEFORE_CACHE = 19;
-export const USER_ARENA = 20;
-/** Even, for the field of 64 bits. */
-export const SPAN_WORDS = 22;
+export const ALLOC_COUNT = 3;
+export const MAX_DEATH = 4;
+export const FLAGS = 5;
+export const MARKED = 6;
+export const TOUCHED = 7;
+export const NELEMS = 8;
+export const SWEPT_TICK = 9;
+export const SPC = 10;
+export const STATE = 11;
+export const SWEEPGEN = 12;
+/** In units of ELEMSIZE_UNIT: all sizes are multiples of it, and the largest object has more bytes than a word counts. */
+export const ELEMSIZE = 13;
+export const BASE = 14;
+export const NPAGES = 15;
+export const SPAN_WORDS = 16;
+
+export const ELEMSIZE_UNIT = 8;
+
+// What FLAGS consists of.
+
+/** needzero: the memory may be dirty, so objects are cleared when allocated. */
+export const flagNeedzero = 1;
+/** Some slot may hold an owner. Cleared by a mark that finds none. */
+export const flagOwned = 2;
+/** isUserArenaChunk (arena.go), and whether it was freed and waits in quarantine until nothing points into it. */
+export const flagUserArena = 4;
+export const flagQuarantined = 8;
 
 // What is in STATE.
 
@@ -46,6 +53,16 @@ export const spanWorkBuf = 3;
 /** Of a span without objects, and of one whose objects are of several kinds. */
 export const kindNone = -2;
 export const kindMixed = -1;
+
+// The record of a span class of a P in Mcaches.alloc (mcache.ts), in words of 32 bits.
+
+/** The cached span; -1 for none (Go's emptymspan). */
+export const CACHED_SPAN = 0;
+/** Which of the 32 slots from the span's freeIndex on are free, the first in the highest bit; 0 also if nobody has looked. */
+export const ALLOC_CACHE = 1;
+/** allocCount when the span was cached: what was used since is credited when it leaves. */
+export const ALLOC_COUNT_BEFORE = 2;
+export const CACHED_WORDS = 4;
 
 // A kind's record in RunBudget.ofKind (malloc.ts), in doubles.
 

@@ -1,7 +1,7 @@
 /** What is counted of the heap in one way, counted in another. */
 import { expect, test } from "vitest";
 import { liveInSpan, slotIsLive } from "../../src/runtime/heapreport.ts";
-import { SPAN_WORDS, spanInUse } from "../../src/runtime/records.ts";
+import { flagOwned, SPAN_WORDS, spanInUse } from "../../src/runtime/records.ts";
 import { SimulatedRun } from "../../src/simulate.ts";
 import { scenarioOf } from "../scenarios.ts";
 
@@ -37,7 +37,7 @@ test("the live objects of a span are its slots that are live, one by one", () =>
         if (slotIsLive(slots.death[i], owners.death, spans.sweptTick[s], tick)) live++;
       if (live !== liveInSpan(rt.heap, s, tick))
         expect.fail(`span ${s} at ${at} ns: ${live} slots are live, counted ${liveInSpan(rt.heap, s, tick)}`);
-      if (live > 0) seen[spans.hasOwned[s] === 0 ? "plain" : "owned"]++;
+      if (live > 0) seen[(spans.flags[s] & flagOwned) === 0 ? "plain" : "owned"]++;
     }
   }
   expect(seen.plain).toBeGreaterThan(1000);
