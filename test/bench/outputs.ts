@@ -17,6 +17,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buildSync } from "esbuild";
 
 const root = join(import.meta.dirname, "../..");
 const SCENARIOS = ["web-api", "steady-64b", "cache-server", "leak-to-oom"];
@@ -26,16 +27,27 @@ const ROWS = [10_000, 1_000_000, 10_000_000];
 
 const folder = mkdtempSync(join(tmpdir(), "gomemsim-bench-"));
 
-const imported = (module: string): string => JSON.stringify(join(root, "dist", module));
+/** Where programs are put: as far down as the command, which finds the report page's script from where it is. */
+const programs = join(root, "dist/bench");
+
+/** Bundles a program as the command is. Returns its path. */
+function built(name: string, contents: string): string {
+  const outfile = join(programs, `${name}.js`);
+  const code = { contents, resolveDir: join(root, "src"), loader: "ts" } as const;
+  const asTheCommand = { format: "esm", platform: "node", target: "node20", packages: "external" } as const;
+  buildSync({ stdin: code, bundle: true, minifySyntax: true, ...asTheCommand, outfile });
+  return outfile;
+}
 
 /** The ways to play a scenario; the first needs nothing that writes. */
 const WAYS = [
-  "const play = () => simulate(scenario);",
-  `const { runJob } = await import(${imported("cli/job.js")});
+  `import { simulate } from "./simulate.ts";
+   const play = () => simulate(scenario);`,
+  `import { runJob } from "./cli/job.ts";
    const play = (folder) => runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});`,
-  `const { runJob } = await import(${imported("cli/job.js")});
-   const { DEFAULT_EXPORT, EXPORTS, isExportKind } = await import(${imported("cli/exports.js")});
-   const { scenarioPlaces } = await import(${imported("scenario/places.js")});
+  `import { runJob } from "./cli/job.ts";
+   import { DEFAULT_EXPORT, EXPORTS, isExportKind } from "./cli/exports.ts";
+   import { scenarioPlaces } from "./scenario/places.ts";
    const exports = { ...DEFAULT_EXPORT, kinds: Object.keys(EXPORTS).filter(isExportKind) };
    const heapProfiles = { places: scenarioPlaces(text, path), at: [] };
    const play = (folder) =>
@@ -51,32 +63,31 @@ interface Cpu {
   readonly system: number;
 }
 
+const programOf = (way: string): string => `
+  import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+  import { join } from "node:path";
+  import { loadScenario } from "./scenario/load.ts";
+  const [path, parent] = process.argv.slice(-2);
+  const text = readFileSync(path, "utf8");
+  const [scenario] = loadScenario(text, path).scenarios;
+  ${way}
+  const runs = [];
+  let warmUs = 0;
+  while (warmUs < ${WARM_MS * 1e3} || runs.length <= ${WARM_RUNS}) {
+    const folder = mkdtempSync(join(parent, "run-"));
+    // The first run counts from the process's start.
+    const before = runs.length > 0 ? process.cpuUsage() : { user: 0, system: 0 };
+    play(folder);
+    const { user, system } = process.cpuUsage();
+    runs.push({ user: user - before.user, system: system - before.system });
+    if (runs.length > 1) warmUs += user + system - before.user - before.system;
+    rmSync(folder, { recursive: true });
+  }
+  console.log(JSON.stringify(runs));`;
+
 /** Microseconds of CPU of each run of a process. */
-function playInProcess(way: string, path: string): readonly Cpu[] {
-  const program = `
-    import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-    import { join } from "node:path";
-    import { loadScenario } from ${imported("scenario/load.js")};
-    import { simulate } from ${imported("simulate.js")};
-    const [path, parent] = process.argv.slice(-2);
-    const text = readFileSync(path, "utf8");
-    const [scenario] = loadScenario(text, path).scenarios;
-    ${way}
-    const runs = [];
-    let warmUs = 0;
-    while (warmUs < ${WARM_MS * 1e3} || runs.length <= ${WARM_RUNS}) {
-      const folder = mkdtempSync(join(parent, "run-"));
-      // The first run counts from the process's start.
-      const before = runs.length > 0 ? process.cpuUsage() : { user: 0, system: 0 };
-      play(folder);
-      const { user, system } = process.cpuUsage();
-      runs.push({ user: user - before.user, system: system - before.system });
-      if (runs.length > 1) warmUs += user + system - before.user - before.system;
-      rmSync(folder, { recursive: true });
-    }
-    console.log(JSON.stringify(runs));`;
-  const out = execFileSync(process.execPath, ["--input-type=module", "-e", program, "--", path, folder]);
-  return JSON.parse(out.toString());
+function playInProcess(program: string, path: string): readonly Cpu[] {
+  return JSON.parse(execFileSync(process.execPath, [program, path, folder]).toString());
 }
 
 const totalMs = ({ user, system }: Cpu): number => (user + system) / 1e3;
@@ -104,12 +115,13 @@ function costs(names: readonly string[]): void {
     "| scenario | first run alone, ms | its files add | all exports, too | again, ms | files | all |",
   );
   console.log("|---|---|---|---|---|---|---|");
+  const ways = WAYS.map((way, w) => built(`way-${w}`, programOf(way)));
   for (const name of names) {
     const first: Cpu[][] = WAYS.map(() => []);
     const again: Cpu[][] = WAYS.map(() => []);
     for (let i = 0; i < PROCESSES; i++)
-      WAYS.forEach((way, w) => {
-        const [one, ...others] = playInProcess(way, join(root, "scenarios", `${name}.yaml`));
+      ways.forEach((program, w) => {
+        const [one, ...others] = playInProcess(program, join(root, "scenarios", `${name}.yaml`));
         first[w].push(one);
         again[w].push(...others);
       });
@@ -118,32 +130,32 @@ function costs(names: readonly string[]): void {
 }
 
 function memory(): void {
-  const program = `
-    import { loadScenario } from ${imported("index.js")};
-    import { runJob } from ${imported("cli/job.js")};
+  const program = built(
+    "memory",
+    `import { runJob } from "./cli/job.ts";
+    import { loadScenario } from "./scenario/load.ts";
     const [set, folder] = process.argv.slice(-2);
     const [scenario] = loadScenario(${JSON.stringify(IDLE)}, "idle", { set: set.split(" ") }).scenarios;
     runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});
-    console.log(process.resourceUsage().maxRSS);`;
+    console.log(process.resourceUsage().maxRSS);`,
+  );
   // Standard error is the command's own.
-  const again = `
-    const [command, folder] = process.argv.slice(-2);
-    process.argv = [process.argv[0], "gomemsim", command, folder];
-    process.on("exit", () => console.log("\\n" + process.resourceUsage().maxRSS));
-    await import(${imported("cli/main.js")});`;
+  const again = built(
+    "again",
+    `process.on("exit", () => console.log("\\n" + process.resourceUsage().maxRSS));
+    await import("./cli/main.ts");`,
+  );
   const maxRss = (...args: string[]): string => {
-    const out = execFileSync(process.execPath, ["--input-type=module", "-e", ...args], {
-      stdio: ["ignore", "pipe", "ignore"],
-    });
+    const out = execFileSync(process.execPath, args, { stdio: ["ignore", "pipe", "ignore"] });
     return `${(Number(out.toString().trimEnd().split("\n").at(-1)) / 1024).toFixed(0)} MiB`;
   };
   console.log("| rows | timeseries.csv | most memory resident: run | plot | report |");
   console.log("|---|---|---|---|---|");
   for (const rows of ROWS) {
     const set = `duration=${rows / 1000}s sample_interval=1ms`;
-    const run = maxRss(program, "--", set, folder);
+    const run = maxRss(program, set, folder);
     const bytes = statSync(join(folder, "timeseries.csv")).size;
-    const [plot, report] = ["plot", "report"].map((command) => maxRss(again, "--", command, folder));
+    const [plot, report] = ["plot", "report"].map((command) => maxRss(again, command, folder));
     console.log(`| ${rows} | ${(bytes / 2 ** 20).toFixed(0)} MiB | ${run} | ${plot} | ${report} |`);
   }
 }
@@ -162,5 +174,5 @@ try {
     memory();
   }
 } finally {
-  rmSync(folder, { recursive: true, force: true });
+  for (const made of [folder, programs]) rmSync(made, { recursive: true, force: true });
 }
