@@ -280,9 +280,9 @@ export class SimulatedRun {
 
   /**
    * Does something to the process, its workload or its container at this moment. Returns false where nothing was done: what is asked of
-   * the runtime needs a process, limits need a container, a phase must be one of the scenario's, and after the end there is no time left.
-   * Traffic, phases and a container's limits hold for the processes to come, too; GOGC and the limit of a new one are the scenario's. The same actions at the same
-   * virtual times give the same run.
+   * the runtime needs a process, limits need a container, neighbours must be on the machine, a phase must be one of the scenario's, and
+   * after the end there is no time left. Traffic, phases, a container's limits and neighbours hold for the processes to come, too; GOGC
+   * and the limit of a new one are the scenario's. The same actions at the same virtual times give the same run.
    */
   act(action: Action): boolean {
     if (this.ended || this.#endNs !== undefined) return false;
@@ -301,7 +301,9 @@ export class SimulatedRun {
         return true;
       }
       case "resize_container":
-        if (run.container === null) return false;
+      case "set_neighbours":
+        if (run.container === null || (action.do === "set_neighbours" && run.container.node === null))
+          return false;
         this.#byHand(action);
         if (!down && run.container.cgroup.killed) this.#processKilled(this.#nowNs);
         return true;

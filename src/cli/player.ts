@@ -8,6 +8,7 @@
  * The process's clock is virtual, too: it began when the player did and goes as fast as the run.
  */
 import type { ContainerRun } from "../container.ts";
+import { OS_PAGE_BYTES } from "../os/os.ts";
 import { gctraceLine } from "../report/gctrace.ts";
 import type { Action } from "../scenario/actions.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
@@ -148,6 +149,11 @@ export class Player {
     return this.#run.container ?? undefined;
   }
 
+  /** Whether there is anything else on the machine. */
+  get hasNeighbours(): boolean {
+    return this.container !== undefined && this.container.node !== null;
+  }
+
   state(): Record<string, unknown> {
     const view = this.view;
     const { scenario, container } = this;
@@ -177,6 +183,7 @@ export class Player {
             memory_max_bytes: limit(container.maxBytes),
             memory_high_bytes: limit(container.highBytes),
             cpu_limit_cpus: limit(container.cpuLimit),
+            ...(container.node === null ? {} : { node_free_bytes: container.node.freePages * OS_PAGE_BYTES }),
           }),
       traffic: this.#run.traffic,
       phases: scenario.phases.map(({ name }) => name),

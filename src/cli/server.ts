@@ -62,7 +62,7 @@ const control = z.discriminatedUnion("do", [
   ...action.options,
 ]);
 
-const CONTROL_HELP = `{"do": "pause"} or "resume"; {"do": "set_speed", "to": 10}; {"do": "set_gc_percent", "to": 50} or "off"; {"do": "set_memory_limit", "to": "512MiB"} or "off"; {"do": "set_gomaxprocs", "to": 4}; {"do": "set_traffic", "to": 2}; {"do": "phase", "to": NAME}; {"do": "resize_container", "memory_max": "512MiB"}, "memory_high" or "cpu_limit"; {"do": "gc"} or "free_os_memory"`;
+const CONTROL_HELP = `{"do": "pause"} or "resume"; {"do": "set_speed", "to": 10}; {"do": "set_gc_percent", "to": 50} or "off"; {"do": "set_memory_limit", "to": "512MiB"} or "off"; {"do": "set_gomaxprocs", "to": 4}; {"do": "set_traffic", "to": 2}; {"do": "phase", "to": NAME}; {"do": "resize_container", "memory_max": "512MiB"}, "memory_high" or "cpu_limit"; {"do": "set_neighbours", "anon": "2GiB", "over": "5s"} or "reads"; {"do": "gc"} or "free_os_memory"`;
 
 /** An answer that is no success. */
 class HttpError extends Error {
@@ -389,6 +389,11 @@ export class ProcessServer {
         break;
       default:
         if (wanted.do === "resize_container") this.#checkResize(wanted);
+        if (wanted.do === "set_neighbours" && !player.hasNeighbours)
+          throw new HttpError(
+            409,
+            "there is nothing else on the machine: give the scenario `machine.neighbours`",
+          );
         if (!player.act(wanted)) throw new HttpError(409, this.#whyNot(wanted));
     }
     sendJson(response, player.state());

@@ -3,7 +3,7 @@
  * units of a scenario's interventions.
  */
 import { z } from "zod";
-import { gogc, gomemlimit, resizeContainer } from "./schema.ts";
+import { gogc, gomemlimit, resizeContainer, setNeighbours } from "./schema.ts";
 
 export const action = z.discriminatedUnion("do", [
   z.strictObject({ do: z.enum(["gc", "free_os_memory"]) }),
@@ -14,6 +14,8 @@ export const action = z.discriminatedUnion("do", [
   z.strictObject({ do: z.literal("set_traffic"), to: z.number().min(0).max(1000) }),
   /** The container's limits, as an operator changes them. */
   resizeContainer,
+  /** What else is on the machine takes other memory. */
+  setNeighbours,
   /** A phase of the scenario begins now, by its name. */
   z.strictObject({ do: z.literal("phase"), to: z.string() }),
 ]);

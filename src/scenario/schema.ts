@@ -792,21 +792,24 @@ const changesALimit = <T extends z.ZodType<{ [Limit in keyof typeof containerLim
 /** The same by hand, now. */
 export const resizeContainer = changesALimit(z.strictObject(resize));
 
-const setNeighbours = z
-  .strictObject({
-    do: describe(
-      z.literal("set_neighbours"),
-      "What else is on the machine takes other memory from then on (`machine.neighbours`); what is not given stays as it is.",
-    ),
-    anon: describe(bytes.optional(), neighboursAnon),
-    reads: describe(bytesPerSecond.optional(), neighboursReads),
-    over: describe(durationNs.prefault(0), "Time in which `anon` gets there, evenly."),
-    ...operatorTiming,
-  })
-  .refine((i) => i.anon !== undefined || i.reads !== undefined, {
-    message: "changes nothing: give `anon` or `reads`",
-    when: onMapping,
-  });
+const neighboursChange = {
+  do: describe(
+    z.literal("set_neighbours"),
+    "What else is on the machine takes other memory from then on (`machine.neighbours`); what is not given stays as it is.",
+  ),
+  anon: describe(bytes.optional(), neighboursAnon),
+  reads: describe(bytesPerSecond.optional(), neighboursReads),
+  over: describe(durationNs.prefault(0), "Time in which `anon` gets there, evenly."),
+};
+
+const changesNeighbours = [
+  (i: { anon?: number | undefined; reads?: number | undefined }) =>
+    i.anon !== undefined || i.reads !== undefined,
+  { message: "changes nothing: give `anon` or `reads`", when: onMapping },
+] as const;
+
+/** The same by hand, now. */
+export const setNeighbours = z.strictObject(neighboursChange).refine(...changesNeighbours);
 
 /** Does something to the runtime, to its container or to what else is on the machine, at a time or on a condition. */
 export const intervention = z
@@ -837,7 +840,7 @@ export const intervention = z
       ...callTiming,
     }),
     changesALimit(z.strictObject({ ...resize, ...operatorTiming })),
-    setNeighbours,
+    z.strictObject({ ...neighboursChange, ...operatorTiming }).refine(...changesNeighbours),
   ])
   .refine((i) => hasExactlyOne(i.at, i.when), exactlyOne("at", "when"));
 

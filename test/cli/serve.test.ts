@@ -593,6 +593,42 @@ machine: { cpus: 8 }
   });
 });
 
+describe("what else is on the machine", () => {
+  it("takes other memory by hand, which the container feels", async () => {
+    const served = await serve(`${SERVED}container: { memory: { max: 256MiB } }
+machine: { memory: 1GiB, neighbours: { anon: 16MiB } }
+`);
+    try {
+      const done = await post(served.url, { do: "set_neighbours", anon: "700MiB", over: "10ms" });
+      expect(done.status).toBe(200);
+      const none = await post(served.url, { do: "set_neighbours" });
+      expect([none.status, await none.text()]).toEqual([
+        400,
+        expect.stringContaining("changes nothing: give `anon` or `reads`"),
+      ]);
+      await until(async () => {
+        const free = (await stateOf(served.url))["node_free_bytes"];
+        return typeof free === "number" && free < 400 * 2 ** 20 ? true : undefined;
+      });
+    } finally {
+      await stop(served);
+    }
+  });
+
+  it("must be there", async () => {
+    const served = await serve(`${SERVED}container: { memory: { max: 256MiB } }\n`);
+    try {
+      const refused = await post(served.url, { do: "set_neighbours", anon: "700MiB" });
+      expect([refused.status, await refused.text()]).toEqual([
+        409,
+        "there is nothing else on the machine: give the scenario `machine.neighbours`\n",
+      ]);
+    } finally {
+      await stop(served);
+    }
+  });
+});
+
 describeWith(["prometheus"], "a real Prometheus", () => {
   it("scrapes the process as a healthy target and knows its counters", async () => {
     const served = await serve(SERVED, ["--speed", "10x"]);
