@@ -17,17 +17,27 @@ export class SampleFormatter {
   /** The file's first line, line feed included. */
   readonly header: string;
   readonly #units: readonly Unit[];
+  /** The last row and its texts: from one to the next most columns stay as they are. */
+  readonly #values: Float64Array;
+  readonly #texts: string[];
 
   constructor(columns: readonly Column[]) {
     this.header = `${columns.map((column) => column.name).join(",")}\n`;
     this.#units = columns.map((column) => column.unit);
+    this.#values = new Float64Array(columns.length).fill(Number.NaN);
+    this.#texts = columns.map(() => "");
   }
 
   /** One line, line feed included. The row may be reused by the caller afterwards. */
   line(row: ArrayLike<number>): string {
-    const units = this.#units;
-    let text = plainNumber(row[0], units[0]);
-    for (let i = 1; i < units.length; i++) text += `,${plainNumber(row[i], units[i])}`;
-    return `${text}\n`;
+    const values = this.#values;
+    const texts = this.#texts;
+    for (let i = 0; i < texts.length; i++) {
+      const value = row[i];
+      if (value === values[i]) continue;
+      values[i] = value;
+      texts[i] = plainNumber(value, this.#units[i]);
+    }
+    return `${texts.join(",")}\n`;
   }
 }
