@@ -7,7 +7,7 @@
 
 export { cgroupFiles, PressureAverages } from "./report/cgroupfs.ts";
 // What the command line writes, as text.
-export { CYCLE_COLUMNS, csvLine, cycleLines, cyclesHeader } from "./report/cycles.ts";
+export { CYCLE_COLUMNS, CYCLES_HEADER, cycleLine } from "./report/cycles.ts";
 export { eventLines } from "./report/events.ts";
 export { gctraceLine } from "./report/gctrace.ts";
 export { grafanaDashboard } from "./report/grafana.ts";

@@ -5,12 +5,11 @@
  */
 import { gzipSync } from "node:zlib";
 import {
+  CYCLES_HEADER,
   type CycleRow,
   cpuShareSince,
-  csvLine,
   cycleEndSeconds,
-  cycleLines,
-  cyclesHeader,
+  cycleLine,
   SweptCycles,
 } from "../report/cycles.ts";
 import { eventLines } from "../report/events.ts";
@@ -108,9 +107,6 @@ export const outputFiles = ({ scenario, trace, exports, heapProfiles }: Job): re
   "report.html",
 ];
 
-/** Cycles are handed to the CSV library this many at a time. */
-const CYCLE_BATCH = 256;
-
 /** Writes the series to files as they come and keeps the little the terminal summary needs. */
 class FileSink implements RunSink {
   readonly #timeseries: OutputFile;
@@ -126,7 +122,6 @@ class FileSink implements RunSink {
   /** When the process started whose collections come in. */
   #processStartNs = 0;
   readonly #swept = new SweptCycles((row) => this.#sweptCycle(row));
-  readonly #batch: CycleRow[] = [];
   readonly #watch: ThresholdWatch;
   readonly #pictures: readonly { readonly column: number; readonly sketch: SeriesSketch }[];
   readonly #pause = new SeriesSketch();
@@ -156,8 +151,8 @@ class FileSink implements RunSink {
       column: columns.findIndex((column) => column.name === name),
       sketch: new SeriesSketch(),
     }));
-    this.#timeseries.writer.write(csvLine(columns.map((column) => column.name)));
-    this.#cycles.writer.write(cyclesHeader());
+    this.#timeseries.writer.write(this.#formatter.header);
+    this.#cycles.writer.write(CYCLES_HEADER);
   }
 
   sample(row: Float64Array, view: (() => ProcessView) | undefined): void {
@@ -206,22 +201,15 @@ class FileSink implements RunSink {
 
   #sweptCycle(row: CycleRow): void {
     this.report.cycle(row);
-    this.#batch.push(row);
-    if (this.#batch.length === CYCLE_BATCH) this.#writeCycles();
+    this.#cycles.writer.write(cycleLine(row));
   }
 
   scavTrace(trace: ScavTraceRecord): void {
     this.#scavtrace.writer.write(`${scavtraceLine(trace)}\n`);
   }
 
-  #writeCycles(): void {
-    if (this.#batch.length > 0) this.#cycles.writer.write(cycleLines(this.#batch));
-    this.#batch.length = 0;
-  }
-
   close(): void {
     this.#swept.flush();
-    this.#writeCycles();
     this.#timeseries.close();
     this.#cycles.close();
     this.#gctrace.close();

@@ -23,7 +23,6 @@ import {
 import { seriesColumns, seriesOf } from "../oracle/result.ts";
 import { type RealRun, runOracle, unplayable } from "../oracle/run.ts";
 import { benchmarkLine } from "../report/benchfmt.ts";
-import { csvLine } from "../report/cycles.ts";
 import { humanValue } from "../report/format.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
@@ -157,7 +156,7 @@ function runSimulated(scenario: Scenario, seeds: number, profile: MachineProfile
   const cpuSeconds: number[] = [];
   const formatter = new SampleFormatter(sampleColumns(scenario));
   for (let seed = 1; seed <= seeds; seed++) {
-    let csv = csvLine(sampleColumns(scenario).map((column) => column.name));
+    let csv = formatter.header;
     const before = process.cpuUsage();
     const summary = simulate(scenario, {
       declareOracle: true,
@@ -182,7 +181,7 @@ function realCsv(run: RealRun): string {
   const columns = seriesColumns(run.result);
   const formatter = new SampleFormatter(columns);
   return (
-    csvLine(columns.map((column) => column.name)) +
+    formatter.header +
     seriesOf(run.result)
       .map((row) => formatter.line(row))
       .join("")
@@ -206,8 +205,8 @@ const TRACE_COLUMNS = [
 
 function realCyclesCsv(run: RealRun): string {
   return (
-    csvLine([...TRACE_COLUMNS]) +
-    run.trace.map((cycle) => csvLine(TRACE_COLUMNS.map((name) => String(cycle[name])))).join("")
+    `${TRACE_COLUMNS.join(",")}\n` +
+    run.trace.map((cycle) => `${TRACE_COLUMNS.map((name) => cycle[name]).join(",")}\n`).join("")
   );
 }
 

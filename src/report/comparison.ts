@@ -4,8 +4,9 @@
  * The first side is what the others are compared with. Over several runs a value is a median with its confidence interval, and a difference
  * that may be chance is `~`, as benchstat writes them. Of single runs the difference is told as it is, for there is nothing to test.
  */
+// The library's browser build: the other one needs Node's Buffer as soon as it is loaded, and reports run in pages too.
+import { stringify } from "csv-stringify/browser/esm/sync";
 import type { Unit } from "../sim/units.ts";
-import { csvLine } from "./cycles.ts";
 import { humanValue, plainNumber } from "./format.ts";
 import { groupFigures } from "./headlines.ts";
 import type { ComparisonTexts } from "./reportdata.ts";
@@ -256,11 +257,11 @@ const CSV_COLUMNS = [
 
 /** A row per metric and side; an empty cell is no value, or an infinite end of an interval. */
 export function comparisonCsv({ rows, sides }: Comparison): string {
-  const lines = rows.flatMap(({ name, unit, cells }) =>
+  const cells = rows.flatMap(({ name, unit, cells }) =>
     cells.map(({ n, median, low, high, against }, i) => {
       const number = (x: number | undefined, of: Unit = unit): string =>
         x === undefined ? "" : plainNumber(x, of);
-      return csvLine([
+      return [
         name,
         unit,
         sides[i].label,
@@ -272,10 +273,10 @@ export function comparisonCsv({ rows, sides }: Comparison): string {
         number(against?.fraction, "fraction"),
         against?.p === undefined ? "" : String(against.p),
         against?.differs === undefined ? "" : String(Number(against.differs)),
-      ]);
+      ];
     }),
   );
-  return csvLine([...CSV_COLUMNS]) + lines.join("");
+  return stringify([CSV_COLUMNS, ...cells], { header: false });
 }
 
 /** Raised when a key changes its meaning or goes. */

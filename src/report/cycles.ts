@@ -1,10 +1,7 @@
-/** cycles.csv: one row per garbage collection, in the order they ended. Text cells (the reason) may need quoting. */
-
-// The library's browser build: the other one needs Node's Buffer as soon as it is loaded, and reports run in pages too.
-import { stringify } from "csv-stringify/browser/esm/sync";
+/** cycles.csv: one row per garbage collection, in the order they ended. Joined by hand, as in timeseries.ts: no cell needs quoting. */
 import { usableCpus } from "../figures.ts";
 import type { CycleRecord } from "../simulate.ts";
-import { plainNumber, unitOf } from "./format.ts";
+import { plainNumber, type Unit, unitOf } from "./format.ts";
 
 /** A cycle with what follows it. */
 export interface CycleRow extends CycleRecord {
@@ -41,29 +38,18 @@ export const CYCLE_COLUMNS: readonly { readonly name: keyof CycleRow; readonly d
   Object.keys(DESCRIPTIONS) as (keyof CycleRow)[]
 ).map((name) => ({ name, description: DESCRIPTIONS[name] }));
 
-/** One CSV line (RFC 4180 quoting, line feed) of a list of cells. */
-export function csvLine(cells: readonly string[]): string {
-  return stringify([[...cells]], { header: false });
+export const CYCLES_HEADER = `${CYCLE_COLUMNS.map(({ name }) => name).join(",")}\n`;
+
+const UNITS = CYCLE_COLUMNS.map(({ name }) => unitOf(name));
+
+function cell(value: number | string | boolean, unit: Unit): string {
+  if (typeof value === "number") return plainNumber(value, unit);
+  return typeof value === "string" ? value : value ? "1" : "0";
 }
 
-export const cyclesHeader = (): string => csvLine(CYCLE_COLUMNS.map((column) => column.name));
-
-const cell = (value: number | string | boolean, name: string): string =>
-  typeof value === "number"
-    ? plainNumber(value, unitOf(name))
-    : typeof value === "boolean"
-      ? value
-        ? "1"
-        : "0"
-      : value;
-
-/** Many cycles at once: a library call per row would cost more than the row. */
-export function cycleLines(cycles: readonly CycleRow[]): string {
-  return stringify(
-    cycles.map((cycle) => CYCLE_COLUMNS.map(({ name }) => cell(cycle[name], name))),
-    { header: false },
-  );
-}
+/** A cycle's line, line feed included. */
+export const cycleLine = (cycle: CycleRow): string =>
+  `${CYCLE_COLUMNS.map(({ name }, i) => cell(cycle[name], UNITS[i])).join(",")}\n`;
 
 /** Holds each cycle back until its sweep is done, or can be no more: when the next one has ended, or all is over (`flush`). */
 export class SweptCycles {

@@ -28,17 +28,6 @@ import {
 /** Cells of a map, at most. */
 export const MAX_CELLS = 2 ** 14;
 
-/** Live objects of each span, exactly, in the order of their records. */
-function liveBySpan({ rt, nowNs }: ProcessView): Int32Array {
-  const { spans } = rt.heap;
-  const tick = rt.deathTick(nowNs);
-  const live = new Int32Array(spans.end / SPAN_WORDS);
-  for (let s = 0; s < spans.end; s += SPAN_WORDS)
-    if (spans.state[s] === spanInUse && (spans.flags[s] & flagQuarantined) === 0)
-      live[s / SPAN_WORDS] = liveInSpan(rt.heap, s, tick);
-  return live;
-}
-
 /** Bytes of live objects. */
 export function liveBytes({ rt, nowNs }: ProcessView): number {
   const { spans } = rt.heap;
@@ -64,10 +53,9 @@ export function heapMap(view: ProcessView, reason: string, maxCells = MAX_CELLS)
     first_page: base,
     cells: Math.ceil((pages.inUseLimit[i] - base) / perCell),
   }));
-  const live = liveBySpan(view);
+  const live = new Int32Array(spans.end / SPAN_WORDS);
+  const classes = census(view, live);
   const cells = new Cells(view, live, perCell, stretches);
-  let bytes = 0;
-  for (let s = 0; s < spans.end; s += SPAN_WORDS) bytes += live[s / SPAN_WORDS] * spans.elemsizeOf(s);
   const st = view.memStats;
   return {
     map: {
@@ -75,22 +63,27 @@ export function heapMap(view: ProcessView, reason: string, maxCells = MAX_CELLS)
       reason,
       pages_per_cell: perCell,
       stretches,
-      live_bytes: bytes,
+      live_bytes: classes.reduce((sum, c) => sum + c.live_bytes, 0),
       heap_alloc_bytes: st.heapAlloc,
       heap_inuse_bytes: st.heapInuse,
       heap_idle_bytes: st.heapIdle,
       heap_released_bytes: st.heapReleased,
       rss_bytes: view.memory.residentBytes(),
       largest_free_run_bytes: pages.largestFreeRun() * pageSize,
-      size_classes: classes(view, live),
+      size_classes: classes.map(({ live_bytes: _, ...c }) => c),
     },
     planes: cells.planes,
   };
 }
 
-/** Spans by size class, as classSnapshot has them, but for the waste inside slots, which costs another pass. */
-function classes(view: ProcessView, live: Int32Array): HeapMap["size_classes"] {
-  const { spans } = view.rt.heap;
+/**
+ * Counts the live objects of each span, exactly, into `live`, in the order of their records. Returns spans by size class, as classSnapshot has them, but for the waste
+ * inside slots, which costs another pass.
+ */
+function census({ rt, nowNs }: ProcessView, live: Int32Array) {
+  const { spans } = rt.heap;
+  const { state, flags, spc, npages, nelems, allocCount, end } = spans;
+  const tick = rt.deathTick(nowNs);
   const all = Array.from({ length: numSizeClasses }, (_, sizeclass) => ({
     sizeclass,
     elemsize: classToSize[sizeclass],
@@ -101,18 +94,24 @@ function classes(view: ProcessView, live: Int32Array): HeapMap["size_classes"] {
     live: 0,
     free_slot_bytes: 0,
     tail_waste_bytes: 0,
+    live_bytes: 0,
   }));
-  for (let s = 0; s < spans.end; s += SPAN_WORDS) {
-    if (spans.state[s] !== spanInUse || (spans.flags[s] & flagQuarantined) !== 0) continue;
-    const c = all[spans.spc[s] >> 1];
-    const n = spans.nelems[s];
+  for (let s = 0; s < end; s += SPAN_WORDS) {
+    if (state[s] !== spanInUse || (flags[s] & flagQuarantined) !== 0) continue;
+    const alive = liveInSpan(rt.heap, s, tick);
+    const n = nelems[s];
+    const size = spans.elemsizeOf(s);
+    const spanBytes = npages[s] * pageSize;
+    const c = all[spc[s] >> 1];
+    live[s / SPAN_WORDS] = alive;
     c.spans++;
-    c.span_bytes += spans.npages[s] * pageSize;
+    c.span_bytes += spanBytes;
     c.slots += n;
-    c.allocated += spans.allocCount[s];
-    c.live += live[s / SPAN_WORDS];
-    c.free_slot_bytes += (n - spans.allocCount[s]) * spans.elemsizeOf(s);
-    c.tail_waste_bytes += spans.npages[s] * pageSize - n * spans.elemsizeOf(s);
+    c.allocated += allocCount[s];
+    c.live += alive;
+    c.free_slot_bytes += (n - allocCount[s]) * size;
+    c.tail_waste_bytes += spanBytes - n * size;
+    c.live_bytes += alive * size;
   }
   return all.filter((c) => c.spans > 0);
 }
@@ -132,9 +131,6 @@ function pageKind(pages: PageAlloc, page: number): number {
 /** No kind of cell. */
 const NO_SPAN = 255;
 
-/** Cells whose residency is asked for at once: mostly all of them are resident, or none is. */
-const RESIDENT_CELLS = 64;
-
 class Cells {
   readonly planes: Uint8Array;
   readonly #view: ProcessView;
@@ -153,17 +149,8 @@ class Cells {
       const base = pages.inUseBase[i];
       const limit = pages.inUseLimit[i];
       if (perCell === 1) this.#writePages(first, base, limit);
-      else {
-        const spanOn = this.#spansByPage(base, limit);
-        for (let c = 0; c < cells; c++) {
-          const from = base + c * perCell;
-          this.#write(first + c, spanOn, base, from, Math.min(from + perCell, limit));
-        }
-      }
-      for (let c = 0; c < cells; c += RESIDENT_CELLS) {
-        const end = Math.min(c + RESIDENT_CELLS, cells);
-        this.#writeResident(first + c, first + end, base + c * perCell, perCell, limit);
-      }
+      else this.#writeCells(first, base, limit, perCell);
+      this.#writeResident(first, first + cells, base, perCell, limit);
       first += cells;
     });
   }
@@ -185,35 +172,53 @@ class Cells {
   /** Writes what each of pages [base, limit) is and what is in its slots, to cells from `first` on: by spans, then what is in none. */
   #writePages(first: number, base: number, limit: number): void {
     const { spans, pages } = this.#view.rt.heap;
-    const { state, base: spanBase, npages, spc, nelems, allocCount, end: endOfSpans } = spans;
-    const total = this.#total;
-    const { planes } = this;
-    const cells = planes.subarray(0, total);
-    cells.fill(NO_SPAN, first, first + limit - base);
+    const { state, base: spanBase, npages, end: endOfSpans } = spans;
+    const end = first + limit - base;
+    const cells = this.planes.subarray(0, this.#total);
+    cells.fill(NO_SPAN, first, end);
     for (let s = 0; s < endOfSpans; s += SPAN_WORDS) {
       if (state[s] === spanDead) continue;
-      const inUse = state[s] === spanInUse;
       const at = spanBase[s];
-      if (at < base || at >= limit) continue;
-      const cell = first + at - base;
-      const end = cell + npages[s];
-      planes[total + cell] = FLAG_START;
-      if (!inUse) {
-        cells.fill(manualKind(state[s]), cell, end);
-        continue;
-      }
-      const weight = 1 / nelems[s];
-      const allocated = share(allocCount[s] * weight, 1);
-      const live = share(this.#live[s / SPAN_WORDS] * weight, 1);
-      for (let c = cell; c < end; c++) {
-        planes[c] = spc[s];
-        planes[2 * total + c] = allocated;
-        planes[3 * total + c] = live;
-      }
+      if (at >= base && at < limit) this.#writeSpan(s, at, first + at - base, npages[s], 1);
     }
-    const end = first + limit - base;
     for (let c = cells.indexOf(NO_SPAN, first); c >= 0 && c < end; c = cells.indexOf(NO_SPAN, c + 1))
       cells[c] = pageKind(pages, base + c - first);
+  }
+
+  /** The same of cells that have several pages each. */
+  #writeCells(first: number, base: number, limit: number, perCell: number): void {
+    const { base: spanBase, npages } = this.#view.rt.heap.spans;
+    const spanOn = this.#spansByPage(base, limit);
+    let cell = first;
+    for (let page = base; page < limit; ) {
+      const s = spanOn[page - base] - 1;
+      const whole = s < 0 ? 0 : Math.floor((spanBase[s] + npages[s] - page) / perCell);
+      if (whole > 0) this.#writeSpan(s, page, cell, whole, perCell);
+      else this.#write(cell, spanOn, base, page, Math.min(page + perCell, limit));
+      cell += Math.max(whole, 1);
+      page += Math.max(whole, 1) * perCell;
+    }
+  }
+
+  /** Writes `count` cells all of which are span `s`'s, the first of which begins at `page`. */
+  #writeSpan(s: number, page: number, cell: number, count: number, perCell: number): void {
+    const { state, base, spc, nelems, allocCount } = this.#view.rt.heap.spans;
+    const total = this.#total;
+    const { planes } = this;
+    const end = cell + count;
+    if (base[s] === page) planes[total + cell] = FLAG_START;
+    if (state[s] !== spanInUse) {
+      planes.fill(manualKind(state[s]), cell, end);
+      return;
+    }
+    const weight = perCell / nelems[s];
+    const allocated = share(allocCount[s] * weight, perCell);
+    const live = share(this.#live[s / SPAN_WORDS] * weight, perCell);
+    for (let c = cell; c < end; c++) {
+      planes[c] = spc[s];
+      planes[2 * total + c] = allocated;
+      planes[3 * total + c] = live;
+    }
   }
 
   /** Writes what cell `cell` is and what is in its slots: pages [from, limit). */
@@ -261,22 +266,19 @@ class Cells {
     planes[3 * total + cell] = share(live, inSpans);
   }
 
-  /** Writes which share is resident of cells [cell, end), the first of which begins at page `from`. */
+  /** Writes which share is resident of cells [cell, end), the first of which begins at page `from`: by halves, for mostly all or none is. */
   #writeResident(cell: number, end: number, from: number, perCell: number, limit: number): void {
-    const { memory } = this.#view;
-    const plane = this.planes.subarray(4 * this.#total, 5 * this.#total);
     const last = Math.min(from + (end - cell) * perCell, limit);
-    const bytes = memory.residentBytesIn(from * pageSize, last * pageSize);
+    const bytes = this.#view.memory.residentBytesIn(from * pageSize, last * pageSize);
     if (bytes === 0) return;
-    if (bytes === (last - from) * pageSize) {
-      plane.fill(255, cell, end);
+    if (end - cell === 1 || bytes === (last - from) * pageSize) {
+      const resident = share(bytes / pageSize, last - from);
+      this.planes.fill(resident, 4 * this.#total + cell, 4 * this.#total + end);
       return;
     }
-    for (let c = cell, page = from; c < end; c++, page += perCell) {
-      const cellLimit = Math.min(page + perCell, limit);
-      const resident = memory.residentBytesIn(page * pageSize, cellLimit * pageSize);
-      plane[c] = share(resident / pageSize, cellLimit - page);
-    }
+    const half = (end - cell) >> 1;
+    this.#writeResident(cell, cell + half, from, perCell, limit);
+    this.#writeResident(cell + half, end, from + half * perCell, perCell, limit);
   }
 }
 

@@ -2,8 +2,8 @@
  * openmetrics.txt: a whole run as OpenMetrics with timestamps, for `promtool tsdb create-blocks-from openmetrics`.
  *
  * The format wants all lines of a family together, and within it all of one series, in the order of time; a run yields them family
- * after family at each instant. So each series' lines gather in a piece of text, full pieces go to a store (a file beside), and at
- * the end they are read back in the order of the format: memory stays at a piece per series however long the run is.
+ * after family at each instant. So each series' lines gather in a piece of text. When all of these have grown large they go to a store
+ * (a file beside), and at the end they are read back in the order of the format: memory stays bounded however long the run is.
  *
  * Every line has the labels of a scrape (job, instance), which dashboards choose by, and what was run: scenario, variant and seed. The
  * timestamps are the run's start plus virtual time. A process that is down between a kill and its restart has no lines for that time.
@@ -18,8 +18,8 @@ export interface PieceStore {
   get(handle: number): string;
 }
 
-/** Text of a series that is kept in memory. */
-const PIECE_CHARS = 1 << 14;
+/** Text of all series together that is kept in memory: most runs have less. */
+const KEPT_CHARS = 1 << 22;
 
 interface Lines {
   /** What stands before each of its values: the same at every instant. */
@@ -47,12 +47,15 @@ export function runLabels(scenario: Scenario, seed: number | string): Labels {
 export class OpenMetricsRun {
   readonly #store: PieceStore;
   readonly #labels: Labels;
+  readonly #keptChars: number;
   readonly #families = new Map<string, KnownFamily>();
+  #chars = 0;
   #end = "";
 
-  constructor(store: PieceStore, labels: Labels) {
+  constructor(store: PieceStore, labels: Labels, keptChars = KEPT_CHARS) {
     this.#store = store;
     this.#labels = labels;
+    this.#keptChars = keptChars;
   }
 
   /** The families of an instant, later than all before. */
@@ -72,13 +75,24 @@ export class OpenMetricsRun {
           const prefixes = series.samples.map((sample) => samplePrefix(family, series, sample, this.#labels));
           known.series.set(key, (lines = { prefixes, pending: "", pieces: [] }));
         }
-        for (let i = 0; i < lines.prefixes.length; i++)
-          lines.pending += lines.prefixes[i] + numberText(series.samples[i].value) + end;
-        if (lines.pending.length < PIECE_CHARS) continue;
+        const { prefixes } = lines;
+        let text = "";
+        for (let i = 0; i < prefixes.length; i++)
+          text += prefixes[i] + numberText(series.samples[i].value) + end;
+        lines.pending += text;
+        this.#chars += text.length;
+      }
+    }
+    if (this.#chars >= this.#keptChars) this.#putAway();
+  }
+
+  #putAway(): void {
+    for (const { series } of this.#families.values())
+      for (const lines of series.values()) {
         lines.pieces.push(this.#store.put(lines.pending));
         lines.pending = "";
       }
-    }
+    this.#chars = 0;
   }
 
   finish(write: (text: string) => void): void {

@@ -56,13 +56,12 @@ export interface Family {
 
 const NO_LABELS: Labels = [];
 
-const single = (
-  name: string,
-  type: "gauge" | "counter" | "unknown",
-  help: string,
-  value: number,
-  labels = NO_LABELS,
-): Family => ({ name, type, help, series: [{ labels, samples: [{ suffix: "", labels, value }] }] });
+const single = (name: string, type: FamilyType, help: string, value: number, labels = NO_LABELS): Family => ({
+  name,
+  type,
+  help,
+  series: [{ labels, samples: [{ suffix: "", labels, value }] }],
+});
 
 const byLabel = (
   name: string,
@@ -118,20 +117,16 @@ function justBelow(value: number): number {
   return floats[0];
 }
 
-/** Boundaries as client_golang shows them, and the label of each bucket: the same at every instant. */
-interface CoarseBuckets {
-  readonly bounds: readonly number[];
-  readonly labels: readonly Labels[];
-}
+/** Buckets as client_golang shows them, the same at every instant: of each its lower bound, where it ends in the fine ones, its label. */
+type CoarseBuckets = readonly { readonly from: number; readonly end: number; readonly labels: Labels }[];
 
 function coarseOf(buckets: Float64Array, unit: string): CoarseBuckets {
   const bounds = coarseBuckets(buckets, unit).filter((bound) => bound !== Number.NEGATIVE_INFINITY);
-  const labels = bounds
-    .slice(1)
-    .map(
-      (above): Labels => [["le", numberText(above === Number.POSITIVE_INFINITY ? above : justBelow(above))]],
-    );
-  return { bounds, labels };
+  return bounds.slice(1).map((above, j) => ({
+    from: bounds[j],
+    end: buckets.indexOf(above),
+    labels: [["le", numberText(above === Number.POSITIVE_INFINITY ? above : justBelow(above))]],
+  }));
 }
 
 const COARSE: ReadonlyMap<Float64Array, CoarseBuckets> = new Map([
@@ -141,20 +136,19 @@ const COARSE: ReadonlyMap<Float64Array, CoarseBuckets> = new Map([
 
 /** batchHistogram of client_golang: the sum is exact where another metric has it, else each value counts as its bucket's lower bound. */
 function histogramSamples({ counts, buckets }: Float64Histogram, exactSum: number | undefined): Sample[] {
-  const { bounds, labels } = COARSE.get(buckets)!;
   const samples: Sample[] = [];
   let count = 0;
   let sum = 0;
   let i = 0;
-  for (let j = 0; j < labels.length; j++) {
+  for (const { from, end, labels } of COARSE.get(buckets)!) {
     let inBucket = 0;
-    for (; i < counts.length && buckets[i + 1] <= bounds[j + 1]; i++) inBucket += counts[i];
+    for (; i < end; i++) inBucket += counts[i];
     count += inBucket;
-    sum += bounds[j] * inBucket;
-    samples.push({ suffix: "_bucket", labels: labels[j], value: count });
+    sum += from * inBucket;
+    samples.push({ suffix: "_bucket", labels, value: count });
   }
-  samples.push({ suffix: "_sum", labels: [], value: exactSum ?? sum });
-  samples.push({ suffix: "_count", labels: [], value: count });
+  samples.push({ suffix: "_sum", labels: NO_LABELS, value: exactSum ?? sum });
+  samples.push({ suffix: "_count", labels: NO_LABELS, value: count });
   return samples;
 }
 
@@ -251,11 +245,13 @@ function runtimeFamilies(view: ProcessView): Family[] {
     "/gc/heap/allocs-by-size:bytes": view.memStats.totalAlloc,
     "/gc/heap/frees-by-size:bytes": view.memStats.totalAlloc - view.memStats.heapAlloc,
   };
+  // Two metrics are of the same counts.
+  const counted = new Map<ArrayLike<number>, readonly Sample[]>();
   return RUNTIME_FAMILIES.map(({ metric, name, type, help }): Family => {
-    const samples =
-      metric.kind === "float64-histogram"
-        ? histogramSamples(metric.read(s), exactSums[metric.name])
-        : [{ suffix: "" as const, labels: NO_LABELS, value: metric.read(s) }];
+    if (metric.kind !== "float64-histogram") return single(name, type, help, metric.read(s));
+    const histogram = metric.read(s);
+    const samples = counted.get(histogram.counts) ?? histogramSamples(histogram, exactSums[metric.name]);
+    counted.set(histogram.counts, samples);
     return { name, type, help, series: [{ labels: NO_LABELS, samples }] };
   });
 }

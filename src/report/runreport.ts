@@ -148,7 +148,7 @@ export class ReportCollector {
     }
     const samples = whole.reduced(OVERLAY_POINTS);
     const cycles = this.#cycles.reduced(OVERLAY_POINTS);
-    const t = samples.column("t_seconds").slice();
+    const t = samples.column("t_seconds");
     const end = cycles.column("end_seconds");
     const source = {
       t,
@@ -171,7 +171,7 @@ export class ReportCollector {
         }),
       ),
       cycleColumns: cycles.columns,
-      cycleValues: cycles.columns.map(({ name }) => cycles.column(name).slice()),
+      cycleValues: cycles.columns.map(({ name }) => cycles.column(name)),
       cycleRows: cycles.rows,
     };
   }

@@ -37,7 +37,8 @@ export class BoundedTable {
   readonly columns: readonly TableColumn[];
   readonly #limit: number;
   readonly #leader: Int32Array;
-  readonly #values: Float64Array[];
+  /** Point after point: what comes in a row is copied at once. */
+  #values: Float64Array;
   /** Leaders before their followers. */
   readonly #order: Int32Array;
   /** Of the row at hand, by leader: 0 no new extreme, 1 the point before stays, 2 the later one takes its place. */
@@ -59,7 +60,7 @@ export class BoundedTable {
     );
     this.#verdict = new Uint8Array(columns.length);
     // Grown by doubling: most runs are short.
-    this.#values = columns.map(() => new Float64Array(Math.min(limit, 256)));
+    this.#values = new Float64Array(columns.length * Math.min(limit, 256));
   }
 
   get rows(): number {
@@ -75,21 +76,25 @@ export class BoundedTable {
     return this.#rowsPerBucket;
   }
 
+  /** A value for each column. */
   add(row: ArrayLike<number>): void {
     this.#rows++;
-    this.#add(row, 0, undefined);
+    this.#add(row);
   }
 
-  /** The kept points of a column; a view of what may still change. */
+  /** The points kept of a column so far. */
   column(name: string): Float64Array {
+    const width = this.columns.length;
     const at = this.columns.findIndex((column) => column.name === name);
-    return this.#values[at].subarray(0, this.#points);
+    const values = new Float64Array(this.#points);
+    for (let p = 0; p < values.length; p++) values[p] = this.#values[p * width + at];
+    return values;
   }
 
   /** The same table in at most `limit` points. */
   reduced(limit: number): BoundedTable {
     const table = new BoundedTable(this.columns, limit);
-    for (let p = 0; p < this.#points; p++) table.#add(undefined, p, this.#values);
+    for (let p = 0; p < this.#points; p++) table.#add(this.#point(p));
     const factor = this.#rowsPerBucket / 2;
     table.#rowsPerBucket *= factor;
     table.#inBucket *= factor;
@@ -97,64 +102,62 @@ export class BoundedTable {
     return table;
   }
 
-  /** A row, or point `p` of another table's columns. */
-  #add(row: ArrayLike<number> | undefined, p: number, from: readonly Float64Array[] | undefined): void {
+  #point(p: number): Float64Array {
+    const width = this.columns.length;
+    return this.#values.subarray(p * width, (p + 1) * width);
+  }
+
+  #add(row: ArrayLike<number>): void {
     const full = this.#rowsPerBucket === 2 || this.#inBucket === this.#rowsPerBucket;
     if (full && this.#points === this.#limit) this.#halve();
-    if (this.#rowsPerBucket === 2) this.#append(row, p, from);
+    if (this.#rowsPerBucket === 2) this.#append(row);
     else if (this.#inBucket === this.#rowsPerBucket) {
-      this.#append(row, p, from);
-      this.#append(row, p, from);
+      this.#append(row);
+      this.#append(row);
       this.#inBucket = 1;
     } else {
-      this.#merge(this.#points - 2, row, p, from);
+      this.#merge(this.#points - 2, row);
       this.#inBucket++;
     }
   }
 
-  #append(row: ArrayLike<number> | undefined, p: number, from: readonly Float64Array[] | undefined): void {
-    const at = this.#points++;
-    for (let c = 0; c < this.#values.length; c++) {
-      let values = this.#values[c];
-      if (at === values.length) {
-        const grown = new Float64Array(Math.min(this.#limit, at * 2));
-        grown.set(values);
-        this.#values[c] = values = grown;
-      }
-      values[at] = from === undefined ? row![c] : from[c][p];
+  #append(row: ArrayLike<number>): void {
+    const width = this.columns.length;
+    const at = this.#points++ * width;
+    if (at === this.#values.length) {
+      const grown = new Float64Array(Math.min(this.#limit * width, at * 2));
+      grown.set(this.#values);
+      this.#values = grown;
     }
+    this.#values.set(row, at);
   }
 
-  /** Takes a row into the bucket whose points are `at` and `at + 1`. */
-  #merge(
-    at: number,
-    row: ArrayLike<number> | undefined,
-    p: number,
-    from: readonly Float64Array[] | undefined,
-  ): void {
+  /** Takes a row into the bucket whose points are `p` and `p + 1`. */
+  #merge(p: number, row: ArrayLike<number>): void {
+    const width = this.columns.length;
+    const values = this.#values;
     for (const c of this.#order) {
-      const values = this.#values[c];
-      const v = from === undefined ? row![c] : from[c][p];
+      const a = p * width + c;
+      const b = a + width;
+      const v = row[c];
       const leader = this.#leader[c];
-      if (leader === c) this.#verdict[c] = verdict(values[at], values[at + 1], v);
+      if (leader === c) this.#verdict[c] = verdict(values[a], values[b], v);
       const said = this.#verdict[leader];
       if (said === 0) continue;
-      if (said === 2) values[at] = values[at + 1];
-      else if (said === 3) values[at] = v;
-      values[at + 1] = v;
+      if (said === 2) values[a] = values[b];
+      else if (said === 3) values[a] = v;
+      values[b] = v;
     }
   }
 
   /** Merges neighbouring buckets: four points become two. */
   #halve(): void {
+    const width = this.columns.length;
     const buckets = this.#points / 4;
     for (let b = 0; b < buckets; b++) {
-      for (const values of this.#values) {
-        values[2 * b] = values[4 * b];
-        values[2 * b + 1] = values[4 * b + 1];
-      }
-      this.#merge(2 * b, undefined, 4 * b + 2, this.#values);
-      this.#merge(2 * b, undefined, 4 * b + 3, this.#values);
+      this.#values.copyWithin(2 * b * width, 4 * b * width, (4 * b + 2) * width);
+      this.#merge(2 * b, this.#point(4 * b + 2));
+      this.#merge(2 * b, this.#point(4 * b + 3));
     }
     this.#points = 2 * buckets;
     this.#rowsPerBucket *= 2;
@@ -162,13 +165,16 @@ export class BoundedTable {
   }
 
   pack(deflate: (bytes: Uint8Array) => string): PackedTable {
-    const bytes = new ByteList();
+    const width = this.columns.length;
+    const values = this.#values.subarray(0, this.#points * width);
+    const bytes = new Uint8Array(values.length * MAX_CODE_BYTES);
+    const second = new Uint8Array(this.#points * MAX_CODE_BYTES);
+    let length = 0;
     const columns = this.columns.map(({ name, scale }, c) => {
-      const values = this.#values[c].subarray(0, this.#points);
-      const first = differences(values, scale, 1);
-      const second = differences(values, scale, 2);
-      const order = second.length < first.length ? (2 as const) : (1 as const);
-      bytes.append(order === 2 ? second : first);
+      const [end, secondLength] = codeDifferences(values, c, width, scale, bytes, length, second);
+      const order = secondLength < end - length ? (2 as const) : (1 as const);
+      if (order === 2) bytes.set(second.subarray(0, secondLength), length);
+      length = order === 2 ? length + secondLength : end;
       return { name, scale, order };
     });
     return {
@@ -176,7 +182,7 @@ export class BoundedTable {
       points: this.#points,
       rows_per_bucket: this.#rowsPerBucket,
       columns,
-      data: deflate(bytes.bytes),
+      data: deflate(bytes.subarray(0, length)),
     };
   }
 }
@@ -196,38 +202,20 @@ function verdict(a: number, b: number, v: number): 0 | 1 | 2 | 3 {
   return v === b && a <= b ? 1 : 0;
 }
 
-class ByteList {
-  #bytes = new Uint8Array(4096);
-  length = 0;
-
-  get bytes(): Uint8Array {
-    return this.#bytes.subarray(0, this.length);
+/** Writes a non-negative safe integer, seven bits a byte, low ones first; returns where it ends. */
+function varint(bytes: Uint8Array, at: number, value: number): number {
+  let end = at;
+  let rest = value;
+  while (rest >= 128) {
+    bytes[end++] = (rest % 128) + 128;
+    rest = Math.floor(rest / 128);
   }
-
-  #room(n: number): void {
-    if (this.length + n <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.length + n));
-    grown.set(this.bytes);
-    this.#bytes = grown;
-  }
-
-  /** A non-negative safe integer, seven bits a byte, low ones first. */
-  varint(value: number): void {
-    this.#room(8);
-    let rest = value;
-    while (rest >= 128) {
-      this.#bytes[this.length++] = (rest % 128) + 128;
-      rest = Math.floor(rest / 128);
-    }
-    this.#bytes[this.length++] = rest;
-  }
-
-  append(other: ByteList): void {
-    this.#room(other.length);
-    this.#bytes.set(other.bytes, this.length);
-    this.length += other.length;
-  }
+  bytes[end++] = rest;
+  return end;
 }
+
+/** What stands for a difference: 0 is no value. */
+const code = (difference: number): number => 1 + (difference < 0 ? -2 * difference - 1 : 2 * difference);
 
 /**
  * What is larger has no value: such is how Go says that there is no goal or no limit. Below, second differences and their codes are
@@ -235,23 +223,40 @@ class ByteList {
  */
 export const MOST = 2 ** 49;
 
-function differences(values: Float64Array, scale: number, order: 1 | 2): ByteList {
-  const out = new ByteList();
+/** Bytes of a code, at most: a second difference is below 2^51, its code below 2^53. */
+const MAX_CODE_BYTES = 8;
+
+/**
+ * Codes the first differences of column `c` into `first` from `start` on, and the second ones into `second`. Returns where those end and
+ * how many these are.
+ */
+function codeDifferences(
+  values: Float64Array,
+  c: number,
+  width: number,
+  scale: number,
+  first: Uint8Array,
+  start: number,
+  second: Uint8Array,
+): readonly [end: number, secondLength: number] {
+  let end = start;
+  let length = 0;
   let last = 0;
   let lastStep = 0;
-  for (const value of values) {
-    const whole = Math.round(value * scale);
+  for (let i = c; i < values.length; i += width) {
+    const whole = Math.round(values[i] * scale);
     if (!(Math.abs(whole) < MOST)) {
-      out.varint(0);
+      first[end++] = 0;
+      second[length++] = 0;
       continue;
     }
     const step = whole - last;
-    const difference = order === 1 ? step : step - lastStep;
-    out.varint(1 + (difference < 0 ? -2 * difference - 1 : 2 * difference));
+    end = varint(first, end, code(step));
+    length = varint(second, length, code(step - lastStep));
     last = whole;
     lastStep = step;
   }
-  return out;
+  return [end, length];
 }
 
 /** The columns of a table again, by name; NaN where there is no value. `bytes` is its data, inflated. */

@@ -159,7 +159,15 @@ export function liveInSpan(h: Heap, s: number, tick: number): number {
   const end = off + spans.nelems[s];
   let live = 0;
   if (!owned) {
-    for (let i = off; i < end; i++) live += (latest - death[i]) >>> 31;
+    let i = off;
+    // By fours: see records.ts of what an iteration costs.
+    for (; i + 3 < end; i += 4)
+      live +=
+        ((latest - death[i]) >>> 31) +
+        ((latest - death[i + 1]) >>> 31) +
+        ((latest - death[i + 2]) >>> 31) +
+        ((latest - death[i + 3]) >>> 31);
+    for (; i < end; i++) live += (latest - death[i]) >>> 31;
     return live;
   }
   const ownerDeath = owners.death;

@@ -217,7 +217,15 @@ function countSurvivors(h: Heap, s: number, tick: number): number {
   const off = words[s + FIRST_SLOT];
   const end = off + words[s + NELEMS];
   let n = 0;
-  for (let i = off; i < end; i++) n += (tick - death[i]) >>> 31;
+  let i = off;
+  // By fours: see records.ts of what an iteration costs.
+  for (; i + 3 < end; i += 4)
+    n +=
+      ((tick - death[i]) >>> 31) +
+      ((tick - death[i + 1]) >>> 31) +
+      ((tick - death[i + 2]) >>> 31) +
+      ((tick - death[i + 3]) >>> 31);
+  for (; i < end; i++) n += (tick - death[i]) >>> 31;
   return n;
 }
 

@@ -18,7 +18,7 @@ import { BARE, POD, scenarioOf, viewOf } from "./exported.ts";
 
 const START = 1_767_225_600;
 
-/** A run as the command writes it, its pieces kept in memory, and what each instant showed. */
+/** A run as the command writes it, its pieces put away every few instants, and what each instant showed. */
 function exportRun(
   text: string,
   everyNs: number,
@@ -28,6 +28,7 @@ function exportRun(
   const run = new OpenMetricsRun(
     { put: (piece) => pieces.push(piece) - 1, get: (handle) => pieces[handle] },
     runLabels(scenario, scenario.seed),
+    50_000,
   );
   const simulated = new SimulatedRun(scenario);
   const instants = new Map<number, readonly Family[]>();
@@ -41,6 +42,7 @@ function exportRun(
   }
   let written = "";
   run.finish((part) => (written += part));
+  expect(pieces.length).toBeGreaterThan(0);
   return { text: written, instants };
 }
 
