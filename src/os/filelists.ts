@@ -204,7 +204,7 @@ export class FileLists {
 
   /** A page of a file is read in. */
   addPage(file: FilePages, page: number): void {
-    const back = this.#comesBack(file.place[page], file.evictedAge[page]);
+    const back = this.#comesBack(file, page);
     this.#put(back ? ACTIVE : INACTIVE, file, page, REFERENCED);
     if (back) {
       this.activePages++;
@@ -214,10 +214,12 @@ export class FileLists {
   }
 
   /** Whether a page that is read in now was evicted so recently that it belongs on the active list. */
-  #comesBack(place: number, evictedAge: number): boolean {
-    if (place === EVICTED) return (this.#age - evictedAge) >>> 0 <= this.#flushed.active;
+  #comesBack(file: FilePages, page: number): boolean {
+    // Ages are far apart in memory: that of a page which never was evicted is not even read.
+    const place = file.place[page];
+    if (place === EVICTED) return (this.#age - file.evictedAge[page]) >>> 0 <= this.#flushed.active;
     if (place !== EVICTED_FOR_NODE || this.node === null) return false;
-    return (this.node.age - evictedAge) >>> 0 <= this.node.flushedActive;
+    return (this.node.age - file.evictedAge[page]) >>> 0 <= this.node.flushedActive;
   }
 
   /**
