@@ -121,8 +121,11 @@ export class PageCache {
     this.#lists.flushStats();
   }
 
-  /** Plays the loads up to `nowNs`; `charge` makes room for pages before they are read in. */
-  advance(nowNs: number, charge: (pages: number) => number): void {
+  /**
+   * Plays the loads up to `nowNs`; `charge` makes room for pages before they are read in. Where there is `room` for all of them whatever
+   * happens, it need not be asked for each.
+   */
+  advance(nowNs: number, charge: (pages: number) => number, room = false): void {
     if (nowNs >= this.flushNs) {
       this.flushStats();
       this.flushNs += FLUSH_NS;
@@ -136,10 +139,13 @@ export class PageCache {
       state.due += (ns * load.bytesPerSecond) / (1e9 * OS_PAGE_BYTES);
       const pages = Math.floor(state.due);
       state.due -= pages;
+      const { file } = state;
+      if (file !== null && room && this.#lists.onlyCounted) {
+        this.#readCounted(file, state, pages, charge);
+        continue;
+      }
       const sleepNs =
-        state.file === null
-          ? this.#readOnce(pages, charge)
-          : this.#readAgain(state.file, state, pages, charge);
+        file === null ? this.#readOnce(pages, charge) : this.#readAgain(file, state, pages, charge);
       if (sleepNs > 0) state.asleepUntilNs = nowNs + sleepNs;
     }
     this.#nowNs = nowNs;
@@ -188,13 +194,33 @@ export class PageCache {
     return 0;
   }
 
-  #readAgain(
-    file: FilePages,
-    { load, nodeMade }: LoadState,
-    pages: number,
-    charge: (pages: number) => number,
-  ): number {
-    const { random } = load.again!;
+  /** What `#readAgain` does, while reads need only be counted. */
+  #readCounted(file: FilePages, state: LoadState, pages: number, charge: (pages: number) => number): void {
+    const { random } = state.load.again!;
+    const drawn = this.#drawn;
+    for (let done = 0; done < pages; done += DRAWN_PAGES) {
+      const n = Math.min(DRAWN_PAGES, pages - done);
+      random.fillU32(drawn, n);
+      for (let i = 0; i < n; i++) drawn[i] = Math.floor((drawn[i] * file.pages) / 2 ** 32);
+      const missed = this.#lists.readCounted(file, drawn, n);
+      this.hitPages += n - missed;
+      if (missed === 0) continue;
+      this.missedPages += missed;
+      // Charged with each page are the nodes of those before it.
+      for (let i = 0; i < missed - 1; i++) this.#makeNode(state, drawn[i]);
+      charge(missed);
+      this.#makeNode(state, drawn[missed - 1]);
+    }
+  }
+
+  #makeNode({ nodeMade }: LoadState, page: number): void {
+    const node = Math.floor(page / NODE_PAGES);
+    this.#againNodes += 1 - nodeMade[node];
+    nodeMade[node] = 1;
+  }
+
+  #readAgain(file: FilePages, state: LoadState, pages: number, charge: (pages: number) => number): number {
+    const { random } = state.load.again!;
     for (let done = 0; done < pages; done += DRAWN_PAGES) {
       const n = Math.min(DRAWN_PAGES, pages - done);
       this.#stateBefore.set(random.state);
@@ -208,9 +234,7 @@ export class PageCache {
         const sleepNs = charge(1);
         this.#lists.addPage(file, page);
         this.missedPages++;
-        const node = Math.floor(page / NODE_PAGES);
-        this.#againNodes += 1 - nodeMade[node];
-        nodeMade[node] = 1;
+        this.#makeNode(state, page);
         if (sleepNs > 0) {
           // Those after it have not been drawn yet.
           random.state.set(this.#stateBefore);
@@ -224,10 +248,10 @@ export class PageCache {
 
   /** The next `n` pages to be read. All are looked up once before any is read: a processor then waits for many of these places at a time. */
   #draw(file: FilePages, random: Rng, n: number): void {
-    const { place } = file;
+    const { place, pages } = file;
     random.fillU32(this.#drawn, n);
     for (let i = 0; i < n; i++) {
-      const page = Math.floor((this.#drawn[i] * place.length) / 2 ** 32);
+      const page = Math.floor((this.#drawn[i] * pages) / 2 ** 32);
       this.#drawn[i] = page;
       this.#lookedUp[i] = place[page];
     }
