@@ -51,11 +51,13 @@ class LoadState {
   readonly file: FilePages | null;
   /** By 64 pages of the file: 1 once they have a node. It stays, since some of them are always cached. */
   readonly nodeMade: Uint8Array;
+  /** How many have. */
+  nodes = 0;
 
   constructor(load: FileLoad, lists: FileLists) {
     this.load = load;
     const pages = load.again === null ? 0 : Math.ceil(load.again.fileBytes / OS_PAGE_BYTES);
-    this.file = load.again === null ? null : lists.addFile(pages);
+    this.file = load.again === null ? null : lists.addFile(pages, load.again.random);
     this.nodeMade = new Uint8Array(Math.ceil(pages / NODE_PAGES));
   }
 }
@@ -194,37 +196,41 @@ export class PageCache {
     return 0;
   }
 
-  /** What `#readAgain` does, while reads need only be counted. */
+  /** What `#readAgain` does, where reads need only be counted and there is room for all of them. */
   #readCounted(file: FilePages, state: LoadState, pages: number, charge: (pages: number) => number): void {
-    const { random } = state.load.again!;
     const drawn = this.#drawn;
     for (let done = 0; done < pages; done += DRAWN_PAGES) {
       const n = Math.min(DRAWN_PAGES, pages - done);
-      random.fillU32(drawn, n);
-      for (let i = 0; i < n; i++) drawn[i] = Math.floor((drawn[i] * file.pages) / 2 ** 32);
+      file.draw(drawn, n);
       const missed = this.#lists.readCounted(file, drawn, n);
       this.hitPages += n - missed;
       if (missed === 0) continue;
       this.missedPages += missed;
       // Charged with each page are the nodes of those before it.
-      for (let i = 0; i < missed - 1; i++) this.#makeNode(state, drawn[i]);
+      const anyNew = state.nodes < state.nodeMade.length;
+      for (let i = 0; anyNew && i < missed - 1; i++) this.#makeNode(state, drawn[i]);
       charge(missed);
       this.#makeNode(state, drawn[missed - 1]);
     }
   }
 
-  #makeNode({ nodeMade }: LoadState, page: number): void {
+  #makeNode(state: LoadState, page: number): void {
     const node = Math.floor(page / NODE_PAGES);
-    this.#againNodes += 1 - nodeMade[node];
-    nodeMade[node] = 1;
+    if (state.nodeMade[node] === 1) return;
+    state.nodeMade[node] = 1;
+    state.nodes++;
+    this.#againNodes++;
   }
 
   #readAgain(file: FilePages, state: LoadState, pages: number, charge: (pages: number) => number): number {
     const { random } = state.load.again!;
+    this.#lists.givePlaces();
     for (let done = 0; done < pages; done += DRAWN_PAGES) {
       const n = Math.min(DRAWN_PAGES, pages - done);
       this.#stateBefore.set(random.state);
-      this.#draw(file, random, n);
+      file.draw(this.#drawn, n);
+      // All are looked up once before any is read: a processor then waits for many of these places at a time.
+      for (let i = 0; i < n; i++) this.#lookedUp[i] = file.place[this.#drawn[i]];
       for (let i = 0; i < n; i++) {
         const page = this.#drawn[i];
         if (this.#lists.accessed(file, page)) {
@@ -244,16 +250,5 @@ export class PageCache {
       }
     }
     return 0;
-  }
-
-  /** The next `n` pages to be read. All are looked up once before any is read: a processor then waits for many of these places at a time. */
-  #draw(file: FilePages, random: Rng, n: number): void {
-    const { place, pages } = file;
-    random.fillU32(this.#drawn, n);
-    for (let i = 0; i < n; i++) {
-      const page = Math.floor((this.#drawn[i] * pages) / 2 ** 32);
-      this.#drawn[i] = page;
-      this.#lookedUp[i] = place[page];
-    }
   }
 }

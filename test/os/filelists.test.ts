@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FileLists, type LazyPages, SWAP_CLUSTER_MAX } from "../../src/os/filelists.ts";
+import { Rng } from "../../src/sim/rng.ts";
 
 /** A process's memory as the lists see it. */
 class Pages implements LazyPages {
@@ -230,12 +231,13 @@ test("any sequence of reads, reclaims and flushes does what the naive lists do",
     fc.property(fc.array(step, { minLength: 200, maxLength: 600 }), fc.boolean(), (steps, counted) => {
       const naive = new Naive();
       const lists = new FileLists();
-      const file = lists.addFile(121);
+      const file = lists.addFile(121, new Rng("file"));
       for (const { do: what, page } of steps) {
         if (what === "read" && counted && lists.onlyCounted) {
-          const read = Uint32Array.of(page, (7 * page) % 121, page);
-          const missed = naive.missing(read);
-          expect([...read.subarray(0, lists.readCounted(file, read, 3))]).toEqual(missed);
+          const drawn = new Uint32Array(page);
+          file.draw(drawn, page);
+          const missed = naive.missing(drawn);
+          expect([...drawn.subarray(0, lists.readCounted(file, drawn, page))]).toEqual(missed);
         } else if (what === "read") {
           if (!lists.accessed(file, page)) lists.addPage(file, page);
           naive.read(String(page));
