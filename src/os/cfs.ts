@@ -39,6 +39,8 @@ export class CfsBandwidth {
    * are busy, all that happens is that each uses its slice at its rate, which can be added up later.
    */
   nextNs: number;
+  /** No CPU is throttled after this. */
+  throttledUntilNs = -1;
   /** Per CPU: until when it is throttled. */
   readonly untilNs: Float64Array;
   /** Per CPU: what it has of its slice at `#accountedNs`; less than nothing is owed. */
@@ -171,6 +173,7 @@ export class CfsBandwidth {
     this.#pool = quotaNs;
     this.#local.fill(0);
     this.nextNs = nowNs;
+    this.throttledUntilNs = nowNs;
     // Whether a period counts as throttled is seen at its end.
     this.#throttled = false;
     for (let c = 0; c < waits.length; c++) {
@@ -197,6 +200,7 @@ export class CfsBandwidth {
   #throttle(cpu: number, nowNs: number): void {
     this.throttledCpu = cpu;
     this.untilNs[cpu] = this.#periodEndNs;
+    this.throttledUntilNs = this.#periodEndNs;
     this.throttledNs += this.#periodEndNs - nowNs;
     this.#throttled = true;
   }

@@ -643,7 +643,7 @@ export class Scheduler {
 
   /** Until when P `p` stands still for lack of quota; -1 if it does not. */
   heldUntilNs(p: number): number {
-    if (this.#bandwidth === null || p < 0) return -1;
+    if (this.#bandwidth === null || this.#bandwidth.throttledUntilNs <= this.nowNs || p < 0) return -1;
     const untilNs = this.#bandwidth.untilNs[p % this.#busy.length];
     return untilNs > this.nowNs ? untilNs : -1;
   }
