@@ -39,6 +39,8 @@ export class CfsBandwidth {
    * are busy, all that happens is that each uses its slice at its rate, which can be added up later.
    */
   nextNs: number;
+  /** No CPU is throttled after this. */
+  throttledUntilNs = -1;
   /** Per CPU: until when it is throttled. */
   readonly untilNs: Float64Array;
   /** Per CPU: what it has of its slice at `#accountedNs`; less than nothing is owed. */
@@ -66,10 +68,20 @@ export class CfsBandwidth {
     this.untilNs = new Float64Array(cpus).fill(-1);
   }
 
+  /** Nobody is ever throttled: `advance` is needed at the end of a period only, and who is busy in no time at all makes no difference. */
+  get endless(): boolean {
+    return this.#endless;
+  }
+
   /** Time goes on to `nowNs`, which is not beyond `nextNs`. */
   settle(nowNs: number): void {
     const ns = nowNs - this.#accountedNs;
     if (ns <= 0) return;
+    if (this.#endless) {
+      this.#count(ns);
+      this.#accountedNs = nowNs;
+      return;
+    }
     const local = this.#local;
     for (let c = 0; c < local.length; c++) {
       const busy = this.#busy[c];
@@ -83,11 +95,25 @@ export class CfsBandwidth {
     this.#accountedNs = nowNs;
   }
 
+  /** `ns` pass, in which nobody can run out. */
+  #count(ns: number): void {
+    const busy = this.#busy;
+    let used = this.usageNs;
+    for (let c = 0; c < busy.length; c++) {
+      if (busy[c] === 0) continue;
+      used += ns * busy[c];
+      this.#ran = true;
+    }
+    this.usageNs = used;
+  }
+
   /** From `nowNs` on, which is not beyond `nextNs`, CPU c is busy for a share `busy[c]` of the time, unless it is throttled. */
   setBusy(busy: Float64Array, nowNs: number): void {
     this.settle(nowNs);
-    this.#busy.set(busy);
-    this.nextNs = nowNs;
+    // A few numbers: a loop has copied them before `set` has begun to.
+    const own = this.#busy;
+    for (let c = 0; c < own.length; c++) own[c] = busy[c];
+    this.nextNs = this.#endless ? this.#periodEndNs : nowNs;
   }
 
   /**
@@ -147,6 +173,7 @@ export class CfsBandwidth {
     this.#pool = quotaNs;
     this.#local.fill(0);
     this.nextNs = nowNs;
+    this.throttledUntilNs = nowNs;
     // Whether a period counts as throttled is seen at its end.
     this.#throttled = false;
     for (let c = 0; c < waits.length; c++) {
@@ -173,6 +200,7 @@ export class CfsBandwidth {
   #throttle(cpu: number, nowNs: number): void {
     this.throttledCpu = cpu;
     this.untilNs[cpu] = this.#periodEndNs;
+    this.throttledUntilNs = this.#periodEndNs;
     this.throttledNs += this.#periodEndNs - nowNs;
     this.#throttled = true;
   }

@@ -45,7 +45,7 @@ export class FileReads {
     let wakeNs = this.#roundNs;
     let rounds = 1;
     for (; rounds < ROUNDS_LEFT && wakeNs < this.#pageCache.flushNs; rounds++) wakeNs += FILE_ROUND_NS;
-    const pages = this.#pageCache.mostPages(rounds * FILE_ROUND_NS) + MEMCG_CHARGE_BATCH;
+    const pages = this.#mostPages(rounds * FILE_ROUND_NS);
     const leave = rounds > 1 && cgroup.canLeave(pages);
     if (leave) cgroup.readsLeft = pages;
     this.#timer.set(leave ? wakeNs : this.#roundNs);
@@ -53,11 +53,19 @@ export class FileReads {
 
   /** Plays the rounds that have ended. */
   catchUp(): void {
-    for (const { nowNs } = this.#timer; this.#roundNs <= nowNs; ) {
+    const { nowNs } = this.#timer;
+    if (this.#roundNs > nowNs) return;
+    const room = this.#cgroup.canLeave(this.#mostPages(nowNs + FILE_ROUND_NS - this.#roundNs));
+    while (this.#roundNs <= nowNs) {
       const atNs = this.#roundNs;
       this.#roundNs += FILE_ROUND_NS;
-      this.#pageCache.advance(atNs, (pages) => this.#cgroup.chargeFile(pages, atNs));
+      this.#pageCache.advance(atNs, (pages) => this.#cgroup.chargeFile(pages, atNs), room);
     }
+  }
+
+  /** How many pages reads of the next `ns` can charge at most. */
+  #mostPages(ns: number): number {
+    return this.#pageCache.mostPages(ns) + MEMCG_CHARGE_BATCH;
   }
 
   /** The next round is played at its time. */

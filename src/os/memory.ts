@@ -214,13 +214,18 @@ export class Memory implements Os, ReclaimableAnon {
     const last = ((endByte - 1) / this.pageBytes) | 0;
     if (last >= this.#pageLimit) throw new Error(`touch of unmapped memory up to byte ${endByte}`);
     if (this.#lazyPages !== 0) this.#written(first, last);
-    const cgroup = this.#cgroup;
-    if (cgroup === null) {
-      if (this.#huge !== null) this.#faultHuge(this.#huge, first, last);
-      return this.#touchPages(first, last);
-    }
-    if (cgroup.killed || (this.#huge === null && this.#allResident(first, last))) return 0;
-    // A table is charged when the touch gets to its pages, and a kill ends the touch: at each moment there are as many of both as belong together.
+    // Mostly all of it is there.
+    if (this.#huge === null && this.#allResident(first, last)) return 0;
+    if (this.#cgroup !== null) return this.#touchCharged(this.#cgroup, first, last);
+    if (this.#huge !== null) this.#faultHuge(this.#huge, first, last);
+    return this.#touchPages(first, last);
+  }
+
+  /**
+   * The same where a control group is charged. A table is charged when the touch gets to its pages, and a kill ends the touch: at each moment
+   * there are as many of both as belong together.
+   */
+  #touchCharged(cgroup: MemoryCgroup, first: number, last: number): number {
     const perTable = this.#pagesPerTable;
     let faults = 0;
     for (let at = first; at <= last && !cgroup.killed; ) {

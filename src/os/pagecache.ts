@@ -51,11 +51,13 @@ class LoadState {
   readonly file: FilePages | null;
   /** By 64 pages of the file: 1 once they have a node. It stays, since some of them are always cached. */
   readonly nodeMade: Uint8Array;
+  /** How many have. */
+  nodes = 0;
 
   constructor(load: FileLoad, lists: FileLists) {
     this.load = load;
     const pages = load.again === null ? 0 : Math.ceil(load.again.fileBytes / OS_PAGE_BYTES);
-    this.file = load.again === null ? null : lists.addFile(pages);
+    this.file = load.again === null ? null : lists.addFile(pages, load.again.random);
     this.nodeMade = new Uint8Array(Math.ceil(pages / NODE_PAGES));
   }
 }
@@ -121,8 +123,11 @@ export class PageCache {
     this.#lists.flushStats();
   }
 
-  /** Plays the loads up to `nowNs`; `charge` makes room for pages before they are read in. */
-  advance(nowNs: number, charge: (pages: number) => number): void {
+  /**
+   * Plays the loads up to `nowNs`; `charge` makes room for pages before they are read in. Where there is `room` for all of them whatever
+   * happens, it need not be asked for each.
+   */
+  advance(nowNs: number, charge: (pages: number) => number, room = false): void {
     if (nowNs >= this.flushNs) {
       this.flushStats();
       this.flushNs += FLUSH_NS;
@@ -136,10 +141,13 @@ export class PageCache {
       state.due += (ns * load.bytesPerSecond) / (1e9 * OS_PAGE_BYTES);
       const pages = Math.floor(state.due);
       state.due -= pages;
+      const { file } = state;
+      if (file !== null && room && this.#lists.onlyCounted) {
+        this.#readCounted(file, state, pages, charge);
+        continue;
+      }
       const sleepNs =
-        state.file === null
-          ? this.#readOnce(pages, charge)
-          : this.#readAgain(state.file, state, pages, charge);
+        file === null ? this.#readOnce(pages, charge) : this.#readAgain(file, state, pages, charge);
       if (sleepNs > 0) state.asleepUntilNs = nowNs + sleepNs;
     }
     this.#nowNs = nowNs;
@@ -188,17 +196,41 @@ export class PageCache {
     return 0;
   }
 
-  #readAgain(
-    file: FilePages,
-    { load, nodeMade }: LoadState,
-    pages: number,
-    charge: (pages: number) => number,
-  ): number {
-    const { random } = load.again!;
+  /** What `#readAgain` does, where reads need only be counted and there is room for all of them. */
+  #readCounted(file: FilePages, state: LoadState, pages: number, charge: (pages: number) => number): void {
+    const drawn = this.#drawn;
+    for (let done = 0; done < pages; done += DRAWN_PAGES) {
+      const n = Math.min(DRAWN_PAGES, pages - done);
+      file.draw(drawn, n);
+      const missed = this.#lists.readCounted(file, drawn, n);
+      this.hitPages += n - missed;
+      if (missed === 0) continue;
+      this.missedPages += missed;
+      // Charged with each page are the nodes of those before it.
+      const anyNew = state.nodes < state.nodeMade.length;
+      for (let i = 0; anyNew && i < missed - 1; i++) this.#makeNode(state, drawn[i]);
+      charge(missed);
+      this.#makeNode(state, drawn[missed - 1]);
+    }
+  }
+
+  #makeNode(state: LoadState, page: number): void {
+    const node = Math.floor(page / NODE_PAGES);
+    if (state.nodeMade[node] === 1) return;
+    state.nodeMade[node] = 1;
+    state.nodes++;
+    this.#againNodes++;
+  }
+
+  #readAgain(file: FilePages, state: LoadState, pages: number, charge: (pages: number) => number): number {
+    const { random } = state.load.again!;
+    this.#lists.givePlaces();
     for (let done = 0; done < pages; done += DRAWN_PAGES) {
       const n = Math.min(DRAWN_PAGES, pages - done);
       this.#stateBefore.set(random.state);
-      this.#draw(file, random, n);
+      file.draw(this.#drawn, n);
+      // All are looked up once before any is read: a processor then waits for many of these places at a time.
+      for (let i = 0; i < n; i++) this.#lookedUp[i] = file.place[this.#drawn[i]];
       for (let i = 0; i < n; i++) {
         const page = this.#drawn[i];
         if (this.#lists.accessed(file, page)) {
@@ -208,9 +240,7 @@ export class PageCache {
         const sleepNs = charge(1);
         this.#lists.addPage(file, page);
         this.missedPages++;
-        const node = Math.floor(page / NODE_PAGES);
-        this.#againNodes += 1 - nodeMade[node];
-        nodeMade[node] = 1;
+        this.#makeNode(state, page);
         if (sleepNs > 0) {
           // Those after it have not been drawn yet.
           random.state.set(this.#stateBefore);
@@ -220,16 +250,5 @@ export class PageCache {
       }
     }
     return 0;
-  }
-
-  /** The next `n` pages to be read. All are looked up once before any is read: a processor then waits for many of these places at a time. */
-  #draw(file: FilePages, random: Rng, n: number): void {
-    const { place } = file;
-    random.fillU32(this.#drawn, n);
-    for (let i = 0; i < n; i++) {
-      const page = Math.floor((this.#drawn[i] * place.length) / 2 ** 32);
-      this.#drawn[i] = page;
-      this.#lookedUp[i] = place[page];
-    }
   }
 }

@@ -562,7 +562,8 @@ export class Scheduler {
 
   /** Before `nextNs` something is due in the accounts of the quota, or what they go by has changed. */
   #quotaDue(bandwidth: CfsBandwidth, nextNs: number): boolean {
-    return this.#busyChanged || bandwidth.nextNs < nextNs || bandwidth.nextNs <= this.nowNs;
+    if (bandwidth.nextNs < nextNs || bandwidth.nextNs <= this.nowNs) return true;
+    return this.#busyChanged && (nextNs > this.nowNs || !bandwidth.endless);
   }
 
   /** Says whether a CPU runs out of quota before the next event; its Ps are then put off. */
@@ -571,6 +572,7 @@ export class Scheduler {
       this.#busyChanged = false;
       this.#cpusBusy();
       bandwidth.setBusy(this.#busy, this.nowNs);
+      if (bandwidth.nextNs > this.nowNs && bandwidth.nextNs >= nextNs) return false;
     }
     const at = bandwidth.advance(nextNs);
     if (at < 0) return false;
@@ -590,7 +592,8 @@ export class Scheduler {
   /** How much of each CPU the Ps use now. */
   #cpusBusy(): void {
     const { pState, nprocs } = this;
-    const busy = this.#busy.fill(0);
+    const busy = this.#busy;
+    for (let c = 0; c < busy.length; c++) busy[c] = 0;
     if (this.stoppedUntilNs >= 0) {
       busy[Math.max(0, this.#stwOwner) % busy.length] = 1;
       return;
@@ -640,7 +643,7 @@ export class Scheduler {
 
   /** Until when P `p` stands still for lack of quota; -1 if it does not. */
   heldUntilNs(p: number): number {
-    if (this.#bandwidth === null || p < 0) return -1;
+    if (this.#bandwidth === null || this.#bandwidth.throttledUntilNs <= this.nowNs || p < 0) return -1;
     const untilNs = this.#bandwidth.untilNs[p % this.#busy.length];
     return untilNs > this.nowNs ? untilNs : -1;
   }

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FileLists, type LazyPages, SWAP_CLUSTER_MAX } from "../../src/os/filelists.ts";
+import { Rng } from "../../src/sim/rng.ts";
 
 /** A process's memory as the lists see it. */
 class Pages implements LazyPages {
@@ -163,6 +164,16 @@ class Naive {
       this.refaults++;
     } else this.inactive.unshift({ id, referenced: true });
   }
+  /** Reads `pages`, and says which of them had to be read in. */
+  missing(pages: Uint32Array): number[] {
+    const missed: number[] = [];
+    for (const page of pages) {
+      const cached = this.inactive.length + this.active.length;
+      this.read(String(page));
+      if (this.inactive.length + this.active.length > cached) missed.push(page);
+    }
+    return missed;
+  }
   once(n: number): void {
     for (let i = 0; i < n; i++) this.inactive.unshift({ id: "", referenced: false });
   }
@@ -217,12 +228,17 @@ test("any sequence of reads, reclaims and flushes does what the naive lists do",
     },
   );
   fc.assert(
-    fc.property(fc.array(step, { minLength: 200, maxLength: 600 }), (steps) => {
+    fc.property(fc.array(step, { minLength: 200, maxLength: 600 }), fc.boolean(), (steps, counted) => {
       const naive = new Naive();
       const lists = new FileLists();
-      const file = lists.addFile(121);
+      const file = lists.addFile(121, new Rng("file"));
       for (const { do: what, page } of steps) {
-        if (what === "read") {
+        if (what === "read" && counted && lists.onlyCounted) {
+          const drawn = new Uint32Array(page);
+          file.draw(drawn, page);
+          const missed = naive.missing(drawn);
+          expect([...drawn.subarray(0, lists.readCounted(file, drawn, page))]).toEqual(missed);
+        } else if (what === "read") {
           if (!lists.accessed(file, page)) lists.addPage(file, page);
           naive.read(String(page));
         } else if (what === "once") {
