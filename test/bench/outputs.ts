@@ -34,7 +34,7 @@ const WAYS = [
   `const { runJob } = await import(${imported("cli/job.js")});
    const play = (folder) => runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});`,
   `const { runJob } = await import(${imported("cli/job.js")});
-   const { DEFAULT_EXPORT, EXPORTS, isExportKind } = await import(${imported("cli/exports.js")});
+   const { DEFAULT_EXPORT, EXPORTS, isExportKind } = await import(${imported("cli/exportkinds.js")});
    const { scenarioPlaces } = await import(${imported("scenario/places.js")});
    const exports = { ...DEFAULT_EXPORT, kinds: Object.keys(EXPORTS).filter(isExportKind) };
    const heapProfiles = { places: scenarioPlaces(text, path), at: [] };
@@ -68,7 +68,7 @@ function playInProcess(way: string, path: string): readonly Cpu[] {
       const folder = mkdtempSync(join(parent, "run-"));
       // The first run counts from the process's start.
       const before = runs.length > 0 ? process.cpuUsage() : { user: 0, system: 0 };
-      play(folder);
+      await play(folder);
       const { user, system } = process.cpuUsage();
       runs.push({ user: user - before.user, system: system - before.system });
       if (runs.length > 1) warmUs += user + system - before.user - before.system;
@@ -123,7 +123,7 @@ function memory(): void {
     import { runJob } from ${imported("cli/job.js")};
     const [set, folder] = process.argv.slice(-2);
     const [scenario] = loadScenario(${JSON.stringify(IDLE)}, "idle", { set: set.split(" ") }).scenarios;
-    runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});
+    await runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});
     console.log(process.resourceUsage().maxRSS);`;
   // Standard error is the command's own.
   const again = `
