@@ -1,5 +1,5 @@
 /**
- * `run --export`: the files that other tools read, beside a run's own.
+ * `run --export`: writes the files that other tools read, beside a run's own. Loaded by runs that want some.
  *
  * openmetrics.txt has the whole run, an instant per interval, and is written as the run goes; the others show one instant, that of
  * `--export-at` or the end. Pieces of openmetrics.txt wait in a file of their own in the run's temporary folder until the end.
@@ -8,64 +8,16 @@ import { closeSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { cgroupFiles, PressureAverages } from "../report/cgroupfs.ts";
 import { grafanaDashboard } from "../report/grafana.ts";
-import { DEFAULT_START_UNIX_SECONDS, expvarJson } from "../report/memstats.ts";
+import { expvarJson } from "../report/memstats.ts";
 import { OpenMetricsRun, type PieceStore, runLabels } from "../report/openmetrics.ts";
 import { PROC_FILES } from "../report/procfs.ts";
 import { classicText, GrowingFamilies, metricFamilies } from "../report/prometheus.ts";
 import { runtimeMetricsJson } from "../report/runtimemetrics.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import type { ProcessView } from "../simulate.ts";
+import type { ExportKind, ExportOptions } from "./exportkinds.ts";
 import { makeFolders, OutputFile, type Place, writeWhole } from "./outputfile.ts";
 import { cannotWrite } from "./outputs.ts";
-
-/** What can be exported, and what it is. */
-export const EXPORTS = {
-  prometheus: "metrics.prom, an instant in Prometheus's text format",
-  openmetrics: "openmetrics.txt, the run for promtool tsdb create-blocks-from openmetrics",
-  vars: "vars.json, MemStats as /debug/vars has it",
-  metrics: "runtime-metrics.json, values by runtime/metrics names",
-  grafana: "grafana-dashboard.json, for the metrics of the first two",
-  proc: "proc/1 and, in a container, cgroup: an instant as the kernel shows it",
-} as const;
-
-export type ExportKind = keyof typeof EXPORTS;
-
-export const isExportKind = (text: string): text is ExportKind => Object.hasOwn(EXPORTS, text);
-
-export interface ExportOptions {
-  readonly kinds: readonly ExportKind[];
-  /** When the instant is taken; the end of the run unless given. */
-  readonly atNs?: number;
-  /** Virtual time between instants of openmetrics.txt. */
-  readonly intervalNs: number;
-  readonly startUnixSeconds: number;
-}
-
-export const DEFAULT_EXPORT: Omit<ExportOptions, "kinds"> = {
-  intervalNs: 1e9,
-  startUnixSeconds: DEFAULT_START_UNIX_SECONDS,
-};
-
-/** What each kind writes; `proc` and `cgroup` are folders. */
-const FILES = {
-  prometheus: ["metrics.prom"],
-  openmetrics: ["openmetrics.txt"],
-  vars: ["vars.json"],
-  metrics: ["runtime-metrics.json"],
-  grafana: ["grafana-dashboard.json"],
-  proc: ["proc", "cgroup"],
-} as const satisfies Readonly<Record<ExportKind, readonly string[]>>;
-
-export type ExportFile = (typeof FILES)[ExportKind][number];
-
-/** Everything an export may write. */
-export const EXPORT_FILES: readonly ExportFile[] = Object.values(FILES).flat();
-
-/** What these options write. */
-export const exportFiles = ({ kinds }: ExportOptions, { container }: Scenario): readonly ExportFile[] =>
-  kinds
-    .flatMap((kind): readonly ExportFile[] => FILES[kind])
-    .filter((file) => file !== "cgroup" || container !== undefined);
 
 /** The files of a kind that show an instant. */
 function instantOf(

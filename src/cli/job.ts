@@ -12,25 +12,22 @@ import {
   cycleLine,
   SweptCycles,
 } from "../report/cycles.ts";
-import { eventLines } from "../report/events.ts";
 import { gctraceLine } from "../report/gctrace.ts";
 import { reportHtml } from "../report/html.ts";
 import { LAYERS_HEADER, layerLines } from "../report/layers.ts";
 import { oomText } from "../report/oom.ts";
 import type { OverlayPart } from "../report/overlay.ts";
-import { PerfettoTrace } from "../report/perfetto.ts";
-import { heapProfile } from "../report/pprof.ts";
 import { ReportCollector } from "../report/runreport.ts";
 import { scavtraceLine } from "../report/scavtrace.ts";
 import { SeriesSketch } from "../report/sketch.ts";
 import { summaryJson, verdictJson } from "../report/summary.ts";
 import type { FinishedRun, RunDigest } from "../report/terminal.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
-import type { TraceEvent, TraceOptions, Tracer } from "../runtime/trace.ts";
+import type { TraceOptions } from "../runtime/trace.ts";
 import { cpuLimit } from "../scenario/container.ts";
 import type { ScenarioPlaces } from "../scenario/places.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
-import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
+import type { Scenario } from "../scenario/schema.ts";
 import {
   type CycleRecord,
   type LayerPart,
@@ -39,10 +36,10 @@ import {
   type ScavTraceRecord,
   SimulatedRun,
   sampleColumns,
-  VERSIONS,
 } from "../simulate.ts";
 import { ThresholdWatch } from "../thresholds.ts";
-import { EXPORT_FILES, type ExportOptions, exportFiles, RunExports } from "./exports.ts";
+import { EXPORT_FILES, type ExportOptions, exportFiles } from "./exportkinds.ts";
+import type { RunExports } from "./exports.ts";
 import { OutputFile, writeWhole } from "./outputfile.ts";
 import { deflate, pageBundle } from "./page.ts";
 
@@ -229,46 +226,6 @@ class FileSink implements RunSink {
   }
 }
 
-/** Writes the event trace in both its formats as it comes. */
-class TraceFiles implements Tracer {
-  readonly #events: OutputFile;
-  readonly #timeline: OutputFile;
-  readonly #lines: Tracer;
-  readonly #perfetto: PerfettoTrace;
-
-  constructor(job: Job) {
-    const { scenario } = job;
-    this.#events = new OutputFile(job, "events.ndjson");
-    this.#timeline = new OutputFile(job, "trace.json");
-    this.#lines = eventLines((text) => this.#events.writer.write(text));
-    this.#perfetto = new PerfettoTrace((text) => this.#timeline.writer.write(text), {
-      name: scenario.variant === BASE_VARIANT ? scenario.name : `${scenario.name}/${scenario.variant}`,
-      procs: scenario.go.GOMAXPROCS,
-      about: { ...VERSIONS, scenario: scenario.name, variant: scenario.variant, seed: scenario.seed },
-    });
-  }
-
-  begin(event: TraceEvent): void {
-    this.#perfetto.begin(event);
-  }
-
-  end(event: TraceEvent): void {
-    this.#lines.end?.(event);
-    this.#perfetto.end(event);
-  }
-
-  event(event: TraceEvent): void {
-    this.#lines.event?.(event);
-    this.#perfetto.event(event);
-  }
-
-  close(): void {
-    this.#perfetto.finish();
-    this.#events.close();
-    this.#timeline.close();
-  }
-}
-
 /** Samples go to the exports, too. */
 function withExports(sink: FileSink, exports: RunExports): RunSink {
   return {
@@ -292,22 +249,26 @@ export interface DoneJob extends FinishedRun {
   readonly overlay: OverlayPart | undefined;
 }
 
-/** A heap profile as /debug/pprof/heap would serve it now; none while the process is down. */
-function writeHeapProfile(job: Job, run: SimulatedRun, name: OutputName, places: ScenarioPlaces): void {
-  const view = run.view();
-  if (view !== undefined) writeWhole(job, name, gzipSync(heapProfile(view, places)));
+/** Writes heap profiles as /debug/pprof/heap would serve them; none while the process is down. */
+async function heapProfileWriter(job: Job): Promise<(run: SimulatedRun, name: OutputName) => void> {
+  const { heapProfile } = await import("../report/pprof.ts");
+  return (run, name) => {
+    const view = run.view();
+    if (view !== undefined) writeWhole(job, name, gzipSync(heapProfile(view, job.heapProfiles?.places)));
+  };
 }
 
-/** Runs the job to its end; throws a CliError when its files cannot be written. */
-export function runJob(job: Job, onProgress: (fractionDone: number) => void): DoneJob {
+/** Runs the job to its end; throws a CliError when its files cannot be written. What few runs write is loaded for them alone. */
+export async function runJob(job: Job, onProgress: (fractionDone: number) => void): Promise<DoneJob> {
   // Before the simulation: without the page nothing else needs to be tried.
   const bundle = pageBundle();
   const { scenario } = job;
   const watch = new ThresholdWatch(scenario);
   const sink = new FileSink(job, watch);
-  const trace = job.trace === undefined ? undefined : new TraceFiles(job);
-  const { heapProfiles } = job;
-  const exports = job.exports === undefined ? undefined : new RunExports(job, job.exports);
+  const trace = job.trace === undefined ? undefined : new (await import("./tracefiles.ts")).TraceFiles(job);
+  const exports =
+    job.exports === undefined ? undefined : new (await import("./exports.ts")).RunExports(job, job.exports);
+  const writeHeapProfile = job.heapProfiles === undefined ? undefined : await heapProfileWriter(job);
   const run = new SimulatedRun(scenario, {
     ...(job.profile === undefined ? {} : { profile: job.profile }),
     checked: job.checked,
@@ -315,13 +276,13 @@ export function runJob(job: Job, onProgress: (fractionDone: number) => void): Do
     ...(trace === undefined ? {} : { trace: { ...job.trace, tracer: trace } }),
     onProgress,
   });
-  for (const { text, ns } of heapProfiles?.at ?? []) {
+  for (const { text, ns } of job.heapProfiles?.at ?? []) {
     run.advance(ns);
-    writeHeapProfile(job, run, `heap-${text}.pb.gz`, heapProfiles!.places);
+    writeHeapProfile?.(run, `heap-${text}.pb.gz`);
   }
   run.advance(scenario.duration);
   exports?.finish(run.lastView());
-  if (heapProfiles !== undefined) writeHeapProfile(job, run, "heap.pb.gz", heapProfiles.places);
+  writeHeapProfile?.(run, "heap.pb.gz");
   const summary = run.summary();
   const verdicts = watch.verdicts(summary, run.distributions());
   sink.close();

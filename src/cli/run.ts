@@ -21,7 +21,7 @@ import type { Scenario } from "../scenario/schema.ts";
 import { parseDurationNs } from "../scenario/units.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
-import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exports.ts";
+import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exportkinds.ts";
 import { type DoneJob, isOutputName, type Job, type OutputName, outputFiles } from "./job.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList, wholeNumber } from "./options.ts";
 import { writeWhole } from "./outputfile.ts";

@@ -22,11 +22,11 @@ const isOutOfMemory = (error: unknown): boolean =>
   /allocation failed|Invalid (typed )?array (buffer )?length/i.test(error.message);
 
 const port = parentPort;
-port?.on("message", (job: Job) => {
+port?.on("message", async (job: Job) => {
   const send = (message: FromWorker): void => port.postMessage(message);
   let lastMs = 0;
   try {
-    const run = runJob(job, (fractionDone) => {
+    const run = await runJob(job, (fractionDone) => {
       const nowMs = performance.now();
       if (nowMs - lastMs < PROGRESS_INTERVAL_MS) return;
       lastMs = nowMs;

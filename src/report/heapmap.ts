@@ -128,9 +128,6 @@ function pageKind(pages: PageAlloc, page: number): number {
   return scavenged ? CELL_RELEASED : CELL_FREE;
 }
 
-/** No kind of cell. */
-const NO_SPAN = 255;
-
 class Cells {
   readonly planes: Uint8Array;
   readonly #view: ProcessView;
@@ -148,8 +145,7 @@ class Cells {
     stretches.forEach(({ cells }, i) => {
       const base = pages.inUseBase[i];
       const limit = pages.inUseLimit[i];
-      if (perCell === 1) this.#writePages(first, base, limit);
-      else this.#writeCells(first, base, limit, perCell);
+      this.#writeCells(first, base, limit, perCell);
       this.#writeResident(first, first + cells, base, perCell, limit);
       first += cells;
     });
@@ -169,34 +165,31 @@ class Cells {
     return spanOn;
   }
 
-  /** Writes what each of pages [base, limit) is and what is in its slots, to cells from `first` on: by spans, then what is in none. */
-  #writePages(first: number, base: number, limit: number): void {
-    const { spans, pages } = this.#view.rt.heap;
-    const { state, base: spanBase, npages, end: endOfSpans } = spans;
-    const end = first + limit - base;
-    const cells = this.planes.subarray(0, this.#total);
-    cells.fill(NO_SPAN, first, end);
-    for (let s = 0; s < endOfSpans; s += SPAN_WORDS) {
-      if (state[s] === spanDead) continue;
-      const at = spanBase[s];
-      if (at >= base && at < limit) this.#writeSpan(s, at, first + at - base, npages[s], 1);
-    }
-    for (let c = cells.indexOf(NO_SPAN, first); c >= 0 && c < end; c = cells.indexOf(NO_SPAN, c + 1))
-      cells[c] = pageKind(pages, base + c - first);
-  }
-
-  /** The same of cells that have several pages each. */
+  /** Writes what pages [base, limit) are and what is in their slots, to cells from `first` on: as many at once as are alike. */
   #writeCells(first: number, base: number, limit: number, perCell: number): void {
-    const { base: spanBase, npages } = this.#view.rt.heap.spans;
+    const { spans, pages } = this.#view.rt.heap;
+    const { base: spanBase, npages } = spans;
     const spanOn = this.#spansByPage(base, limit);
     let cell = first;
     for (let page = base; page < limit; ) {
       const s = spanOn[page - base] - 1;
-      const whole = s < 0 ? 0 : Math.floor((spanBase[s] + npages[s] - page) / perCell);
-      if (whole > 0) this.#writeSpan(s, page, cell, whole, perCell);
-      else this.#write(cell, spanOn, base, page, Math.min(page + perCell, limit));
-      cell += Math.max(whole, 1);
-      page += Math.max(whole, 1) * perCell;
+      let alike = 0;
+      if (s >= 0) {
+        alike = Math.floor((spanBase[s] + npages[s] - page) / perCell);
+        if (alike > 0) this.#writeSpan(s, page, cell, alike, perCell);
+      } else if (perCell <= 32 && page % 32 === 0 && page + 32 <= limit) {
+        const scavenged = pages.freeWord(page);
+        if (scavenged !== undefined) {
+          alike = 32 / perCell;
+          this.planes.fill(scavenged === 1 ? CELL_RELEASED : CELL_FREE, cell, cell + alike);
+        }
+      }
+      if (alike === 0) {
+        this.#write(cell, spanOn, base, page, Math.min(page + perCell, limit));
+        alike = 1;
+      }
+      cell += alike;
+      page += alike * perCell;
     }
   }
 

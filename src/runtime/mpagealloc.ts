@@ -470,6 +470,14 @@ export class PageAlloc {
     return getBit(this.scavBits, this.chunkWordsAt(page >>> logPallocChunkPages), page & 511) === 1;
   }
 
+  /** Of 32 pages, from a multiple of 32 on: 0 if all are free, 1 if all are free and scavenged, else undefined. */
+  freeWord(page: number): 0 | 1 | undefined {
+    const at = this.chunkWordsAt(page >>> logPallocChunkPages) + ((page & 511) >>> 5);
+    if (this.allocBits[at] !== 0) return undefined;
+    const scavenged = this.scavBits[at];
+    return scavenged === 0 ? 0 : scavenged === -1 ? 1 : undefined;
+  }
+
   /** How many of the pages [base, base+npages) are marked scavenged. */
   countScavenged(base: number, npages: number): number {
     return this.#overScavenged(base, npages, 0);

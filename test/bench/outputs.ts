@@ -32,11 +32,11 @@ const programs = join(root, "dist/bench");
 
 /** Bundles a program as the command is. Returns its path. */
 function built(name: string, contents: string): string {
-  const outfile = join(programs, `${name}.js`);
   const code = { contents, resolveDir: join(root, "src"), loader: "ts" } as const;
   const asTheCommand = { format: "esm", platform: "node", target: "node20", packages: "external" } as const;
-  buildSync({ stdin: code, bundle: true, minifySyntax: true, ...asTheCommand, outfile });
-  return outfile;
+  const split = { splitting: true, minifySyntax: true, outdir: programs, entryNames: name };
+  buildSync({ stdin: code, bundle: true, ...asTheCommand, ...split });
+  return join(programs, `${name}.js`);
 }
 
 /** The ways to play a scenario; the first needs nothing that writes. */
@@ -46,7 +46,7 @@ const WAYS = [
   `import { runJob } from "./cli/job.ts";
    const play = (folder) => runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});`,
   `import { runJob } from "./cli/job.ts";
-   import { DEFAULT_EXPORT, EXPORTS, isExportKind } from "./cli/exports.ts";
+   import { DEFAULT_EXPORT, EXPORTS, isExportKind } from "./cli/exportkinds.ts";
    import { scenarioPlaces } from "./scenario/places.ts";
    const exports = { ...DEFAULT_EXPORT, kinds: Object.keys(EXPORTS).filter(isExportKind) };
    const heapProfiles = { places: scenarioPlaces(text, path), at: [] };
@@ -77,7 +77,7 @@ const programOf = (way: string): string => `
     const folder = mkdtempSync(join(parent, "run-"));
     // The first run counts from the process's start.
     const before = runs.length > 0 ? process.cpuUsage() : { user: 0, system: 0 };
-    play(folder);
+    await play(folder);
     const { user, system } = process.cpuUsage();
     runs.push({ user: user - before.user, system: system - before.system });
     if (runs.length > 1) warmUs += user + system - before.user - before.system;
@@ -136,7 +136,7 @@ function memory(): void {
     import { loadScenario } from "./scenario/load.ts";
     const [set, folder] = process.argv.slice(-2);
     const [scenario] = loadScenario(${JSON.stringify(IDLE)}, "idle", { set: set.split(" ") }).scenarios;
-    runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});
+    await runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});
     console.log(process.resourceUsage().maxRSS);`,
   );
   // Standard error is the command's own.
