@@ -142,27 +142,10 @@ export class DeathSampler {
     this.#buffer = new Float64Array(block);
   }
 
-  /** Deaths of `n` objects born at `nowNs`. */
-  fill(rng: Rng, nowNs: number, out: Int32Array, n: number): void {
-    if (this.#sampler === null) {
-      out.fill(this.#tick(nowNs + this.#constant), 0, n);
-      return;
-    }
-    const buffer = this.#buffer;
-    this.#sampler.fill(rng, buffer, n);
-    const step = this.#dropNs > 0 ? this.#dropNs : this.#rt.tickNs;
-    const ticksPerStep = step / this.#rt.tickNs;
-    const perStep = 1 / step;
-    const limit = 0x7ffffffe / ticksPerStep;
-    for (let i = 0; i < n; i++) {
-      const steps = Math.ceil((nowNs + buffer[i]) * perStep);
-      out[i] = steps < limit ? Math.ceil(steps * ticksPerStep) : FOREVER;
-    }
-  }
-
-  /** Whether objects born at once die at once. */
-  get alike(): boolean {
-    return this.#sampler === null;
+  /** Lifetimes of `n` objects, in nanoseconds; undefined where all are alike. Overwritten by the next. */
+  lifetimes(rng: Rng, n: number): Float64Array | undefined {
+    this.#sampler?.fill(rng, this.#buffer, n);
+    return this.#sampler === null ? undefined : this.#buffer;
   }
 
   one(rng: Rng, nowNs: number): number {

@@ -70,21 +70,42 @@ export class SlotTable {
     }
   }
 
-  /** `n` objects with these ticks of death take slots; a full table grows by a chunk. */
-  add(g: G, p: number, deaths: Int32Array, n: number): void {
-    const ticksPerBucket = BUCKET_NS / this.#rt.tickNs;
+  /**
+   * `n` objects born now take slots; a full table grows by a chunk. They live so many nanoseconds, and are dropped with the next
+   * multiple of `dropNs`: `deaths` gets the ticks.
+   */
+  add(
+    g: G,
+    p: number,
+    nowNs: number,
+    lifetimesNs: Float64Array,
+    dropNs: number,
+    deaths: Int32Array,
+    n: number,
+  ): void {
+    const perDrop = 1 / dropNs;
+    const ticksPerDrop = dropNs / this.#rt.tickNs;
+    const bucketsPerDrop = dropNs / BUCKET_NS;
+    const whole = Number.isInteger(ticksPerDrop) && Number.isInteger(bucketsPerDrop);
+    const lastDrop = FOREVER / ticksPerDrop;
     let i = 0;
     while (i < n) {
       // No calls in the loop. What it leaves to #schedule is out of the ring or later than the run, or makes the ring grow.
       const dying = this.#dying;
       const expired = this.#expiredBucket;
-      const limit = Math.min(dying.length - 1, this.#lastBucket - expired);
+      const limit = whole ? Math.min(dying.length - 1, this.#lastBucket - expired) : -1;
       for (; i < n; i++) {
-        const bucket = Math.ceil(deaths[i] / ticksPerBucket);
+        const drop = Math.ceil((nowNs + lifetimesNs[i]) * perDrop);
+        const bucket = drop * bucketsPerDrop;
         if (bucket < expired || bucket - expired > limit) break;
+        deaths[i] = drop * ticksPerDrop;
         dying[bucket & (dying.length - 1)]++;
       }
-      if (i < n) this.#schedule(deaths[i++], 1);
+      if (i === n) break;
+      const drop = Math.ceil((nowNs + lifetimesNs[i]) * perDrop);
+      deaths[i] = drop < lastDrop ? Math.ceil(drop * ticksPerDrop) : FOREVER;
+      this.#schedule(deaths[i], 1);
+      i++;
     }
     this.hold(g, p, n);
   }

@@ -131,12 +131,17 @@ class StreamTask extends G {
     while (this.#due >= 1 && !rt.stop) {
       if (this.#blockAt === this.#blockEnd) {
         const n = Math.min(BLOCK, Math.floor(this.#due));
-        this.#death.fill(this.#rng, nowNs, this.#deaths, n);
+        const lifetimesNs = this.#death.lifetimes(this.#rng, n);
         if (!run) this.#kinds.fill(this.#rng, this.#blockKinds, n);
         this.#blockAt = 0;
         this.#blockEnd = n;
-        if (this.#death.alike) this.#table.addAlike(this, p, this.#deaths[0], n);
-        else this.#table.add(this, p, this.#deaths, n);
+        if (lifetimesNs !== undefined)
+          this.#table.add(this, p, nowNs, lifetimesNs, this.#tickNs, this.#deaths, n);
+        else {
+          const death = this.#death.one(this.#rng, nowNs);
+          this.#deaths.fill(death, 0, n);
+          this.#table.addAlike(this, p, death, n);
+        }
       }
       const left = this.#blockEnd - this.#blockAt;
       const done = run
