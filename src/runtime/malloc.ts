@@ -365,25 +365,6 @@ export function allocMixedRun(
   return i - from;
 }
 
-/** The first `most` free slots in [from, to), and after them `to`. */
-function findFree(
-  free: Int32Array,
-  death: Int32Array,
-  from: number,
-  to: number,
-  swept: number,
-  most: number,
-): void {
-  let n = 0;
-  for (let at = from; at < to && n < most; at++) {
-    const v = death[at];
-    free[n] = at;
-    // No branch on a slot being free, as in allocRun.
-    n += isFree(v, swept);
-  }
-  free[n] = to;
-}
-
 /**
  * allocTiny for the objects `from` to `end`, all of one source, as far as they are tiny, belong to no owner, and the span of tiny blocks has room on
  * pages touched before. Returns how many were made; the caller makes the next one by itself, unless the budget is spent.
@@ -400,6 +381,7 @@ export function allocTinyRun(
   const { tiny, source, allocated } = h.kinds;
   const { caches } = h;
   const { words } = h.spans;
+  const { alloc } = caches;
   const blockSize = tinySize | 0;
   const earliest = (h.lastMarkTick + 1) | 0;
   const { ofKind, extraNs, maxNs, minCreditBytes } = budget;
@@ -408,62 +390,66 @@ export function allocTinyRun(
   let block = caches.tinySpan[p];
   let used = block >= 0 ? caches.tinyOffset[p] : blockSize;
   let blockAt = block >= 0 ? words[block + FIRST_SLOT] + caches.tinyIndex[p] : 0;
-  // The span of the next blocks.
+  // The span of the next blocks, and its allocCache, which begins with slot `next`.
   const c = (((p * numSpanClasses) | 0) + tinySpanClass) * CACHED_WORDS;
-  const s = caches.alloc[c + CACHED_SPAN];
+  const s = alloc[c + CACHED_SPAN];
   const kindOfSpan = s >= 0 ? words[s + KIND] : kindNone;
   const { death, kind: kindOf } = h.slots;
   const mixed = kindOfSpan === kindMixed;
   const off = s >= 0 ? words[s + FIRST_SLOT] : 0;
-  // Slots on pages touched before: the last page holds more than slots.
-  const touched = s >= 0 ? off + Math.min(words[s + TOUCHED], words[s + NELEMS]) : 0;
-  const free = h.freeSlots;
-  findFree(
-    free,
-    death,
-    s >= 0 ? off + words[s + FREE_INDEX] : 0,
-    touched,
-    s >= 0 ? words[s + SWEPT_TICK] : 0,
-    end - from,
-  );
+  let next = s >= 0 ? off + words[s + FREE_INDEX] : 0;
+  let bits = s >= 0 ? alloc[c + ALLOC_CACHE] : 0;
   let opened = 0;
   let spent = false;
   let i = from;
-  while (i < end && !spent) {
-    const kind = kinds[i];
-    const size = tiny[kind];
-    if (size === 0) break;
-    let d = deaths[i];
-    if (d < earliest) {
-      if (d < 0) break;
-      d = earliest;
+  while (true) {
+    const openedBefore = opened;
+    while (i < end && !spent) {
+      const kind = kinds[i];
+      const size = tiny[kind];
+      if (size === 0) break;
+      let d = deaths[i];
+      if (d < earliest) {
+        if (d < 0) break;
+        d = earliest;
+      }
+      // Whether an object joins the block or opens one nobody could predict: no branch depends on it, but masks of all ones or none.
+      const then = tinyAlign(used, size) + size;
+      const opens = (blockSize - then) >> 31;
+      if ((bits === 0 || (!mixed && kind !== kindOfSpan)) && opens !== 0) break;
+      const skip = Math.clz32(bits);
+      const at = next + skip;
+      bits ^= (bits ^ ((bits << skip) << 1)) & opens;
+      next += (skip + 1) & opens;
+      const to = blockAt ^ ((blockAt ^ at) & opens);
+      const was = death[to] & ~opens;
+      if (was < 0) break;
+      // The later of the two deaths.
+      const later = d - was;
+      death[to] = was + (later & ~(later >> 31));
+      if (mixed) kindOf[to] ^= (kindOf[to] ^ kind) & opens;
+      const of = block ^ ((block ^ s) & opens);
+      if (d > words[of + MAX_DEATH]) words[of + MAX_DEATH] = d;
+      creditBytes -= (size & ~opens) | (blockSize & opens);
+      opened -= opens;
+      // A new block with more room than the old one takes its place.
+      const stays = opens & ~((size - used) >> 31);
+      const goes = opens & ~stays;
+      used = (then & ~opens) | (size & goes) | (used & stays);
+      blockAt ^= (blockAt ^ at) & goes;
+      block ^= (block ^ s) & goes;
+      i++;
+      ns += ofKind[kind * KIND_DOUBLES + COST_NS];
+      spent = ns > maxNs || creditBytes < minCreditBytes;
+      ns += extraNs;
     }
-    // Whether an object joins the block or opens one nobody could predict: no branch depends on it, but masks of all ones or none.
-    const then = tinyAlign(used, size) + size;
-    const opens = (blockSize - then) >> 31;
-    const at = free[opened];
-    if ((opens & ~((at - touched) >> 31)) !== 0 || (!mixed && kind !== kindOfSpan && opens !== 0)) break;
-    const to = blockAt ^ ((blockAt ^ at) & opens);
-    const was = death[to] & ~opens;
-    if (was < 0) break;
-    // The later of the two deaths.
-    const later = d - was;
-    death[to] = was + (later & ~(later >> 31));
-    if (mixed) kindOf[to] ^= (kindOf[to] ^ kind) & opens;
-    const of = block ^ ((block ^ s) & opens);
-    if (d > words[of + MAX_DEATH]) words[of + MAX_DEATH] = d;
-    creditBytes -= (size & ~opens) | (blockSize & opens);
-    opened -= opens;
-    // A new block with more room than the old one takes its place.
-    const stays = opens & ~((size - used) >> 31);
-    const goes = opens & ~stays;
-    used = (then & ~opens) | (size & goes) | (used & stays);
-    blockAt ^= (blockAt ^ at) & goes;
-    block ^= (block ^ s) & goes;
-    i++;
-    ns += ofKind[kind * KIND_DOUBLES + COST_NS];
-    spent = ns > maxNs || creditBytes < minCreditBytes;
-    ns += extraNs;
+    if (s < 0) break;
+    words[s + FREE_INDEX] = next - off;
+    words[s + ALLOC_COUNT] += opened - openedBefore;
+    alloc[c + ALLOC_CACHE] = bits;
+    if (i === end || spent || bits !== 0 || !refillAllocCache(h, c)) break;
+    next = off + words[s + FREE_INDEX];
+    bits = alloc[c + ALLOC_CACHE];
   }
   const made = i - from;
   budget.ns = ns;
@@ -477,9 +463,6 @@ export function allocTinyRun(
   allocated[source[kinds[from]]] += made;
   caches.tinyAllocs[p] += made - opened;
   if (opened === 0) return made;
-  words[s + FREE_INDEX] = free[opened - 1] + 1 - off;
-  caches.alloc[c + ALLOC_CACHE] = 0;
-  words[s + ALLOC_COUNT] += opened;
   if ((words[s + FLAGS] & flagNeedzero) !== 0) h.work.bytesZeroed += opened * blockSize;
   if (h.marking) {
     words[s + MARKED] += opened;

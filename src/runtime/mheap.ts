@@ -82,7 +82,7 @@ import {
   spanWorkBuf,
   TOUCHED,
 } from "./records.ts";
-import { numSpanClasses, pageSize, tinySize } from "./sizeclasses.ts";
+import { numSpanClasses, pageSize } from "./sizeclasses.ts";
 import type { Trace } from "./trace.ts";
 import type { VersionRules } from "./version.ts";
 
@@ -251,8 +251,6 @@ export class Heap {
    */
   lastSpan = -1;
   lastIndex = -1;
-  /** For allocTinyRun: written before it is read. The free slots of a span of tiny blocks, and an end. */
-  readonly freeSlots = new Int32Array(pageSize / tinySize + 1);
   /** P on whose caches calls without a P of their own draw: stack spans, the background sweeper. */
   currentP = 0;
 
