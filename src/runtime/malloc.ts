@@ -329,7 +329,10 @@ export function allocMixedRun(
       const bits = alloc[c + ALLOC_CACHE];
       if (bits === 0) break;
       const spanKind = words[s + KIND];
-      if (spanKind !== kind && spanKind !== mixed) break;
+      if (spanKind !== kind && spanKind !== mixed) {
+        if (spanKind !== kindNone) break;
+        words[s + KIND] = kind;
+      }
       const skip = Math.clz32(bits);
       const index = words[s + FREE_INDEX] + skip;
       const at = words[s + FIRST_SLOT] + index;

@@ -329,6 +329,12 @@ export class Heap {
     refill(this, p, spc);
   }
 
+  /** Whether P has no span of the class, or none with a free slot. */
+  mustRefill(p: number, spc: number): boolean {
+    const s = this.cachedSpan(p, spc);
+    return s < 0 || this.spans.allocCount[s] === this.layout.nelems[spc];
+  }
+
   /** The span P allocates the class from, or -1. */
   cachedSpan(p: number, spc: number): number {
     return this.caches.alloc[(p * numSpanClasses + spc) * CACHED_WORDS];

@@ -249,7 +249,13 @@ export class GoRuntime {
       if (marking) g.gcAssistBytes = budget.creditBytes;
       if (budget.spent) this.stop = true;
       else if (i < end) {
-        // A large object, the end of a span, or whatever else needs more than a slot.
+        // At the end of a span the run goes on in the next one, unless a cycle is due: that begins after the next object.
+        const spc = this.kinds.runClass[kinds[i]];
+        if (spc !== 0 && this.heap.mustRefill(p, spc)) {
+          this.#refill(p, spc);
+          if (!this.stop) continue;
+        }
+        // A large object, or whatever else needs more than a slot.
         this.alloc(g, p, kinds[i], deaths[i]);
         this.sliceNs += extraNs;
         i++;
