@@ -53,8 +53,9 @@ const WAYS = [
    const play = (folder) =>
      runJob({ scenario, checked: false, overlaid: false, folder, label: folder, exports, heapProfiles }, () => {});`,
 ];
-/** Processes of each way, and how long each goes on after its first run: so much CPU, and at least so many runs. */
-const PROCESSES = 3;
+/** Processes of each way; how many of them go on after their first run, and how long: so much CPU, and at least so many runs. */
+const PROCESSES = 9;
+const WARM_PROCESSES = 3;
 const WARM_MS = 6000;
 const WARM_RUNS = 4;
 
@@ -67,13 +68,13 @@ const programOf = (way: string): string => `
   import { mkdtempSync, readFileSync, rmSync } from "node:fs";
   import { join } from "node:path";
   import { loadScenario } from "./scenario/load.ts";
-  const [path, parent] = process.argv.slice(-2);
+  const [path, parent, goesOn] = process.argv.slice(-3);
   const text = readFileSync(path, "utf8");
   const [scenario] = loadScenario(text, path).scenarios;
   ${way}
   const runs = [];
   let warmUs = 0;
-  while (warmUs < ${WARM_MS * 1e3} || runs.length <= ${WARM_RUNS}) {
+  while (runs.length === 0 || (goesOn === "true" && (warmUs < ${WARM_MS * 1e3} || runs.length <= ${WARM_RUNS}))) {
     const folder = mkdtempSync(join(parent, "run-"));
     // The first run counts from the process's start.
     const before = runs.length > 0 ? process.cpuUsage() : { user: 0, system: 0 };
@@ -86,8 +87,8 @@ const programOf = (way: string): string => `
   console.log(JSON.stringify(runs));`;
 
 /** Microseconds of CPU of each run of a process. */
-function playInProcess(program: string, path: string): readonly Cpu[] {
-  return JSON.parse(execFileSync(process.execPath, [program, path, folder]).toString());
+function playInProcess(program: string, path: string, goesOn: boolean): readonly Cpu[] {
+  return JSON.parse(execFileSync(process.execPath, [program, path, folder, String(goesOn)]).toString());
 }
 
 const totalMs = ({ user, system }: Cpu): number => (user + system) / 1e3;
@@ -121,7 +122,11 @@ function costs(names: readonly string[]): void {
     const again: Cpu[][] = WAYS.map(() => []);
     for (let i = 0; i < PROCESSES; i++)
       ways.forEach((program, w) => {
-        const [one, ...others] = playInProcess(program, join(root, "scenarios", `${name}.yaml`));
+        const [one, ...others] = playInProcess(
+          program,
+          join(root, "scenarios", `${name}.yaml`),
+          i < WARM_PROCESSES,
+        );
         first[w].push(one);
         again[w].push(...others);
       });
