@@ -152,25 +152,14 @@ export function liveInSpan(h: Heap, s: number, tick: number): number {
   const owned = (spans.flags[s] & flagOwned) !== 0;
   // Its latest death has been.
   if (!owned && spans.maxDeath[s] <= tick) return 0;
-  const death = slots.death;
   const at = tick | 0;
   const latest = Math.max(at, spans.sweptTick[s]);
   const off = spans.firstSlot[s];
   const end = off + spans.nelems[s];
-  let live = 0;
-  if (!owned) {
-    let i = off;
-    // By fours: see records.ts of what an iteration costs.
-    for (; i + 3 < end; i += 4)
-      live +=
-        ((latest - death[i]) >>> 31) +
-        ((latest - death[i + 1]) >>> 31) +
-        ((latest - death[i + 2]) >>> 31) +
-        ((latest - death[i + 3]) >>> 31);
-    for (; i < end; i++) live += (latest - death[i]) >>> 31;
-    return live;
-  }
+  if (!owned) return slots.countAfter(latest, off, end);
+  const death = slots.death;
   const ownerDeath = owners.death;
+  let live = 0;
   for (let i = off; i < end; i++) {
     const v = death[i];
     live += (v < 0 ? at - ownerDeath[~v] : latest - v) >>> 31;

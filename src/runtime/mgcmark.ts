@@ -210,23 +210,11 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
   return totals;
 }
 
-/** Survivors of a span without owned objects. Branch-free: the sign of tick - v is the answer. */
+/** Survivors of a span without owned objects. */
 function countSurvivors(h: Heap, s: number, tick: number): number {
-  const death = h.slots.death;
   const { words } = h.spans;
   const off = words[s + FIRST_SLOT];
-  const end = off + words[s + NELEMS];
-  let n = 0;
-  let i = off;
-  // By fours: see records.ts of what an iteration costs.
-  for (; i + 3 < end; i += 4)
-    n +=
-      ((tick - death[i]) >>> 31) +
-      ((tick - death[i + 1]) >>> 31) +
-      ((tick - death[i + 2]) >>> 31) +
-      ((tick - death[i + 3]) >>> 31);
-  for (; i < end; i++) n += (tick - death[i]) >>> 31;
-  return n;
+  return h.slots.countAfter(tick, off, off + words[s + NELEMS]);
 }
 
 /**
