@@ -28,10 +28,10 @@
  * the start, and a page that moves leaves its record behind, which nobody's place is any more. So of a page that is read again one number is
  * read, and what is written goes to where the last was written: of a simulated file it is the processor's misses that cost.
  *
- * As long as reclaim has taken and moved nothing, how often a page was read says all there is to know of it, and more often than three times is
- * no news: never; on the inactive list; on the active one; used there. Two bits a page, sixteen times less memory to miss. So far
- * from the group's limits pages are only counted (`readCounted`), and the inactive log says how many of each file were read in which order; which ones
- * its random stream can tell again, when places are needed after all (`givePlaces`).
+ * As long as reclaim has taken and moved nothing, how often a page was read says all there is to know of it, and more often than
+ * three times is no news: never; on the inactive list; on the active one; used there. Two bits a page, sixteen times less memory to
+ * miss. So far from the group's limits pages are only counted (`readCounted`), and the inactive log says how many of each file were
+ * read in which order; which ones its random stream can tell again, when places are needed after all (`givePlaces`).
  *
  * Simplified: every page is a folio of its own, and on its list at once (the kernel gathers 31 per CPU first); files are clean;
  * nothing is mapped but the process's memory. Where it stops being true: CONFIG_LRU_GEN; swap; large folios, which go as a
@@ -231,8 +231,8 @@ export class FileLists {
   }
 
   /**
-   * The first `n` of `pages` of a file, which have just been drawn, are read, as `accessed` and `addPage` would do it one by one. Returns how many had to
-   * be read in: they are the first of `pages` afterwards. Only as long as pages are only counted.
+   * The first `n` of `pages` of a file, which have just been drawn, are read, as `accessed` and `addPage` would do it one by one.
+   * Returns how many had to be read in: they are the first of `pages` afterwards. Only as long as pages are only counted.
    */
   readCounted(file: FilePages, pages: Uint32Array, n: number): number {
     const { reads } = file;

@@ -77,8 +77,8 @@ export function heapMap(view: ProcessView, reason: string, maxCells = MAX_CELLS)
 }
 
 /**
- * Counts the live objects of each span, exactly, into `live`, in the order of their records. Returns spans by size class, as classSnapshot has them, but for the waste
- * inside slots, which costs another pass.
+ * Counts the live objects of each span, exactly, into `live`, in the order of their records. Returns spans by size class, as
+ * classSnapshot has them, but for the waste inside slots, which costs another pass.
  */
 function census({ rt, nowNs }: ProcessView, live: Int32Array) {
   const { spans } = rt.heap;

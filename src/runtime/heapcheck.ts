@@ -28,15 +28,15 @@ function same(what: string, is: number, should: number): void {
 export function checkHeapInvariants(h: Heap): void {
   const spans = h.spans;
   const sg = h.sweepgen;
-  const cached = new Uint8Array(spans.end);
-  const countBefore = new Int32Array(spans.end);
+  const cached = new Uint8Array(spans.end / SPAN_WORDS);
+  const countBefore = new Int32Array(spans.end / SPAN_WORDS);
   const { alloc } = h.caches;
   for (let c = 0; c < alloc.length; c += CACHED_WORDS) {
     const s = alloc[c + CACHED_SPAN];
     if (s < 0) continue;
-    same(`caches holding span ${s}`, cached[s]++, 0);
+    same(`caches holding span ${s}`, cached[s / SPAN_WORDS]++, 0);
     same(`span class of cached span ${s}`, spans.spc[s], (c / CACHED_WORDS) % numSpanClasses);
-    countBefore[s] = alloc[c + ALLOC_COUNT_BEFORE];
+    countBefore[s / SPAN_WORDS] = alloc[c + ALLOC_COUNT_BEFORE];
   }
   let inUsePages = 0;
   let arenaInUsePages = 0;
@@ -64,7 +64,7 @@ export function checkHeapInvariants(h: Heap): void {
     else quarantinedPages += spans.npages[s];
     checkSlots(h, s);
     const generation = spans.sweepgen[s] - sg;
-    const isCached = cached[s] !== 0;
+    const isCached = cached[s / SPAN_WORDS] !== 0;
     if (isCached ? generation !== 3 && generation !== 1 : generation !== 0 && generation !== -2) {
       throw new Error(`heap invariant: span ${s} has sweepgen ${generation} relative to the heap's`);
     }
@@ -74,7 +74,7 @@ export function checkHeapInvariants(h: Heap): void {
     if ((spans.flags[s] & flagQuarantined) === 0) classObjects[c] += spans.allocCount[s];
     if (c === 0 && (spans.flags[s] & flagQuarantined) === 0)
       largeBytes += spans.allocCount[s] * spans.elemsizeOf(s);
-    if (isCached) notCredited[c] += spans.allocCount[s] - countBefore[s];
+    if (isCached) notCredited[c] += spans.allocCount[s] - countBefore[s / SPAN_WORDS];
   }
   const st = h.stats;
   same("HeapInuse", st.heapInUse, (inUsePages + arenaInUsePages) * pageSize);
@@ -132,7 +132,7 @@ function checkSlots(h: Heap, s: number): void {
 /** Every span not cached is in exactly one list that fits its state, or waits there as already swept elsewhere. */
 function countListed(h: Heap, cached: Uint8Array): number {
   const spans = h.spans;
-  const seen = new Uint8Array(spans.end);
+  const seen = new Uint8Array(spans.end / SPAN_WORDS);
   let n = 0;
   for (let spc = 0; spc < numSpanClasses; spc++) {
     const c = h.central[spc];
@@ -141,20 +141,25 @@ function countListed(h: Heap, cached: Uint8Array): number {
     for (const set of [partial, full]) {
       for (let i = 0; i < set.size; i++) {
         const s = set.at(i);
-        if (cached[s] !== 0 || spans.sweepgen[s] !== h.sweepgen || seen[s] !== 0) {
+        if (cached[s / SPAN_WORDS] !== 0 || spans.sweepgen[s] !== h.sweepgen || seen[s / SPAN_WORDS] !== 0) {
           throw new Error(`heap invariant: span ${s} is wrongly in a swept list of class ${spc}`);
         }
         const hasFree = spans.allocCount[s] < spans.nelems[s];
         if (hasFree !== (set === partial)) throw new Error(`heap invariant: span ${s} is in the wrong list`);
-        seen[s] = 1;
+        seen[s / SPAN_WORDS] = 1;
         n++;
       }
     }
     for (const set of [c.partialUnswept(h.sweepgen), c.fullUnswept(h.sweepgen)]) {
       for (let i = 0; i < set.size; i++) {
         const s = set.at(i);
-        if (spans.state[s] !== spanInUse || spans.sweepgen[s] !== h.sweepgen - 2 || seen[s] !== 0) continue;
-        seen[s] = 1;
+        if (
+          spans.state[s] !== spanInUse ||
+          spans.sweepgen[s] !== h.sweepgen - 2 ||
+          seen[s / SPAN_WORDS] !== 0
+        )
+          continue;
+        seen[s / SPAN_WORDS] = 1;
         n++;
       }
     }

@@ -369,8 +369,9 @@ export function allocMixedRun(
 }
 
 /**
- * allocTiny for the objects `from` to `end`, all of one source, as far as they are tiny, belong to no owner, and the span of tiny blocks has room on
- * pages touched before. Returns how many were made; the caller makes the next one by itself, unless the budget is spent.
+ * allocTiny for the objects `from` to `end`, all of one source, as far as they are tiny, belong to no owner, and the span of tiny
+ * blocks has room on pages touched before. Returns how many were made; the caller makes the next one by itself, unless the budget
+ * is spent.
  */
 export function allocTinyRun(
   h: Heap,

@@ -1,5 +1,5 @@
 /**
- * Spans as a structure of arrays, and the slots their objects live in.
+ * Spans as records in one array, and the slots their objects live in.
  *
  * Models mspan of mheap.go (Go 1.26) and, in place of its alloc and mark bitmaps, one 32-bit word per object slot
  * that says when the object in it dies:
