@@ -609,6 +609,9 @@ function chooseTickNs(durationNs: number): number {
   return tickNs;
 }
 
+/** Of quantiles at even steps. */
+const medianOf = (quantiles: readonly number[]): number => quantiles[(quantiles.length - 1) >> 1];
+
 /** Draws from a distribution given by quantiles at even steps, linear between them. */
 function drawQuantile(quantiles: readonly number[], rng: Rng): number {
   const at = rng.f64() * (quantiles.length - 1);
@@ -793,6 +796,8 @@ class Simulation {
         const stops = sched.nprocs === 1 ? pause.single_p : preempting ? pause.preempting : pause.quiet;
         return Math.round(drawQuantile(which === 0 ? stops.sweep_term : stops.mark_term, pauseRng));
       },
+      // Where the runtime stops the world and another P computes, it waits so much longer than where none does.
+      preemptNs: Math.max(0, medianOf(pause.preempting.mark_term) - medianOf(pause.quiet.mark_term)),
       onCycle: (cycle) => this.#onCycle(cycle),
       markSlowdown: () => (numa === undefined ? 1 : markSlowdown(heap, numa)),
       clearPools: (nowNs) => {
@@ -1221,7 +1226,10 @@ class Simulation {
       mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
     // Objects first: the first thing that a process asks of its heap is a g, in a span of one page, for which there is room behind
     // any random padding of the heap's base. A stack's span of four would find none in three of 512 processes.
-    for (const [bytes, pointerful, count] of baseline.objects) {
+    const { minSizeForMallocHeader, mallocHeaderSize } = rt.heap.rules;
+    for (const [elemsize, pointerful, count] of baseline.objects) {
+      // They were counted by their elements, in a release that has headers.
+      const bytes = pointerful && elemsize > minSizeForMallocHeader ? elemsize - mallocHeaderSize : elemsize;
       const kind = rt.kinds.add(source, bytes, pointerful ? bytes : 0);
       for (let i = 0; i < count; i++) rt.alloc(this.#system, 0, kind, FOREVER);
     }

@@ -103,6 +103,28 @@ workload:
   });
 });
 
+describe("a mark with little to do, while the program computes", () => {
+  const thumbnails = `
+name: thumbnails
+duration: 6s
+machine: { cpus: 2 }
+workload:
+  - name: thumbs
+    kind: service
+    arrivals: { rate: 100/s }
+    cpu: { exponential: 6ms }
+    objects: [{ count: 2, size: { uniform: [300KiB, 1500KiB] } }]
+`;
+
+  test("is ended by the assist that finds nothing more to do: hardly a large object is allocated before it is over", () => {
+    const { cycles } = collect(thumbnails);
+    expect(cycles.length).toBeGreaterThan(200);
+    const grew = cycles.filter((c) => c.heap_end_bytes - c.heap_start_bytes > 300 << 10);
+    expect(grew.length).toBeLessThan(cycles.length / 50);
+    expect(cycles.filter((c) => c.assist_cpu_ns > 0).length).toBeGreaterThan(20);
+  });
+});
+
 describe("closed forms", () => {
   test("live bytes in steady state = rate x mean lifetime x class size, within 2 %", () => {
     const { cycles } = collect(STEADY);

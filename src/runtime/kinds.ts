@@ -31,6 +31,8 @@ export class KindTable {
   largePages = new Int32Array(64);
   /** Scan work of marking one object, bytes. */
   scanBytes = new Float64Array(64);
+  /** Bytes of nil pointer words that are scanned behind it. */
+  tailBytes = new Float64Array(64);
   /**
    * Pointer words beyond the one through which each object is found: they lead to objects marked already. Every marked
    * object costs one pointer more, wherever that one is.
@@ -84,6 +86,7 @@ export class KindTable {
     this.tiny[k] = layout.tiny ? size : 0;
     this.largePages[k] = layout.largePages;
     this.scanBytes[k] = layout.scanBytes;
+    this.tailBytes[k] = layout.tailBytes;
     this.pointers[k] = words / 8;
     this.scanAllocBytes[k] = layout.scanAllocBytes;
     this.#byKey.set(key, k);
@@ -131,6 +134,7 @@ export class KindTable {
     this.tiny = grownUint8(this.tiny, n);
     this.largePages = grownInt32(this.largePages, n);
     this.scanBytes = grownFloat64(this.scanBytes, n);
+    this.tailBytes = grownFloat64(this.tailBytes, n);
     this.pointers = grownFloat64(this.pointers, n);
     this.tableBytes = grownFloat64(this.tableBytes, n);
     this.ordered = grownFloat64(this.ordered, n);

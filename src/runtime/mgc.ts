@@ -116,6 +116,8 @@ export interface GcOptions {
   readonly startNs: number;
   /** Length of the next stop: 0 sweep termination, 1 mark termination; `preempting`: another P runs a goroutine. */
   readonly stwNs: (which: 0 | 1, preempting: boolean) => number;
+  /** How long a thread that computes runs on when it is signalled to let its goroutine go. */
+  readonly preemptNs: number;
   readonly onCycle: (cycle: CycleRecord) => void;
   /** By what marking the survivors just counted takes longer than on one node. */
   readonly markSlowdown: () => number;
@@ -216,6 +218,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #unitNs!: Float64Array;
   /** No work is left, and the mark is about to end. */
   #ending = false;
+  /** A worker has come to the stacks of goroutines that run. */
+  #suspended = false;
   /** Scan work of workers that is not credit yet, being part of units not done. */
   #uncredited = 0;
   /** Per P: scan work its assist has set out to do. */
@@ -417,6 +421,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#workers = 0;
     this.#assists = 0;
     this.#ending = false;
+    this.#suspended = false;
     this.#unitNs.fill(0);
     this.#uncredited = 0;
     this.#markStartNs = nowNs;
@@ -467,7 +472,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   /** CPU time between two looks of an idle or fractional worker at what else there is to do. */
   get idleCheckNs(): number {
-    return Math.max(1000, this.#work.nsFor(IDLE_CHECK_THRESHOLD, this.#doneNs));
+    return Math.max(1000, this.#work.checkNs(IDLE_CHECK_THRESHOLD, this.#doneNs));
   }
 
   /** Splits the work done so far into globals, stacks and heap, in the order they are scanned. */
@@ -492,7 +497,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
     const sched = this.#o.sched;
     if (this.#markDoneHandle >= 0) sched.queue.cancel(this.#markDoneHandle);
     this.#markDoneHandle = -1;
-    const left = this.#work.totalNs - this.#doneNs;
+    // Workers still look for more when all is scanned; an assist that finds nothing, and is alone, ends the mark (gcEndWork).
+    const left = (this.#workers > 0 ? this.#work.totalNs : this.#work.scanNs) - this.#doneNs;
     const rate = (this.#workers + this.#assists) * this.#speed();
     // Without anybody at work the mark rests, unless it is done.
     if (rate <= 0 && left > 0) return;
@@ -541,7 +547,20 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#workers++;
     this.#working[p] = 1;
     this.#workerStartNs[p] = nowNs;
+    if (!this.#suspended) this.#suspend(p);
     this.#predict(nowNs);
+  }
+
+  /**
+   * suspendG: the stack of a goroutine that runs cannot be scanned. The worker signals its thread and spins until it has stopped, or has come to
+   * a call, where it looks by itself: at the end of its step at the latest. Simplified: who is met running is who runs when
+   * the first worker starts; it then goes on at once, where Go puts it into the worker's own queue; and clearing a large object, 256 KiB at a
+   * time, can be interrupted here.
+   */
+  #suspend(p: number): void {
+    this.#suspended = true;
+    if (this.#work.inRoots(this.#doneNs))
+      this.#work.prolongRoots(this.#o.sched.runningNs(p, this.#o.preemptNs) * this.#speed());
   }
 
   /** Their page faults are part of what a cycle costs with nothing to mark, and are not to be paid twice. */
@@ -564,7 +583,9 @@ export class Gc implements MarkScheduling, PacingFollowers {
     if (mode !== P_FRACTIONAL) return Infinity;
     // The worker looks only once per idleCheckThreshold of scan work.
     const exit = this.#o.pacer.fractionalWorkerExitTime(p, nowNs);
-    return nowNs + Math.max(1, Math.ceil((exit - nowNs) / this.idleCheckNs)) * this.idleCheckNs;
+    const speed = this.#speed();
+    const afterNs = Math.max(1, (exit - nowNs) * speed);
+    return nowNs + Math.ceil(this.#work.firstCheckNs(IDLE_CHECK_THRESHOLD, this.#doneNs, afterNs) / speed);
   }
 
   assist(g: G, p: number, nowNs: number): number {
@@ -592,8 +613,10 @@ export class Gc implements MarkScheduling, PacingFollowers {
     }
     const left = this.#work.scanNs - this.#doneNs;
     if (left <= 0) {
+      // gcParkAssist: it finds no work while others are still at it, and its debt is settled when the cycle ends.
       g.gcAssistBytes = 0;
-      return 0;
+      this.waitForCycle(g);
+      return -1;
     }
     this.#holdWorkBufs(p, nowNs);
     this.#work.take(this.#doneNs, scanWork);
@@ -603,7 +626,9 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#workerStartNs[p] = nowNs;
     this.#o.sched.limiter.startEvent(p, limiterEventMarkAssist, nowNs);
     this.#predict(nowNs);
-    this.#assistNs[p] = Math.max(1, Math.min(this.#work.takenNs, left)) / this.#speed();
+    // Whoever does the last of the work is still at it when the mark ends.
+    const ns = Math.max(1, Math.min(this.#work.takenNs, left)) / this.#speed();
+    this.#assistNs[p] = this.#work.takenNs < left ? ns : Math.ceil(nowNs + ns) - nowNs;
     return this.#assistNs[p];
   }
 

@@ -37,6 +37,7 @@ import {
   STATE,
   spanInUse,
 } from "./records.ts";
+import { MAX_OBLET_BYTES } from "./msize.ts";
 import { numSizeClasses, sizeClassOf } from "./sizeclasses.ts";
 
 /** Marked objects by what marking them costs: pointer-free or not, and over 512 bytes (mark bits not in the span) or not. */
@@ -45,9 +46,6 @@ export const SMALL_SCAN = 1;
 export const BIG_NOSCAN = 2;
 export const BIG_SCAN = 3;
 const SORTS = 4;
-
-/** maxObletBytes: bigger objects are scanned in parts of this size. */
-export const MAX_OBLET_BYTES = 128 << 10;
 
 /** Tables over 512 bytes are counted by their size in steps of this. */
 export const TABLE_STEP_BYTES = 512;
@@ -73,8 +71,11 @@ export class MarkTotals {
   readonly ownBig = new Map<number, number>();
   /** Those beyond a large object's first oblet, of which they are no part: each is looked up as a pointer to a large object. */
   largePointers = 0;
-  /** Bytes of all their pointer words, those of tables included. */
-  pointerBytes = 0;
+  /** Bytes of the pointer words of objects of up to 512 bytes, those of tables included. */
+  smallPointerBytes = 0;
+  /** Bytes of nil pointer words behind objects, and how many of these lie too far from the object's pointers to be fetched with them. */
+  tailBytes = 0;
+  farTails = 0;
   /** Pointers of tables, through which the others are found, by whether the table is over 512 bytes. */
   bigTableBytes = 0;
   smallTableBytes = 0;
@@ -120,7 +121,9 @@ export class MarkTotals {
     this.ownSmall.clear();
     this.ownBig.clear();
     this.largePointers = 0;
-    this.pointerBytes = 0;
+    this.smallPointerBytes = 0;
+    this.tailBytes = 0;
+    this.farTails = 0;
     this.bigTableBytes = 0;
     this.smallTableBytes = 0;
     this.bigTableSquares = 0;
@@ -139,6 +142,9 @@ export class MarkTotals {
 
 /** The class whose spans are measured with part of their slots marked (src/oracle/calibrate.ts). */
 const MEASURED_CLASS = sizeClassOf(64);
+
+/** CPUs fetch the line beside the one that is missed, too. */
+const FETCHED_TOGETHER_BYTES = 128;
 
 /** Steps in which the marked share of a span's slots is counted. */
 export const SHARE_STEPS = 64;
@@ -332,7 +338,10 @@ function sumKinds(h: Heap, totals: MarkTotals): void {
       if (n * own > 0) by.set(own * 8, (by.get(own * 8) ?? 0) + n);
       totals.largePointers += n * (kinds.pointers[k] - own);
     }
-    totals.pointerBytes += n * kinds.ptrBytes[k];
+    const gap = kinds.size[k] - kinds.ptrBytes[k];
+    totals.tailBytes += n * kinds.tailBytes[k];
+    if (kinds.tailBytes[k] > 0 && gap >= FETCHED_TOGETHER_BYTES) totals.farTails += n;
+    if (kinds.elemsize[k] <= rules.minSizeForMallocHeader) totals.smallPointerBytes += n * kinds.ptrBytes[k];
     if (kinds.tableBytes[k] === 0) continue;
     if (kinds.elemsize[k] <= rules.minSizeForMallocHeader) {
       totals.smallTableBytes += n * kinds.tableBytes[k];

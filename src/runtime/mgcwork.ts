@@ -8,8 +8,8 @@
  * once, so a byte of a table, each pointer of which leads to an object not seen before, costs many times what a byte of
  * another object does: assists early in a mark take longest for the same work.
  *
- * An object is scanned whole (up to an oblet), whoever scans it: an assist that owes less does the rest too, and a worker's
- * credit arrives only when it is done. `lump` is the size of such a unit; it is what a byte of the phase's work is part of
+ * An object is scanned whole (up to an oblet), whoever scans it: an assist that owes less does the rest too, a worker's
+ * credit arrives only when it is done, and so do its looks at what else there is to do. `lump` is the size of such a unit; it is what a byte of the phase's work is part of
  * on average. Tables are fewer and larger: how many of them an assist takes is worked out from their sizes.
  *
  * Of what a cycle costs however little there is to mark, a part belongs to the roots. The rest comes last: it is the time of workers that
@@ -17,7 +17,8 @@
  *
  * Simplified: Go looks in a P's own buffer, then in its own queue of spans, then in those of others, and an assist takes roots
  * last; here the phases follow one another. A phase is over for all Ps at once (buffers are stacks: what a table has led to is really scanned before the
- * next table of the same buffer); within a phase all units are alike. Before 1.26, without span queues, all objects are in work
+ * next table of the same buffer); within a phase all units are alike: the first tables, whose pointers are the first into their spans, really take up to
+ * three times as long as the last, on one P or on both. Before 1.26, without span queues, all objects are in work
  * buffers; the order is the same here.
  */
 import { type CostCurve, curveAt, type MarkCosts, type RuntimeCosts } from "./costs.ts";
@@ -58,6 +59,18 @@ function sparseNs(shares: Float64Array, perSpanNs: CostCurve): number {
   return ns;
 }
 
+/** What visiting the objects of spans marked in part costs beyond finding them. */
+function sparseVisitNs(shares: Float64Array, costs: MarkCosts): number {
+  let ns = 0;
+  for (let i = 1; i <= SHARE_STEPS; i++) {
+    if (shares[i] === 0) continue;
+    const share = i / SHARE_STEPS;
+    const findNs = curveAt(costs.sparseNoscanSpanNs, share);
+    ns += shares[i] * Math.max(0, curveAt(costs.sparseScanSpanNs, share) - findNs);
+  }
+  return ns;
+}
+
 /** Finding an object is marking it; if it has pointers, it is visited later: what its curve is above those without. */
 function splitCosts(
   costs: MarkCosts,
@@ -72,6 +85,10 @@ function splitCosts(
     visitBigNs: Math.max(0, curveAt(costs.scanBigObjectNs, walked) - findBigNs),
   };
 }
+
+/** A line fetched that neither an object's first pointers bring along nor any stream of reads: what its second two lines of pointers cost. */
+const missNs = (costs: RuntimeCosts): number =>
+  Math.max(0, curveAt(costs.ownPointersNs, 128) - curveAt(costs.ownPointersNs, 64));
 
 /** All work of one mark. Progress through it is counted in CPU nanoseconds, of all workers and assists together. */
 export class MarkWork {
@@ -108,18 +125,22 @@ export class MarkWork {
       visitSmallNs += share[SMALL_SCAN] * split.visitNs;
       visitBigNs += share[BIG_SCAN] * split.visitBigNs;
     }
+    // So it is for spans: to find the first objects in one costs the same whether they have pointers or not.
+    const { markRandom, markOrdered } = costs;
     findNs +=
-      sparseNs(totals.noscanShares, costs.markRandom.sparseNoscanSpanNs) +
-      sparseNs(totals.orderedNoscanShares, costs.markOrdered.sparseNoscanSpanNs);
+      sparseNs(totals.noscanShares, markRandom.sparseNoscanSpanNs) +
+      sparseNs(totals.scanShares, markRandom.sparseNoscanSpanNs) +
+      sparseNs(totals.orderedNoscanShares, markOrdered.sparseNoscanSpanNs) +
+      sparseNs(totals.orderedScanShares, markOrdered.sparseNoscanSpanNs);
     visitSmallNs +=
-      sparseNs(totals.scanShares, costs.markRandom.sparseScanSpanNs) +
-      sparseNs(totals.orderedScanShares, costs.markOrdered.sparseScanSpanNs);
+      sparseVisitNs(totals.scanShares, markRandom) + sparseVisitNs(totals.orderedScanShares, markOrdered);
     // Every object is found through a pointer, wherever that one is.
     const pointerNs = curveAt(costs.pointerNs, walked);
     findNs += objects * pointerNs;
-    // Scanning its bytes: those without pointers, and pointers to objects marked already.
-    const plainNs =
-      Math.max(0, totals.scanBytes - totals.pointerBytes) * curveAt(costs.scanNsPerByte, walked);
+    // Scanning its bytes: those without pointers, which count in spans, nil ones behind objects, and pointers to objects marked already.
+    const byteNs = curveAt(costs.scanNsPerByte, walked);
+    const plainBytes = Math.max(0, totals.scanBytes - totals.bigScanBytes - totals.smallPointerBytes);
+    const tailsNs = totals.tailBytes * byteNs + totals.farTails * missNs(costs);
     let smallPointersNs = totals.pointers * pointerNs;
     let bigPointersNs = totals.largePointers * costs.largePointerNs;
     for (const [bytes, n] of totals.ownSmall) smallPointersNs += n * curveAt(costs.ownPointersNs, bytes);
@@ -130,7 +151,6 @@ export class MarkWork {
     const byBig = Math.min(Math.max(0, objects - bySmall), totals.bigTableBytes / 8);
     const foundInTables = objects > 0 ? byBig / objects : 0;
 
-    const share = (bytes: number): number => (totals.scanBytes > 0 ? bytes / totals.scanBytes : 0);
     const { bigScanBytes, bigTableBytes } = totals;
     const bigOtherBytes = Math.max(0, bigScanBytes - bigTableBytes);
 
@@ -145,11 +165,10 @@ export class MarkWork {
     this.#ns[TABLES] = findNs * foundInTables;
     this.#lump[TABLES] = bigTableBytes > 0 ? totals.bigTableSquares / bigTableBytes : 0;
     this.#work[BIG] = bigOtherBytes;
-    this.#ns[BIG] = visitBigNs + bigPointersNs + plainNs * share(bigOtherBytes);
+    this.#ns[BIG] = visitBigNs + bigPointersNs + tailsNs;
     this.#lump[BIG] = bigOtherBytes > 0 ? totals.bigOtherSquares / bigOtherBytes : 0;
     this.#work[SPANS] = totals.scanBytes - bigScanBytes;
-    this.#ns[SPANS] =
-      findNs * (1 - foundInTables) + visitSmallNs + smallPointersNs + plainNs * (1 - share(bigOtherBytes));
+    this.#ns[SPANS] = findNs * (1 - foundInTables) + visitSmallNs + smallPointersNs + plainBytes * byteNs;
     this.#lump[SPANS] = 0;
     // A phase without time cannot have work that takes any.
     for (let i = 0; i < LOOK; i++) this.#ns[i] = Math.max(1, this.#ns[i] * (i === ROOTS ? 1 : slowdown));
@@ -178,6 +197,17 @@ export class MarkWork {
       for (const s of sizes) sum += units[s] * (s + (n > s ? expected[n - s] : 0));
       expected[n] = sum / count;
     }
+  }
+
+  inRoots(doneNs: number): boolean {
+    return doneNs < this.#ns[ROOTS];
+  }
+
+  /** The roots take so much longer than was planned. */
+  prolongRoots(ns: number): void {
+    this.#ns[ROOTS] += ns;
+    this.scanNs += ns;
+    this.totalNs += ns;
   }
 
   /** Work in whole units of a phase that come to `need` at least. */
@@ -220,6 +250,22 @@ export class MarkWork {
   nsFor(work: number, doneNs: number): number {
     const phase = this.#phaseAt(doneNs);
     return this.#work[phase] > 0 ? (work / this.#work[phase]) * this.#ns[phase] : this.#ns[phase];
+  }
+
+  /** CPU time between two looks of a worker at what else there is to do, which comes once per `work`: in whole units. */
+  checkNs(work: number, doneNs: number): number {
+    return this.nsFor(this.#wholeUnits(this.#phaseAt(doneNs), work), doneNs);
+  }
+
+  /**
+   * When a worker that begins at `doneNs` first looks at what else there is to do, of the looks `afterNs` of its CPU time or more later: it does after
+   * every job of the roots, and then once per `work`. As if no other worked.
+   */
+  firstCheckNs(work: number, doneNs: number, afterNs: number): number {
+    let ns = Math.max(0, this.#ns[ROOTS] - doneNs);
+    if (afterNs <= ns) return afterNs;
+    while (ns < afterNs && doneNs + ns < this.scanNs) ns += this.checkNs(work, doneNs + ns);
+    return Math.max(ns, afterNs);
   }
 
   /**

@@ -73,10 +73,36 @@ export interface ObjectLayout {
   readonly tiny: boolean;
   /** Pages of a large object; 0 for a small one. */
   readonly largePages: number;
-  /** Scan work of marking the object: bytes from its start (header included) to its last pointer. */
+  /** Scan work of marking the object: bytes from its start (header included) to the last word that may hold a pointer. */
   readonly scanBytes: number;
+  /** Bytes of pointer words, all nil, that are scanned behind the object, up to the end of its element. */
+  readonly tailBytes: number;
   /** Bytes the allocation adds to the pacer's heapScan. With type headers this is the whole element. */
   readonly scanAllocBytes: number;
+}
+
+/** maxObletBytes (mgcmark.go): bigger objects are scanned in parts of this size. */
+export const MAX_OBLET_BYTES = 128 << 10;
+
+/**
+ * Whose type is known by a header (1.22 on) is scanned as an array of that type that goes on to the element's end (typePointers.next): where
+ * the element is bigger than the object, the words behind it are scanned, too, as the pointers of one object more. They are nil, but have to
+ * be fetched, and count: 1 KiB with eight pointers takes an element of 1152 bytes, and its scan work is 1096 bytes. `start` is
+ * where the object begins, behind its header.
+ */
+function scannedBytes(
+  rules: VersionRules,
+  start: number,
+  size: number,
+  ptrBytes: number,
+  elemsize: number,
+): Pick<ObjectLayout, "scanBytes" | "tailBytes"> {
+  const end = start + size;
+  const tailBytes = rules.mallocHeaders ? Math.min(ptrBytes, Math.floor((elemsize - end) / 8) * 8) : 0;
+  if (tailBytes <= 0) return { scanBytes: start + ptrBytes, tailBytes: 0 };
+  // Oblets count from their own start: of those between the pointers and the tail nothing is scanned.
+  const lastOblet = Math.floor(end / MAX_OBLET_BYTES) * MAX_OBLET_BYTES;
+  return { scanBytes: Math.min(start + ptrBytes, lastOblet) + end + tailBytes - lastOblet, tailBytes };
 }
 
 /** Layout of an object of `size` > 0 bytes whose first `ptrBytes` bytes are pointers. */
@@ -86,7 +112,14 @@ export function objectLayout(rules: VersionRules, size: number, ptrBytes: number
     const largePages = Math.ceil(size / pageSize);
     const elemsize = largePages * pageSize;
     const scanAllocBytes = noscan === 1 ? 0 : rules.mallocHeaders ? elemsize : ptrBytes;
-    return { spc: noscan, elemsize, tiny: false, largePages, scanBytes: ptrBytes, scanAllocBytes };
+    return {
+      spc: noscan,
+      elemsize,
+      tiny: false,
+      largePages,
+      ...scannedBytes(rules, 0, size, ptrBytes, elemsize),
+      scanAllocBytes,
+    };
   }
   const header =
     rules.mallocHeaders && noscan === 0 && size > rules.minSizeForMallocHeader ? rules.mallocHeaderSize : 0;
@@ -98,7 +131,9 @@ export function objectLayout(rules: VersionRules, size: number, ptrBytes: number
     elemsize,
     tiny,
     largePages: 0,
-    scanBytes: noscan === 1 ? 0 : ptrBytes + header,
+    ...(header > 0
+      ? scannedBytes(rules, header, size, ptrBytes, elemsize)
+      : { scanBytes: ptrBytes, tailBytes: 0 }),
     scanAllocBytes: noscan === 1 ? 0 : header > 0 ? elemsize : ptrBytes,
   };
 }

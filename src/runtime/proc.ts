@@ -175,7 +175,10 @@ export interface MarkScheduling {
   workerExitNs(p: number, mode: number, nowNs: number): number;
   /** Time between two looks of an idle worker at whether other work waits (idleCheckThreshold). */
   readonly idleCheckNs: number;
-  /** A goroutine in debt: starts paying. Returns the nanoseconds of assist to run now (0: debt settled). */
+  /**
+   * A goroutine in debt: starts paying. Returns the nanoseconds of assist to run now; 0: debt settled; below: it parks, and will be made
+   * runnable when the cycle has ended.
+   */
   assist(g: G, p: number, nowNs: number): number;
   /** An ending goroutine's credit goes to all others (gdestroy). Simplified: its debt ends with it, where Go's next user of the g inherits it. */
   flushAssistCredit(g: G): void;
@@ -426,11 +429,8 @@ export class Scheduler {
   #polled(id: number): void {
     const g = this.#gs[id];
     if (g === null || this.stoppedUntilNs >= 0 || !this.#due[g.timerP].includes(g)) return;
-    if (this.#running > 0 || this.#waking > 0) {
-      // The thread that ran the first of several timers has woken the next one.
-      this.#wakep();
-      return;
-    }
+    // A thread on its way will look at the timers itself, having been woken by the one that ran the first of several.
+    if (this.#waking > 0) return;
     const p = this.#pidleget();
     if (p === undefined) return;
     if (this.heldUntilNs(p) >= 0) {
@@ -438,7 +438,7 @@ export class Scheduler {
       return;
     }
     this.#overheadNs[p] = this.#coldNs;
-    this.#schedule(p);
+    this.#schedule(p, true);
   }
 
   /** checkTimers: the due timers of P `q` make their goroutines runnable on P `p`. */
@@ -490,7 +490,7 @@ export class Scheduler {
           // After a stop of the world only those CPUs are cold that were idle before.
           this.#overheadNs[arg] = this.#ranBeforeStop[arg] === 1 ? 0 : this.#coldNs;
           this.#ranBeforeStop[arg] = 0;
-          this.#schedule(arg);
+          this.#schedule(arg, true);
           break;
         case EV_WORKER:
           this.#pEvent[arg] = -1;
@@ -827,6 +827,15 @@ export class Scheduler {
     return Math.min(this.#running, this.cpus) > 1;
   }
 
+  /** For how long Ps other than `p` run on in the steps under way, each up to `mostNs`: the sum. */
+  runningNs(p: number, mostNs: number): number {
+    let ns = 0;
+    for (let q = 0; q < this.nprocs; q++)
+      if (q !== p && this.pState[q] === P_RUNNING && this.#pEvent[q] >= 0)
+        ns += Math.max(0, Math.min(mostNs, this.#pEndNs[q] - this.nowNs));
+    return ns;
+  }
+
   /** Does a P other than `p` run a goroutine, so that stopping it takes a signal to its thread? */
   othersRun(p: number): boolean {
     for (let q = 0; q < this.nprocs; q++) {
@@ -910,12 +919,13 @@ export class Scheduler {
     for (let p = 0; p < this.nprocs; p++) if (this.pState[p] === P_STOPPED) this.#wake(p);
   }
 
-  /** findRunnable: P `p` has nothing to run; it is in no list. */
-  #schedule(p: number): void {
+  /** findRunnable: P `p` has nothing to run; it is in no list. `spinning`: a thread that was woken to look for work has come to it. */
+  #schedule(p: number, spinning = false): void {
     const gc = this.#gc!;
     if (gc.marking) {
       const due = gc.workerDue(p, this.nowNs);
       if (due !== P_IDLE) {
+        if (spinning) this.#resetspinning(p);
         this.#startWorker(p, due);
         return;
       }
@@ -926,11 +936,13 @@ export class Scheduler {
       this.#runqget(p) ??
       this.#globrunqget(p, RUNQ_LENGTH / 2);
     if (g !== undefined) {
+      if (spinning) this.#resetspinning(p);
       this.#execute(p, g);
       return;
     }
-    if (this.#steal(p)) return;
+    if (this.#steal(p, spinning)) return;
     if (gc.marking && gc.addIdleWorker()) {
+      if (spinning) this.#resetspinning(p);
       this.#startWorker(p, P_IDLE_WORKER);
       return;
     }
@@ -940,6 +952,11 @@ export class Scheduler {
     this.#pidleput(p);
     this.#idleSinceNs = this.nowNs;
     this.trace?.onP(p, "idle");
+  }
+
+  /** Whoever was woken and has found work wakes the next thread, needed or not: where there is work there may be more. */
+  #resetspinning(p: number): void {
+    if (this.#wakep()) this.#overheadNs[p] += this.#wakerNs;
   }
 
   #pidleput(p: number): void {
@@ -955,13 +972,14 @@ export class Scheduler {
   }
 
   /** stealWork: timers and goroutines of other Ps, unless enough threads are searching already. */
-  #steal(p: number): boolean {
+  #steal(p: number, spinning: boolean): boolean {
     if (this.#waking > 0 && 2 * this.#waking >= this.nprocs - this.#idle.length) return false;
     for (let i = 1; i < this.nprocs; i++) {
       const q = (p + i) % this.nprocs;
       this.#runTimers(q, p);
       const g = this.#runqget(p) ?? this.#runqsteal(p, q);
       if (g === undefined) continue;
+      if (spinning) this.#resetspinning(p);
       this.#execute(p, g);
       return true;
     }
@@ -1054,6 +1072,11 @@ export class Scheduler {
           this.trace?.onP(p, "assist", g);
           this.#pEndNs[p] = this.nowNs + assistNs;
           this.#pEvent[p] = this.queue.push(this.#pEndNs[p], PRIORITY_P, EV_SLICE, p);
+          return;
+        }
+        if (assistNs < 0) {
+          g.parked = true;
+          this.#release(p);
           return;
         }
       }

@@ -21,7 +21,7 @@ const WAKE_NS = 50_000;
 const SWITCH_NS = 200;
 
 class NoMarking implements MarkScheduling {
-  readonly marking = false;
+  readonly marking: boolean = false;
   readonly idleCheckNs = 1000;
   /** Called for a step that asked for a collection; true when it stopped the world. */
   onTrigger: (p: number) => boolean = () => false;
@@ -37,7 +37,7 @@ class NoMarking implements MarkScheduling {
   workerExitNs(): number {
     return Infinity;
   }
-  assist(): number {
+  assist(_g: G): number {
     return 0;
   }
   flushAssistCredit(): void {}
@@ -389,6 +389,29 @@ test("a call made once gives its place back; a goroutine's next step follows its
   expect(calls).toBe(1000);
   expect(sched.register(() => {})).toBe(2);
   expect(log.map(([, , at]) => at - log[0][2])).toEqual([0, 1000, 2000]);
+});
+
+test("a goroutine whose assist finds no work parks until the cycle has ended, and others run meanwhile", () => {
+  const { sched, log, task } = setup(1);
+  const parked: G[] = [];
+  class Marking extends NoMarking {
+    override readonly marking = true;
+    override assist(g: G): number {
+      g.gcAssistBytes = 0;
+      parked.push(g);
+      return -1;
+    }
+  }
+  sched.attach(new Marking());
+  const inDebt = task("in debt", work(100));
+  inDebt.gcAssistBytes = -1000;
+  sched.ready(inDebt);
+  sched.ready(task("other", work(1000)));
+  sched.run(1e6);
+  expect([log.map(([name]) => name), parked]).toEqual([["other"], [inDebt]]);
+  sched.ready(inDebt);
+  sched.run(2e6);
+  expect(log.map(([name]) => name)).toEqual(["other", "in debt"]);
 });
 
 test("an assist that stands still for lack of quota ends when it goes on, if the CPU limiter has turned on meanwhile", () => {

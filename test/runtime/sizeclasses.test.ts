@@ -15,6 +15,11 @@ const golden = JSON.parse(
   readFileSync(new URL("../golden/nelems-1.26.json", import.meta.url), "utf8"),
 ) as Golden;
 
+/** Measured by the running Go, see test/golden/extract/scanwork.go. */
+const scanWork = JSON.parse(
+  readFileSync(new URL("../golden/scanwork-1.26.json", import.meta.url), "utf8"),
+) as { readonly size_pointers_work: readonly (readonly [number, number, number])[] };
+
 describe("size classes", () => {
   test("are those of the running Go", () => {
     for (const [spc, , elemsize, npages] of golden.spans) {
@@ -90,11 +95,26 @@ describe("roundupsize", () => {
   });
 
   test("with a header an allocation adds the whole element to heapScan, marking only up to the last pointer", () => {
-    const o = objectLayout(rulesFor("1.26"), 1024, 16);
-    expect([o.scanAllocBytes, o.scanBytes]).toEqual([1152, 24]);
+    const o = objectLayout(rulesFor("1.26"), 1016, 16);
+    expect([o.scanAllocBytes, o.scanBytes]).toEqual([1024, 24]);
     const small = objectLayout(rulesFor("1.26"), 100, 16);
     expect([small.scanAllocBytes, small.scanBytes]).toEqual([16, 16]);
     const old = objectLayout(rulesFor("1.21"), 1024, 16);
     expect([old.scanAllocBytes, old.scanBytes]).toEqual([16, 16]);
+  });
+
+  test("objects smaller than their element are scanned beyond their end, as by the running Go", () => {
+    for (const [size, ptrBytes, work] of scanWork.size_pointers_work) {
+      // Of up to 512 bytes spans are scanned whole.
+      if (size <= 512) continue;
+      const { scanBytes } = objectLayout(rulesFor("1.26"), size, ptrBytes);
+      // What else the program held changed by up to two bytes per object.
+      expect([size, ptrBytes, Math.abs(scanBytes - work) <= 2]).toEqual([size, ptrBytes, true]);
+    }
+    expect(scanWork.size_pointers_work.length).toBeGreaterThan(80);
+    const { scanBytes, tailBytes } = objectLayout(rulesFor("1.26"), 1024, 64);
+    expect([scanBytes, tailBytes]).toEqual([8 + 1024 + 64, 64]);
+    // Without headers there is nothing to repeat.
+    expect(objectLayout(rulesFor("1.21"), 1100, 64)).toMatchObject({ scanBytes: 64, tailBytes: 0 });
   });
 });
