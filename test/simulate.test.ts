@@ -329,7 +329,7 @@ workload:
 });
 
 describe("runtime.ReadMemStats", () => {
-  const read = (gogc: string): Record<string, number> =>
+  const read = (gogc: string, seed: number): Record<string, number> =>
     collect(
       `name: r
 duration: 4s
@@ -339,19 +339,22 @@ workload:
   - {kind: stream, name: s, rate: 400k/s, size: 96, lifetime: {exponential: 20ms}}
 interventions: [{at: 1ms, do: read_mem_stats, every: 1ms}]
 `,
-      {},
+      { seed },
     ).summary.figures;
 
   test("is called as often as asked, stops the world within marks too, and waits only for the end of one", () => {
-    const often = read("50");
-    const never = read("off");
-    expect(never["read_mem_stats_count"]).toBe(3999);
+    const longest = (runs: readonly Record<string, number>[]): number =>
+      Math.max(...runs.map((figures) => figures["read_mem_stats_max_ns"]));
+    // One call in a hundred meets the end of a mark: over three runs some do that would have been slow anyhow.
+    const often = [1, 2, 3].map((seed) => read("50", seed));
+    const never = [1, 2, 3].map((seed) => read("off", seed));
+    expect(never[0]["read_mem_stats_count"]).toBe(3999);
     // A late call may find the run over.
-    expect(often["read_mem_stats_count"]).toBeGreaterThanOrEqual(3998);
-    expect(often["gc_count"]).toBeGreaterThan(10);
-    expect(often["read_mem_stats_max_ns"]).toBeGreaterThan(never["read_mem_stats_max_ns"]);
+    expect(often[0]["read_mem_stats_count"]).toBeGreaterThanOrEqual(3998);
+    expect(often[0]["gc_count"]).toBeGreaterThan(10);
+    expect(longest(often)).toBeGreaterThan(longest(never));
     // Marks take some ten milliseconds; nobody waits for a whole one.
-    expect(often["read_mem_stats_max_ns"]).toBeLessThan(3e6);
+    expect(longest(often)).toBeLessThan(3e6);
   });
 });
 

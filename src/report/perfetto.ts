@@ -40,8 +40,14 @@ function tidOf(track: number): number {
   return TIDS[track] ?? FIRST_P_TID + track;
 }
 
+/**
+ * Half nanoseconds are common, and an end and the beginning after it are sums that may differ in the last bits: just below a half counts as a
+ * half, lest the two be rounded apart.
+ */
+const wholeNs = (ns: number): number => Math.floor(ns + 0.51);
+
 function microseconds(ns: number): string {
-  return (Math.round(ns) / 1000).toFixed(3);
+  return (wholeNs(ns) / 1000).toFixed(3);
 }
 
 /** The trace as text, piece by piece; `finish` closes it. */
@@ -96,7 +102,7 @@ export class PerfettoTrace implements Tracer {
     else if (event.track === TRACK_PROCESS) this.#slice("i", event, ',"s":"p"', event.detail);
     else if (event.dur_ns === 0) this.#slice("i", event, ',"s":"t"', event.detail);
     else {
-      const dur = Math.round(event.t_ns + event.dur_ns) - Math.round(event.t_ns);
+      const dur = wholeNs(event.t_ns + event.dur_ns) - wholeNs(event.t_ns);
       this.#slice("X", event, `,"dur":${microseconds(dur)}`, event.detail);
     }
   }

@@ -34,7 +34,7 @@ import {
   AFTER_PARK,
   AFTER_RUN,
   AFTER_YIELD,
-  FORCE_PREEMPT_NS,
+  forcePreemptAt,
   G,
   type GcReason,
   type MarkScheduling,
@@ -579,7 +579,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   workerExitNs(p: number, mode: number, nowNs: number): number {
     // An idle worker leaves when it sees runnable goroutines (the scheduler tells), or when sysmon preempts it.
-    if (mode === P_IDLE_WORKER) return nowNs + FORCE_PREEMPT_NS;
+    if (mode === P_IDLE_WORKER) return forcePreemptAt(nowNs);
     if (mode !== P_FRACTIONAL) return Infinity;
     // The worker looks only once per idleCheckThreshold of scan work.
     const exit = this.#o.pacer.fractionalWorkerExitTime(p, nowNs);

@@ -68,8 +68,15 @@ const OCCUPATIONS: Readonly<Record<number, Occupation>> = {
   [P_IDLE_WORKER]: "idle worker",
 };
 
-/** sysmon asks a goroutine that has run this long to yield (proc.go forcePreemptNS). */
-export const FORCE_PREEMPT_NS = 10e6;
+/** forcePreemptNS; and how often sysmon looks, as it does once it has had nothing to do for a while. */
+const FORCE_PREEMPT_NS = 10e6;
+
+/**
+ * When sysmon asks to yield what runs on a P since `startNs` (retake): it is seen for the first time when sysmon next looks, and has run too
+ * long 10 ms after that.
+ */
+export const forcePreemptAt = (startNs: number): number =>
+  (Math.floor(startNs / FORCE_PREEMPT_NS) + 2) * FORCE_PREEMPT_NS;
 
 const EV_SLICE = 0;
 const EV_WAKE = 1;
@@ -1121,7 +1128,8 @@ export class Scheduler {
       return;
     }
     const slow = this.#running > this.cpus ? this.#running / this.cpus : 1;
-    const ns = Math.min(g.pendingNs, FORCE_PREEMPT_NS);
+    const untilPreemptNs = (forcePreemptAt(g.runStartNs) - this.nowNs) / slow;
+    const ns = Math.min(g.pendingNs, untilPreemptNs > 0 ? untilPreemptNs : FORCE_PREEMPT_NS);
     g.pendingNs -= ns;
     this.mutatorNs += ns;
     this.#pSlow[p] = slow;
@@ -1202,7 +1210,7 @@ export class Scheduler {
       this.#due[p].length > 0;
     if (
       (yields && (waiting || this.#gc!.marking)) ||
-      (this.nowNs - g.runStartNs >= FORCE_PREEMPT_NS && (waiting || this.#gc!.marking))
+      (this.nowNs >= forcePreemptAt(g.runStartNs) && (waiting || this.#gc!.marking))
     ) {
       if (yields) g.after = AFTER_RUN;
       this.#runq.push(g);
