@@ -37,8 +37,7 @@ import {
   STATE,
   spanInUse,
 } from "./records.ts";
-import { MAX_OBLET_BYTES } from "./msize.ts";
-import { numSizeClasses, sizeClassOf } from "./sizeclasses.ts";
+import { MAX_OBLET_BYTES, numSizeClasses, sizeClassOf } from "./sizeclasses.ts";
 
 /** Marked objects by what marking them costs: pointer-free or not, and over 512 bytes (mark bits not in the span) or not. */
 export const SMALL_NOSCAN = 0;

@@ -9,6 +9,7 @@
 import {
   classToNPages,
   classToSize,
+  MAX_OBLET_BYTES,
   numSizeClasses,
   numSpanClasses,
   pageSize,
@@ -80,9 +81,6 @@ export interface ObjectLayout {
   /** Bytes the allocation adds to the pacer's heapScan. With type headers this is the whole element. */
   readonly scanAllocBytes: number;
 }
-
-/** maxObletBytes (mgcmark.go): bigger objects are scanned in parts of this size. */
-export const MAX_OBLET_BYTES = 128 << 10;
 
 /**
  * Whose type is known by a header (1.22 on) is scanned as an array of that type that goes on to the element's end (typePointers.next): where

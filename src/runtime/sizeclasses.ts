@@ -18,6 +18,8 @@
 
 /** Bytes of a runtime page. */
 export const pageSize = 8192;
+/** maxObletBytes (mgcmark.go): bigger objects are scanned in parts of this size. */
+export const MAX_OBLET_BYTES = 128 << 10;
 /** Largest size (bytes) with a size class. */
 export const maxSmallSize = 32768;
 export const numSizeClasses = 68;
