@@ -118,6 +118,25 @@ describe("the work of a mark", () => {
     expect(spansAt((t) => t.ownSmall.set(64, 1000)) - start).toBeCloseTo(0, -2);
   });
 
+  test("of spans marked in part: finding their objects costs the same with pointers and without, the rest is visiting them", () => {
+    const sparse = { sparseNoscanSpanNs: flat(100), sparseScanSpanNs: flat(150) };
+    const dear = {
+      ...costs,
+      markRandom: { ...costs.markRandom, ...sparse },
+      markOrdered: { ...costs.markOrdered, ...sparse },
+    };
+    const planned = (sort: "scanShares" | "noscanShares") => {
+      const totals = heap();
+      totals[sort][8] = 10;
+      const work = new MarkWork();
+      work.plan(totals, roots, dear);
+      return { total: work.totalNs, tables: work.nsFor(2 * TABLE, 24_000) };
+    };
+    const [scan, noscan] = [planned("scanShares"), planned("noscanShares")];
+    expect(scan.tables).toBeCloseTo(noscan.tables, 6);
+    expect(scan.total - noscan.total).toBeCloseTo(10 * 50, 6);
+  });
+
   test("is done in order: roots, tables, spans; all of it when the time is spent", () => {
     const work = new MarkWork();
     work.plan(heap(), roots, costs);
@@ -140,6 +159,31 @@ describe("the work of a mark", () => {
     expect(work.takenNs).toBeCloseTo(work.nsFor(TABLE, 24_000), 3);
     work.take(24_000, TABLE + 1);
     expect(work.takenWork).toBeCloseTo(2 * TABLE, 3);
+  });
+
+  test("is looked up from in whole tables, after each job of the roots, and not before the moment asked for", () => {
+    const work = new MarkWork();
+    work.plan(heap(), roots, costs);
+    const tableNs = work.nsFor(TABLE, 24_000);
+    // Two looks a hundred thousand bytes apart are two tables apart.
+    expect(work.checkNs(100_000, 24_000)).toBeCloseTo(2 * tableNs, 3);
+    expect(work.firstCheckNs(100_000, 24_000, 1)).toBeCloseTo(2 * tableNs, 3);
+    expect(work.firstCheckNs(100_000, 0, 500)).toBe(500);
+    expect(work.firstCheckNs(100_000, 0, 24_000 + 10)).toBeCloseTo(24_000 + 2 * tableNs, 3);
+    // In spans it is by the bytes, and when nothing is left to scan at once.
+    const inSpans = 24_000 + 2 * tableNs + 100;
+    expect(work.firstCheckNs(1000, inSpans, 1)).toBeCloseTo(work.nsFor(1000, inSpans), 3);
+    expect(work.firstCheckNs(100_000, work.scanNs + 1, 7)).toBe(7);
+  });
+
+  test("of the roots can take longer than planned, and the rest comes so much later", () => {
+    const work = new MarkWork();
+    work.plan(heap(), roots, costs);
+    const { scanNs, totalNs } = work;
+    expect([work.inRoots(23_999), work.inRoots(24_000)]).toEqual([true, false]);
+    work.prolongRoots(5000);
+    expect([work.scanNs - scanNs, work.totalNs - totalNs, work.inRoots(28_999)]).toEqual([5000, 5000, true]);
+    expect(work.workAt(29_000)).toBeCloseTo(204_000, 3);
   });
 
   test("of tables costs many times what work of spans costs", () => {
