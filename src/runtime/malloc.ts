@@ -148,7 +148,10 @@ export function allocOne(h: Heap, p: number, kind: number, death: number): boole
   const deathOf = h.slots.death;
   const off = words[s + FIRST_SLOT];
   let index = words[s + FREE_INDEX];
-  if (allocCount !== index) {
+  const bits = alloc[c + ALLOC_CACHE];
+  const skip = Math.clz32(bits);
+  if (bits !== 0) index += skip;
+  else if (allocCount !== index) {
     const swept = words[s + SWEPT_TICK];
     while (deathOf[off + index] >>> 0 > swept) index++;
   }
@@ -160,7 +163,7 @@ export function allocOne(h: Heap, p: number, kind: number, death: number): boole
   else if (d > words[s + MAX_DEATH]) words[s + MAX_DEATH] = d;
   if (words[s + KIND] === kindMixed) h.slots.kind[off + index] = kind;
   words[s + FREE_INDEX] = index + 1;
-  alloc[c + ALLOC_CACHE] = 0;
+  alloc[c + ALLOC_CACHE] = (bits << skip) << 1;
   words[s + ALLOC_COUNT] = allocCount + 1;
   if (index >= words[s + TOUCHED]) h.touchSlots(s, index + 1);
   if ((spc & 1) === 0) h.caches.scanAlloc[p] += kinds.scanAllocBytes[kind];
