@@ -1,8 +1,7 @@
 /**
- * The report page's bundle, as `npm run build` leaves it in dist/page: found from source and compiled alike, since both are two folders
- * down. With it the page's policy hashes, and how series are packed.
+ * The report page's bundle and the hashes its policy names, as `npm run build` leaves them in dist/page: found from source and compiled
+ * alike, since both are two folders down. And how series are packed.
  */
-import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { deflateRawSync } from "node:zlib";
@@ -25,21 +24,14 @@ function read(name: string): string {
   }
 }
 
-const hash = (text: string): string => `sha256-${createHash("sha256").update(text).digest("base64")}`;
-
-/** With the hashes that the page's policy names. */
-export const bundleOf = (script: string, style: string): PageBundle => ({
-  script,
-  scriptHash: hash(script),
-  style,
-  styleHash: hash(style),
-});
-
 let built: PageBundle | undefined;
 
 /** Read once: a thread may write many pages. */
 export function pageBundle(): PageBundle {
-  built ??= bundleOf(read("report.js"), read("report.css"));
+  if (built === undefined) {
+    const hashes: Pick<PageBundle, "scriptHash" | "styleHash"> = JSON.parse(read("hashes.json"));
+    built = { script: read("report.js"), style: read("report.css"), ...hashes };
+  }
   return built;
 }
 

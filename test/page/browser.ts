@@ -7,7 +7,8 @@ import { delimiter, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { buildSync } from "esbuild";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { bundleOf, deflate } from "../../src/cli/page.ts";
+import { deflate } from "../../src/cli/page.ts";
+import { hashesOf } from "../../src/cli/pagehashes.ts";
 import { SweptCycles } from "../../src/report/cycles.ts";
 import { type PageBundle, reportHtml } from "../../src/report/html.ts";
 import type { OverlayPart } from "../../src/report/overlay.ts";
@@ -57,7 +58,9 @@ export function bundleOfSources(): PageBundle {
     write: false,
   });
   const text = (ending: string): string => outputFiles.find(({ path }) => path.endsWith(ending))!.text;
-  return bundleOf(text(".js"), text(".css"));
+  const script = text(".js");
+  const style = text(".css");
+  return { script, style, ...hashesOf(script, style) };
 }
 
 export interface Gathered {
