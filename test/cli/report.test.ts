@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { inflateRawSync } from "node:zlib";
 import { beforeAll, describe, expect, it } from "vitest";
+import { hashesOf } from "../../src/cli/pagehashes.ts";
 import type { ReportRun } from "../../src/report/reportdata.ts";
 import { type PackedTable, unpack } from "../../src/report/table.ts";
 import { run, scratch, VARIANTS, write } from "./cli.ts";
@@ -50,6 +51,15 @@ describe("gomemsim report", () => {
     expect(runsOf(join(small, "report.html")).map(({ variant }) => variant)).toEqual(["base"]);
     expect(runsOf(join(small, "overlay.html")).map(({ variant }) => variant)).toEqual(["base", "gogc400"]);
     expect(runsOf(join(small, "gogc400/report.html"))[0]).toMatchObject({ variant: "gogc400" });
+  });
+
+  it("names the hashes of the page's script and style, as they are built, in its policy", () => {
+    const html = readFileSync(join(small, "report.html"), "utf8");
+    const [, policy] = /Content-Security-Policy" content="(.*?)"/.exec(html)!;
+    const [, style] = /<style>(.*?)<\/style>/s.exec(html)!;
+    const [, script] = /<script>(.*?)<\/script>/s.exec(html)!;
+    const { scriptHash, styleHash } = hashesOf(script, style);
+    expect(policy).toContain(`script-src '${scriptHash}'; style-src '${styleHash}'`);
   });
 
   it("writes the same page again from the folder", async () => {
