@@ -477,6 +477,18 @@ function withoutReport(message: string): never {
   throw new Error(`the threshold was checked with the scenario: ${message}`);
 }
 
+/** Of a scenario that was checked: an intervention that a shortened run does not reach is no fault of the threshold's. */
+function thresholdsOf({ workload }: Scenario, written: NonNullable<Scenario["thresholds"]>): Threshold[] {
+  const parts = { ...WITH_EVERYTHING, workload };
+  const metrics = metricsOf(parts);
+  const phaseMetrics = phaseMetricsOf(parts);
+  return Object.entries(written).flatMap(([metric, expressions]) => {
+    const { figure, phase } = splitFigure(metric);
+    const info = phase === undefined ? metrics.get(metric)! : phaseMetrics.get(figure)!;
+    return expressions.map((expression) => readThreshold(metric, info, expression, withoutReport)!);
+  });
+}
+
 /** Watches a run for its thresholds: a sink's samples and cycles, then what it ended with. */
 export class ThresholdWatch {
   readonly #thresholds: readonly Threshold[];
@@ -493,16 +505,7 @@ export class ThresholdWatch {
   readonly #pauses: Quantiles | undefined;
 
   constructor(scenario: Scenario) {
-    const written = Object.entries(scenario.thresholds ?? {});
-    // The scenario was checked: an intervention that a shortened run does not reach is no fault of the threshold's.
-    const parts = { ...WITH_EVERYTHING, workload: scenario.workload };
-    const metrics = metricsOf(parts);
-    const phaseMetrics = phaseMetricsOf(parts);
-    this.#thresholds = written.flatMap(([metric, expressions]) => {
-      const { figure, phase } = splitFigure(metric);
-      const info = phase === undefined ? metrics.get(metric)! : phaseMetrics.get(figure)!;
-      return expressions.map((expression) => readThreshold(metric, info, expression, withoutReport)!);
-    });
+    this.#thresholds = scenario.thresholds === undefined ? [] : thresholdsOf(scenario, scenario.thresholds);
     const names = sampleColumns(scenario).map((column) => column.name);
     for (const { metric, source } of this.#thresholds) {
       if (source !== "samples" || this.#series.has(metric)) continue;
