@@ -925,14 +925,20 @@ class Simulation {
     const rt = this.#rt;
     const memory = this.#memory;
     const nowNs = this.#nowNs;
-    readMemStats(rt, this.#stats);
+    const stats = this.#stats;
+    let read = false;
     return {
       nowNs,
       startNs: this.#startNs,
       scenario: this.#scenario,
       profile: this.#profile,
       seed: this.#seed,
-      memStats: this.#stats,
+      // Most who look at each sample want something else.
+      get memStats() {
+        if (!read) readMemStats(rt, stats);
+        read = true;
+        return stats;
+      },
       rt,
       memory,
       scavenger: this.#scavenger,
