@@ -178,10 +178,10 @@ class Cells {
         alike = Math.floor((spanBase[s] + npages[s] - page) / perCell);
         if (alike > 0) this.#writeSpan(s, page, cell, alike, perCell);
       } else if (perCell <= 32 && page % 32 === 0 && page + 32 <= limit) {
-        const scavenged = pages.freeWord(page);
-        if (scavenged !== undefined) {
+        const word = pages.alikeWord(page);
+        if (word !== undefined) {
           alike = 32 / perCell;
-          this.planes.fill(scavenged === 1 ? CELL_RELEASED : CELL_FREE, cell, cell + alike);
+          this.planes.fill([CELL_FREE, CELL_RELEASED, CELL_PADDING][word], cell, cell + alike);
         }
       }
       if (alike === 0) {

@@ -470,12 +470,16 @@ export class PageAlloc {
     return getBit(this.scavBits, this.chunkWordsAt(page >>> logPallocChunkPages), page & 511) === 1;
   }
 
-  /** Of 32 pages, from a multiple of 32 on: 0 if all are free, 1 if all are free and scavenged, else undefined. */
-  freeWord(page: number): 0 | 1 | undefined {
+  /**
+   * Of 32 pages, from a multiple of 32 on: 0 if all are free, 1 if all are free and scavenged, 2 if all are padding (allocated, yet
+   * scavenged, which no span's are), else undefined.
+   */
+  alikeWord(page: number): 0 | 1 | 2 | undefined {
     const at = this.chunkWordsAt(page >>> logPallocChunkPages) + ((page & 511) >>> 5);
-    if (this.allocBits[at] !== 0) return undefined;
+    const allocated = this.allocBits[at];
     const scavenged = this.scavBits[at];
-    return scavenged === 0 ? 0 : scavenged === -1 ? 1 : undefined;
+    if (scavenged === -1) return allocated === 0 ? 1 : allocated === -1 ? 2 : undefined;
+    return scavenged === 0 && allocated === 0 ? 0 : undefined;
   }
 
   /** How many of the pages [base, base+npages) are marked scavenged. */
