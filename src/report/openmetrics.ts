@@ -9,7 +9,14 @@
  * timestamps are the run's start plus virtual time. A process that is down between a kill and its restart has no lines for that time.
  */
 import type { Scenario } from "../scenario/schema.ts";
-import { type Family, type Labels, numberText, openMetricsHead, samplePrefix } from "./prometheus.ts";
+import {
+  type Family,
+  type Labels,
+  numberText,
+  openMetricsHead,
+  type Series,
+  samplePrefix,
+} from "./prometheus.ts";
 
 /** Where full pieces wait for the end. */
 export interface PieceStore {
@@ -65,25 +72,33 @@ export class OpenMetricsRun {
     if (end === this.#end) return;
     this.#end = end;
     for (const family of families) {
-      let known = this.#families.get(family.name);
-      if (known === undefined)
-        this.#families.set(family.name, (known = { head: openMetricsHead(family), series: new Map() }));
-      for (const series of family.series) {
-        const key = series.labels.length === 0 ? "" : JSON.stringify(series.labels);
-        let lines = known.series.get(key);
-        if (lines === undefined) {
-          const prefixes = series.samples.map((sample) => samplePrefix(family, series, sample, this.#labels));
-          known.series.set(key, (lines = { prefixes, pending: "", pieces: [] }));
-        }
-        const { prefixes } = lines;
-        let text = "";
-        for (let i = 0; i < prefixes.length; i++)
-          text += prefixes[i] + numberText(series.samples[i].value) + end;
-        lines.pending += text;
-        this.#chars += text.length;
-      }
+      const { series } = family;
+      for (let i = 0; i < series.length; i++) this.#add(family, series[i], end);
     }
     if (this.#chars >= this.#keptChars) this.#putAway();
+  }
+
+  #add(family: Family, series: Series, end: string): void {
+    const lines = this.#linesOf(family, series);
+    const { prefixes } = lines;
+    const { samples } = series;
+    let text = "";
+    for (let i = 0; i < prefixes.length; i++) text += prefixes[i] + numberText(samples[i].value) + end;
+    lines.pending += text;
+    this.#chars += text.length;
+  }
+
+  #linesOf(family: Family, series: Series): Lines {
+    let known = this.#families.get(family.name);
+    if (known === undefined)
+      this.#families.set(family.name, (known = { head: openMetricsHead(family), series: new Map() }));
+    const key = series.labels.length === 0 ? "" : JSON.stringify(series.labels);
+    let lines = known.series.get(key);
+    if (lines === undefined) {
+      const prefixes = series.samples.map((sample) => samplePrefix(family, series, sample, this.#labels));
+      known.series.set(key, (lines = { prefixes, pending: "", pieces: [] }));
+    }
+    return lines;
   }
 
   #putAway(): void {

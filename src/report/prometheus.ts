@@ -134,6 +134,13 @@ const COARSE: ReadonlyMap<Float64Array, CoarseBuckets> = new Map([
   [SIZE_BUCKETS, coarseOf(SIZE_BUCKETS, "bytes")],
 ]);
 
+/** In these buckets. A function of its own: the loop is all of the next one that is worth compiling. */
+function countIn(counts: ArrayLike<number>, from: number, end: number): number {
+  let sum = 0;
+  for (let i = from; i < end; i++) sum += counts[i];
+  return sum;
+}
+
 /** batchHistogram of client_golang: the sum is exact where another metric has it, else each value counts as its bucket's lower bound. */
 function histogramSamples({ counts, buckets }: Float64Histogram, exactSum: number | undefined): Sample[] {
   const samples: Sample[] = [];
@@ -141,8 +148,8 @@ function histogramSamples({ counts, buckets }: Float64Histogram, exactSum: numbe
   let sum = 0;
   let i = 0;
   for (const { from, end, labels } of COARSE.get(buckets)!) {
-    let inBucket = 0;
-    for (; i < end; i++) inBucket += counts[i];
+    const inBucket = countIn(counts, i, end);
+    i = end;
     count += inBucket;
     sum += from * inBucket;
     samples.push({ suffix: "_bucket", labels, value: count });
@@ -170,10 +177,8 @@ function goFamilies(view: ProcessView, startUnixSeconds: number): Family[] {
   const quantiles = pauseQuantiles(view);
   const lastGC =
     gc.numGC === 0 ? 0 : startUnixSeconds + gc.pauseEndNs[(gc.numGC - 1) % gc.pauseEndNs.length] / 1e9;
-  const mem = (name: string, help: string, value: number): Family =>
-    single(`go_memstats_${name}`, "gauge", help, value);
-  const total = (name: string, help: string, value: number): Family =>
-    single(`go_memstats_${name}_total`, "counter", help, value);
+  const gauge = (name: string, help: string, value: number): Family => single(name, "gauge", help, value);
+  const counter = (name: string, help: string, value: number): Family => single(name, "counter", help, value);
   return [
     single("go_goroutines", "gauge", "Number of goroutines that currently exist.", numGoroutine(view)),
     single("go_threads", "gauge", "Number of OS threads created.", rt.goroutines.threads),
@@ -194,35 +199,39 @@ function goFamilies(view: ProcessView, startUnixSeconds: number): Family[] {
         },
       ],
     },
-    mem("last_gc_time_seconds", "Time of the last garbage collection, since 1970.", lastGC),
+    gauge("go_memstats_last_gc_time_seconds", "Time of the last garbage collection, since 1970.", lastGC),
     single("go_info", "gauge", "Information about the Go environment.", 1, [
       ["version", `go${scenario.go.version}`],
     ]),
-    mem("alloc_bytes", "Bytes of objects alive or not swept.", st.heapAlloc),
+    gauge("go_memstats_alloc_bytes", "Bytes of objects alive or not swept.", st.heapAlloc),
     // Without `_total` its family would have the name of the gauge.
     {
-      ...total("alloc_bytes", "Bytes allocated on the heap so far.", st.totalAlloc),
+      ...counter("go_memstats_alloc_bytes_total", "Bytes allocated on the heap so far.", st.totalAlloc),
       openMetricsType: "unknown",
     },
-    mem("sys_bytes", "Bytes obtained from the system.", st.sys),
-    total("mallocs", "Objects allocated so far.", st.mallocs),
-    total("frees", "Objects freed so far.", st.frees),
-    mem("heap_alloc_bytes", "Bytes of objects alive or not swept.", st.heapAlloc),
-    mem("heap_sys_bytes", "Bytes of heap obtained from the system.", st.heapSys),
-    mem("heap_idle_bytes", "Bytes of heap in no span.", st.heapIdle),
-    mem("heap_inuse_bytes", "Bytes of heap in spans that hold objects.", st.heapInuse),
-    mem("heap_released_bytes", "Bytes of heap given back to the system.", st.heapReleased),
-    mem("heap_objects", "Objects alive or not swept.", st.heapObjects),
-    mem("stack_inuse_bytes", "Bytes of heap used for stacks.", st.stackInuse),
-    mem("stack_sys_bytes", "Bytes obtained from the system for stacks.", st.stackSys),
-    mem("mspan_inuse_bytes", "Bytes of mspan structures in use.", st.mspanInuse),
-    mem("mspan_sys_bytes", "Bytes obtained from the system for mspan structures.", st.mspanSys),
-    mem("mcache_inuse_bytes", "Bytes of mcache structures in use.", st.mcacheInuse),
-    mem("mcache_sys_bytes", "Bytes obtained from the system for mcache structures.", st.mcacheSys),
-    mem("buck_hash_sys_bytes", "Bytes of the profiler's hash table of stacks.", st.buckHashSys),
-    mem("gc_sys_bytes", "Bytes of the collector's metadata.", st.gcSys),
-    mem("other_sys_bytes", "Bytes of other runtime allocations.", st.otherSys),
-    mem("next_gc_bytes", "Heap size at which the next garbage collection ends.", st.nextGC),
+    gauge("go_memstats_sys_bytes", "Bytes obtained from the system.", st.sys),
+    counter("go_memstats_mallocs_total", "Objects allocated so far.", st.mallocs),
+    counter("go_memstats_frees_total", "Objects freed so far.", st.frees),
+    gauge("go_memstats_heap_alloc_bytes", "Bytes of objects alive or not swept.", st.heapAlloc),
+    gauge("go_memstats_heap_sys_bytes", "Bytes of heap obtained from the system.", st.heapSys),
+    gauge("go_memstats_heap_idle_bytes", "Bytes of heap in no span.", st.heapIdle),
+    gauge("go_memstats_heap_inuse_bytes", "Bytes of heap in spans that hold objects.", st.heapInuse),
+    gauge("go_memstats_heap_released_bytes", "Bytes of heap given back to the system.", st.heapReleased),
+    gauge("go_memstats_heap_objects", "Objects alive or not swept.", st.heapObjects),
+    gauge("go_memstats_stack_inuse_bytes", "Bytes of heap used for stacks.", st.stackInuse),
+    gauge("go_memstats_stack_sys_bytes", "Bytes obtained from the system for stacks.", st.stackSys),
+    gauge("go_memstats_mspan_inuse_bytes", "Bytes of mspan structures in use.", st.mspanInuse),
+    gauge("go_memstats_mspan_sys_bytes", "Bytes obtained from the system for mspan structures.", st.mspanSys),
+    gauge("go_memstats_mcache_inuse_bytes", "Bytes of mcache structures in use.", st.mcacheInuse),
+    gauge(
+      "go_memstats_mcache_sys_bytes",
+      "Bytes obtained from the system for mcache structures.",
+      st.mcacheSys,
+    ),
+    gauge("go_memstats_buck_hash_sys_bytes", "Bytes of the profiler's hash table of stacks.", st.buckHashSys),
+    gauge("go_memstats_gc_sys_bytes", "Bytes of the collector's metadata.", st.gcSys),
+    gauge("go_memstats_other_sys_bytes", "Bytes of other runtime allocations.", st.otherSys),
+    gauge("go_memstats_next_gc_bytes", "Heap size at which the next garbage collection ends.", st.nextGC),
   ];
 }
 
