@@ -249,15 +249,6 @@ export interface DoneJob extends FinishedRun {
   readonly overlay: OverlayPart | undefined;
 }
 
-/** Writes heap profiles as /debug/pprof/heap would serve them; none while the process is down. */
-async function heapProfileWriter(job: Job): Promise<(run: SimulatedRun, name: OutputName) => void> {
-  const { heapProfile } = await import("../report/pprof.ts");
-  return (run, name) => {
-    const view = run.view();
-    if (view !== undefined) writeWhole(job, name, gzipSync(heapProfile(view, job.heapProfiles?.places)));
-  };
-}
-
 /** Runs the job to its end; throws a CliError when its files cannot be written. What few runs write is loaded for them alone. */
 export async function runJob(job: Job, onProgress: (fractionDone: number) => void): Promise<DoneJob> {
   // Before the simulation: without the page nothing else needs to be tried.
@@ -265,10 +256,10 @@ export async function runJob(job: Job, onProgress: (fractionDone: number) => voi
   const { scenario } = job;
   const watch = new ThresholdWatch(scenario);
   const sink = new FileSink(job, watch);
-  const trace = job.trace === undefined ? undefined : new (await import("./tracefiles.ts")).TraceFiles(job);
-  const exports =
-    job.exports === undefined ? undefined : new (await import("./exports.ts")).RunExports(job, job.exports);
-  const writeHeapProfile = job.heapProfiles === undefined ? undefined : await heapProfileWriter(job);
+  const wants = [job.trace, job.exports, job.heapProfiles].some((extra) => extra !== undefined);
+  const extras = wants ? await import("./extras.ts") : undefined;
+  const trace = job.trace && extras && new extras.TraceFiles(job);
+  const exports = job.exports && extras && new extras.RunExports(job, job.exports);
   const run = new SimulatedRun(scenario, {
     ...(job.profile === undefined ? {} : { profile: job.profile }),
     checked: job.checked,
@@ -276,13 +267,19 @@ export async function runJob(job: Job, onProgress: (fractionDone: number) => voi
     ...(trace === undefined ? {} : { trace: { ...job.trace, tracer: trace } }),
     onProgress,
   });
+  // As /debug/pprof/heap would serve it; none while the process is down.
+  const writeHeapProfile = (name: OutputName): void => {
+    const view = run.view();
+    if (extras !== undefined && view !== undefined)
+      writeWhole(job, name, gzipSync(extras.heapProfile(view, job.heapProfiles?.places)));
+  };
   for (const { text, ns } of job.heapProfiles?.at ?? []) {
     run.advance(ns);
-    writeHeapProfile?.(run, `heap-${text}.pb.gz`);
+    writeHeapProfile(`heap-${text}.pb.gz`);
   }
   run.advance(scenario.duration);
   exports?.finish(run.lastView());
-  writeHeapProfile?.(run, "heap.pb.gz");
+  if (job.heapProfiles !== undefined) writeHeapProfile("heap.pb.gz");
   const summary = run.summary();
   const verdicts = watch.verdicts(summary, run.distributions());
   sink.close();
