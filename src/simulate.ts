@@ -1232,10 +1232,14 @@ class Simulation {
       mapProfileBuckets(rt.heap, this.#scenario.workload.length + PROCESS_STACKS);
     // Objects first: the first thing that a process asks of its heap is a g, in a span of one page, for which there is room behind
     // any random padding of the heap's base. A stack's span of four would find none in three of 512 processes.
-    const { minSizeForMallocHeader, mallocHeaderSize } = rt.heap.rules;
+    const { minSizeForMallocHeader, mallocHeaderSize, largeObjectThreshold } = rt.heap.rules;
     for (const [elemsize, pointerful, count] of baseline.objects) {
       // They were counted by their elements, in a release that has headers.
-      const bytes = pointerful && elemsize > minSizeForMallocHeader ? elemsize - mallocHeaderSize : elemsize;
+      const headed =
+        pointerful &&
+        elemsize > minSizeForMallocHeader &&
+        elemsize <= largeObjectThreshold + mallocHeaderSize;
+      const bytes = headed ? elemsize - mallocHeaderSize : elemsize;
       const kind = rt.kinds.add(source, bytes, pointerful ? bytes : 0);
       for (let i = 0; i < count; i++) rt.alloc(this.#system, 0, kind, FOREVER);
     }

@@ -120,7 +120,7 @@ workload:
     const { cycles } = collect(thumbnails);
     expect(cycles.length).toBeGreaterThan(200);
     const grew = cycles.filter((c) => c.heap_end_bytes - c.heap_start_bytes > 300 << 10);
-    expect(grew.length).toBeLessThan(cycles.length / 50);
+    expect(grew).toEqual([]);
     expect(cycles.filter((c) => c.assist_cpu_ns > 0).length).toBeGreaterThan(20);
   });
 });

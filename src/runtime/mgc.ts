@@ -52,8 +52,10 @@ import { WorkBufs } from "./workbufs.ts";
 
 /** gcOverAssistWork: the least work an assist does at once, to amortize its cost. */
 const GC_OVER_ASSIST_WORK = 64 << 10;
-/** idleCheckThreshold: scan work between two looks of an idle or fractional worker at what else there is to do. */
-const IDLE_CHECK_THRESHOLD = 100_000;
+/** drainCheckThreshold: scan work between two looks of an idle or fractional worker at what else there is to do. */
+const DRAIN_CHECK_THRESHOLD = 100_000;
+/** CPU time by which two sums of the same parts may differ: what is left of a mark is more, or nothing. */
+const NOTHING_NS = 1e-3;
 /** forcegcperiod: a cycle is due at least this often. */
 const FORCE_GC_PERIOD_NS = 120e9;
 /** Stack bytes of a parked worker goroutine: their share of an idle process's /gc/scan/stack:bytes (Go 1.26, amd64). */
@@ -210,6 +212,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
   #advancedNs = 0;
   #workers = 0;
   #assists = 0;
+  /** Workers that stand still: their CPU is out of quota. */
+  #heldWorkers = 0;
   #stackWork = 0;
   #workerStartNs!: Float64Array;
   /** Per P: its worker is on it, and the CPU time that worker has spent on the unit of work it scans. */
@@ -420,6 +424,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#advancedNs = nowNs;
     this.#workers = 0;
     this.#assists = 0;
+    this.#heldWorkers = 0;
     this.#ending = false;
     this.#suspended = false;
     this.#unitNs.fill(0);
@@ -472,7 +477,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
 
   /** CPU time between two looks of an idle or fractional worker at what else there is to do. */
   get idleCheckNs(): number {
-    return Math.max(1000, this.#work.checkNs(IDLE_CHECK_THRESHOLD, this.#doneNs));
+    return Math.max(1000, this.#work.checkNs(DRAIN_CHECK_THRESHOLD, this.#doneNs));
   }
 
   /** Splits the work done so far into globals, stacks and heap, in the order they are scanned. */
@@ -498,11 +503,12 @@ export class Gc implements MarkScheduling, PacingFollowers {
     if (this.#markDoneHandle >= 0) sched.queue.cancel(this.#markDoneHandle);
     this.#markDoneHandle = -1;
     // Workers still look for more when all is scanned; an assist that finds nothing, and is alone, ends the mark (gcEndWork).
-    const left = (this.#workers > 0 ? this.#work.totalNs : this.#work.scanNs) - this.#doneNs;
+    const byWorkers = this.#workers + this.#heldWorkers > 0;
+    const left = (byWorkers ? this.#work.totalNs : this.#work.scanNs) - this.#doneNs;
     const rate = (this.#workers + this.#assists) * this.#speed();
     // Without anybody at work the mark rests, unless it is done.
-    if (rate <= 0 && left > 0) return;
-    const end = left > 0 ? Math.ceil(nowNs + left / rate) : nowNs;
+    if (rate <= 0 && left > NOTHING_NS) return;
+    const end = left > NOTHING_NS ? Math.ceil(nowNs + left / rate) : nowNs;
     this.#markDoneHandle = sched.fire(end, PRIORITY_WORLD, this.#markDoneCallback);
   }
 
@@ -523,6 +529,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     if (this.#assisting[p] === 1) this.#assists += by;
     else {
       this.#workers += by;
+      this.#heldWorkers -= by;
       this.#working[p] = held ? 0 : 1;
     }
     if (this.marking) this.#predict(nowNs);
@@ -531,13 +538,22 @@ export class Gc implements MarkScheduling, PacingFollowers {
   workerDue(p: number, nowNs: number): number {
     const pacer = this.#o.pacer;
     if (this.#o.sched.limiter.needUpdate(nowNs)) this.#updateLimiter(nowNs);
-    if (!pacer.needGCWorker() || this.#doneNs >= this.#work.totalNs) return P_IDLE;
+    if (!pacer.needGCWorker() || !this.#canStartWorker()) return P_IDLE;
     const mode = pacer.assignGCWorker(p, nowNs);
     return mode === workerDedicated ? P_DEDICATED : mode === workerFractional ? P_FRACTIONAL : P_IDLE;
   }
 
   addIdleWorker(): boolean {
-    return this.#doneNs < this.#work.totalNs && this.#o.pacer.addIdleMarkWorker();
+    return this.#canStartWorker() && this.#o.pacer.addIdleMarkWorker();
+  }
+
+  /** gcShouldScheduleWorker: there is, or may be, something to scan. */
+  #canStartWorker(): boolean {
+    return !this.#ending && this.#doneNs < this.#work.totalNs;
+  }
+
+  get onlyLooking(): boolean {
+    return this.#doneNs >= this.#work.scanNs;
   }
 
   workerStarted(p: number, mode: number, nowNs: number): void {
@@ -585,7 +601,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     const exit = this.#o.pacer.fractionalWorkerExitTime(p, nowNs);
     const speed = this.#speed();
     const afterNs = Math.max(1, (exit - nowNs) * speed);
-    return nowNs + Math.ceil(this.#work.firstCheckNs(IDLE_CHECK_THRESHOLD, this.#doneNs, afterNs) / speed);
+    return nowNs + Math.ceil(this.#work.firstCheckNs(DRAIN_CHECK_THRESHOLD, this.#doneNs, afterNs) / speed);
   }
 
   assist(g: G, p: number, nowNs: number): number {
@@ -612,8 +628,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
       if (scanWork === 0) return 0;
     }
     const left = this.#work.scanNs - this.#doneNs;
-    if (left <= 0) {
-      // gcParkAssist: it finds no work while others are still at it, and its debt is settled when the cycle ends.
+    if (left <= NOTHING_NS) {
+      // gcParkAssist: it finds no work while others are still at it. Simplified: it waits until the cycle ends, though workers may still flush credit.
       g.gcAssistBytes = 0;
       this.waitForCycle(g);
       return -1;
@@ -627,8 +643,9 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#o.sched.limiter.startEvent(p, limiterEventMarkAssist, nowNs);
     this.#predict(nowNs);
     // Whoever does the last of the work is still at it when the mark ends.
-    const ns = Math.max(1, Math.min(this.#work.takenNs, left)) / this.#speed();
-    this.#assistNs[p] = this.#work.takenNs < left ? ns : Math.ceil(nowNs + ns) - nowNs;
+    const last = this.#work.takenNs > left - NOTHING_NS;
+    const ns = Math.max(1, last ? left : this.#work.takenNs) / this.#speed();
+    this.#assistNs[p] = last ? Math.ceil(nowNs + ns) - nowNs : ns;
     return this.#assistNs[p];
   }
 
@@ -646,8 +663,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
     const pacer = this.#o.pacer;
     const { limiter } = this.#o.sched;
     const ns = nowNs - this.#workerStartNs[p];
-    // The limiter has ended it before its time.
-    const done = limiter.limiting ? Math.min(1, ns / this.#assistNs[p]) : 1;
+    // The limiter, or the mark's end, has ended it before its time.
+    const done = limiter.limiting || this.#ending ? Math.min(1, ns / this.#assistNs[p]) : 1;
     g.gcAssistBytes += 1 + Math.trunc(pacer.assistBytesPerWork * this.#assistWork[p] * done);
     limiter.stopEvent(p, limiterEventMarkAssist, nowNs);
     if (pacer.addAssistTime(p, Math.round(ns))) this.#updateLimiter(nowNs);

@@ -9,8 +9,8 @@
  * another object does: assists early in a mark take longest for the same work.
  *
  * An object is scanned whole (up to an oblet), whoever scans it: an assist that owes less does the rest too, a worker's
- * credit arrives only when it is done, and so do its looks at what else there is to do. `lump` is the size of such a unit; it is what a byte of the phase's work is part of
- * on average. Tables are fewer and larger: how many of them an assist takes is worked out from their sizes.
+ * credit arrives only when it is done, and only then does a worker look at what else there is to do. `lump` is the size of such a unit; it
+ * is what a byte of the phase's work is part of on average. Tables are fewer and larger: how many of them an assist takes is worked out from their sizes.
  *
  * Of what a cycle costs however little there is to mark, a part belongs to the roots. The rest comes last: it is the time of workers that
  * start, and look for work when none is left. No assist has part in it: one that finds no work parks.
@@ -36,11 +36,13 @@ import {
 const ROOT_BLOCK_BYTES = 256 << 10;
 
 const ROOTS = 0;
-const TABLES = 1;
-const BIG = 2;
-const SPANS = 3;
-const LOOK = 4;
-const PHASES = 5;
+/** Waiting for goroutines that run, whose stacks are among the roots: no work. */
+const SUSPEND = 1;
+const TABLES = 2;
+const BIG = 3;
+const SPANS = 4;
+const LOOK = 5;
+const PHASES = 6;
 
 /** How far it is worked out what an assist takes of the tables: twice gcOverAssistWork, the least that one owes. */
 const WORKED_OUT_STEPS = (128 << 10) / TABLE_STEP_BYTES;
@@ -172,6 +174,7 @@ export class MarkWork {
     this.#lump[SPANS] = 0;
     // A phase without time cannot have work that takes any.
     for (let i = 0; i < LOOK; i++) this.#ns[i] = Math.max(1, this.#ns[i] * (i === ROOTS ? 1 : slowdown));
+    this.#ns[SUSPEND] = 0;
     this.scanNs = this.#ns[ROOTS] + this.#ns[TABLES] + this.#ns[BIG] + this.#ns[SPANS];
     this.#ns[LOOK] = costs.cycleNs - costs.cycleRootsNs;
     this.totalNs = this.scanNs + this.#ns[LOOK];
@@ -203,9 +206,9 @@ export class MarkWork {
     return doneNs < this.#ns[ROOTS];
   }
 
-  /** The roots take so much longer than was planned. */
+  /** The last of the roots are waited for so long. */
   prolongRoots(ns: number): void {
-    this.#ns[ROOTS] += ns;
+    this.#ns[SUSPEND] += ns;
     this.scanNs += ns;
     this.totalNs += ns;
   }
@@ -234,7 +237,7 @@ export class MarkWork {
     let work = 0;
     let left = doneNs;
     for (let i = 0; i < PHASES; i++) {
-      if (left <= this.#ns[i]) return work + (left / this.#ns[i]) * this.#work[i];
+      if (left < this.#ns[i]) return work + (left / this.#ns[i]) * this.#work[i];
       left -= this.#ns[i];
       work += this.#work[i];
     }
@@ -264,7 +267,7 @@ export class MarkWork {
   firstCheckNs(work: number, doneNs: number, afterNs: number): number {
     let ns = Math.max(0, this.#ns[ROOTS] - doneNs);
     if (afterNs <= ns) return afterNs;
-    while (ns < afterNs && doneNs + ns < this.scanNs) ns += this.checkNs(work, doneNs + ns);
+    while (ns < afterNs && this.#phaseAt(doneNs + ns) < LOOK) ns += this.checkNs(work, doneNs + ns);
     return Math.max(ns, afterNs);
   }
 

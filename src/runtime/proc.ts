@@ -73,7 +73,7 @@ const FORCE_PREEMPT_NS = 10e6;
 
 /**
  * When sysmon asks to yield what runs on a P since `startNs` (retake): it is seen for the first time when sysmon next looks, and has run too
- * long 10 ms after that.
+ * long 10 ms after that. Simplified: sysmon looks at whole multiples of 10 ms, with which a workload of that period keeps step.
  */
 export const forcePreemptAt = (startNs: number): number =>
   (Math.floor(startNs / FORCE_PREEMPT_NS) + 2) * FORCE_PREEMPT_NS;
@@ -180,7 +180,9 @@ export interface MarkScheduling {
   workerHeld(p: number, held: boolean, nowNs: number): void;
   /** When a fractional worker started now on `p` will find it has used its share; Infinity for the others. */
   workerExitNs(p: number, mode: number, nowNs: number): number;
-  /** Time between two looks of an idle worker at whether other work waits (idleCheckThreshold). */
+  /** All is scanned, and workers only look for more: none leaves before the mark ends. */
+  readonly onlyLooking: boolean;
+  /** Time between two looks of an idle worker at whether other work waits (drainCheckThreshold). */
   readonly idleCheckNs: number;
   /**
    * A goroutine in debt: starts paying. Returns the nanoseconds of assist to run now; 0: debt settled; below: it parks, and will be made
@@ -501,7 +503,7 @@ export class Scheduler {
           break;
         case EV_WORKER:
           this.#pEvent[arg] = -1;
-          this.#workerYields(arg);
+          if (!this.#gc!.onlyLooking) this.#workerYields(arg);
           break;
         case EV_CALL:
           this.#calls[arg](this.nowNs);
@@ -873,8 +875,13 @@ export class Scheduler {
         this.trace?.onP(p, "done");
       } else this.#workerYields(p);
     }
-    for (let p = 0; p < this.nprocs && last < 0; p++) {
+    for (let p = 0; p < this.nprocs; p++) {
       if (this.pState[p] !== P_ASSIST || this.#held[p] === 1) continue;
+      // The others find nothing more to do, either.
+      if (last >= 0) {
+        this.#endAssist(p);
+        continue;
+      }
       last = p;
       this.#stopWorker(p);
       this.#become(p, P_MARK_DONE);
@@ -963,7 +970,7 @@ export class Scheduler {
 
   /** Whoever was woken and has found work wakes the next thread, needed or not: where there is work there may be more. */
   #resetspinning(p: number): void {
-    if (this.#wakep()) this.#overheadNs[p] += this.#wakerNs;
+    if (this.#idle.length > 0 && this.#wakep()) this.#overheadNs[p] += this.#wakerNs;
   }
 
   #pidleput(p: number): void {
@@ -1217,6 +1224,8 @@ export class Scheduler {
       this.#release(p);
       return;
     }
+    // Asked to yield for nothing, it begins anew: schedule counts one goroutine more.
+    if (this.nowNs >= forcePreemptAt(g.runStartNs)) g.runStartNs = this.nowNs;
     this.#slice(p);
   }
 

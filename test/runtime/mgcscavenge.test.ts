@@ -263,6 +263,7 @@ describe("scavengeIndex", () => {
 const noGc: MarkScheduling = {
   marking: false,
   idleCheckNs: 1e5,
+  onlyLooking: false,
   workerDue: () => P_IDLE,
   addIdleWorker: () => false,
   workerStarted: () => {},

@@ -23,6 +23,7 @@ const SWITCH_NS = 200;
 class NoMarking implements MarkScheduling {
   readonly marking: boolean = false;
   readonly idleCheckNs = 1000;
+  readonly onlyLooking = false;
   /** Called for a step that asked for a collection; true when it stopped the world. */
   onTrigger: (p: number) => boolean = () => false;
   workerDue(): number {
@@ -228,6 +229,17 @@ describe("runnable goroutines", () => {
     expect(sched.mutatorNs).toBe(45e6 + 1000 + 3 * SWITCH_NS);
   });
 
+  test("asked to yield for nothing have as much time again", () => {
+    const { sched, log, task } = setup(1);
+    sched.ready(task("long", work(95e6)));
+    sched.run(22e6);
+    sched.ready(task("short", work(1000)));
+    sched.run(200e6);
+    // Alone at 20 ms; seen anew at 30 ms, and too long at 40 ms.
+    expect(log.map(([name]) => name)).toEqual(["long", "short"]);
+    expect(log[1][2]).toBeCloseTo(40e6 + SWITCH_NS, 0);
+  });
+
   test("that yield go behind the one waiting, once", () => {
     const { sched, log, task } = setup(1);
     let steps = 0;
@@ -429,6 +441,7 @@ test("an assist that stands still for lack of quota ends when it goes on, if the
   sched.attach({
     marking: true,
     idleCheckNs: 1000,
+    onlyLooking: false,
     workerDue: () => P_IDLE,
     addIdleWorker: () => false,
     workerStarted: () => {},
