@@ -217,27 +217,19 @@ describe("runnable goroutines", () => {
     expect(new Set(log.slice(1).map(([, p]) => p))).toEqual(new Set([1 - log[0][1]]));
   });
 
-  test("are not preempted alone, and when another waits 10 ms after sysmon has first seen them", () => {
+  // sysmon looks every 10 ms: at the first look it sees what runs, at the second that it has run for 10 ms.
+  test.each([
+    ["when another waits, 10 ms after sysmon has first seen them", 45e6, 12e6, 20e6],
+    ["not for nothing at 20 ms, but when they are seen anew and have run on", 95e6, 22e6, 40e6],
+  ])("are preempted %s", (_, longNs, readyNs, preemptedNs) => {
     const { sched, log, task } = setup(1);
-    sched.ready(task("long", work(45e6)));
-    sched.run(12e6);
-    sched.ready(task("short", work(1000)));
-    sched.run(100e6);
-    expect(log.map(([name]) => name)).toEqual(["long", "short"]);
-    // sysmon looks every 10 ms: it sees it at the first look, and that it has run for 10 ms at the second.
-    expect(log[1][2]).toBeCloseTo(20e6 + SWITCH_NS, 0);
-    expect(sched.mutatorNs).toBe(45e6 + 1000 + 3 * SWITCH_NS);
-  });
-
-  test("asked to yield for nothing have as much time again", () => {
-    const { sched, log, task } = setup(1);
-    sched.ready(task("long", work(95e6)));
-    sched.run(22e6);
+    sched.ready(task("long", work(longNs)));
+    sched.run(readyNs);
     sched.ready(task("short", work(1000)));
     sched.run(200e6);
-    // Alone at 20 ms; seen anew at 30 ms, and too long at 40 ms.
     expect(log.map(([name]) => name)).toEqual(["long", "short"]);
-    expect(log[1][2]).toBeCloseTo(40e6 + SWITCH_NS, 0);
+    expect(log[1][2]).toBeCloseTo(preemptedNs + SWITCH_NS, 0);
+    expect(sched.mutatorNs).toBe(longNs + 1000 + 3 * SWITCH_NS);
   });
 
   test("that yield go behind the one waiting, once", () => {
