@@ -123,6 +123,23 @@ workload:
     expect(grew).toEqual([]);
     expect(cycles.filter((c) => c.assist_cpu_ns > 0).length).toBeGreaterThan(20);
   });
+
+  test("has its workers wait for goroutines that run, as long as a signal takes to stop them", () => {
+    const { pause } = defaultProfile;
+    const workersNs = (signalNs: number): number => {
+      const mark_term = pause.quiet.mark_term.map((ns) => ns + signalNs);
+      const profile = {
+        ...defaultProfile,
+        pause: { ...pause, preempting: { ...pause.preempting, mark_term } },
+      };
+      const { cycles } = collect(thumbnails, { profile });
+      return cycles.reduce((sum, c) => sum + c.background_cpu_ns + c.idle_cpu_ns, 0) / cycles.length;
+    };
+    const slower = workersNs(200_000) - workersNs(0);
+    // Not every cycle meets one that runs, and none waits for both Ps.
+    expect(slower).toBeGreaterThan(40_000);
+    expect(slower).toBeLessThan(200_000);
+  });
 });
 
 describe("closed forms", () => {

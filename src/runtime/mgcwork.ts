@@ -13,7 +13,8 @@
  * is what a byte of the phase's work is part of on average. Tables are fewer and larger: how many of them an assist takes is worked out from their sizes.
  *
  * Of what a cycle costs however little there is to mark, a part belongs to the roots. The rest comes last: it is the time of workers that
- * start, and look for work when none is left. No assist has part in it: one that finds no work parks.
+ * start, and look for work when none is left. No assist has part in it: one that finds no work
+ * ends the mark if it is alone at it, and else parks. Between the roots and the tables workers may have to wait for goroutines that run.
  *
  * Simplified: Go looks in a P's own buffer, then in its own queue of spans, then in those of others, and an assist takes roots
  * last; here the phases follow one another. A phase is over for all Ps at once (buffers are stacks: what a table has led to is really scanned before the

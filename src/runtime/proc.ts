@@ -12,7 +12,7 @@
  * Each P has its timers and a queue of the goroutines that they, and `go` statements, made runnable, the last of them first
  * (runnext); everything else that becomes runnable goes to one global FIFO, as does what does not fit. A P out of work steals
  * timers and goroutines of others. A wake-up brings one thread at a
- * time to an idle P, where it arrives after a delay and looks for work itself; an idle process waits for its
+ * time to an idle P, where it arrives after a delay, looks for work itself, and wakes the next if it finds any; an idle process waits for its
  * timers in epoll, to whole milliseconds.
  *
  * GOMAXPROCS may change (`procresize`); who asks for it is debug.ts's.
@@ -1215,17 +1215,15 @@ export class Scheduler {
       this.#runnext[p] !== null ||
       this.#local[p].length > 0 ||
       this.#due[p].length > 0;
-    if (
-      (yields && (waiting || this.#gc!.marking)) ||
-      (this.nowNs >= forcePreemptAt(g.runStartNs) && (waiting || this.#gc!.marking))
-    ) {
+    const preempted = this.nowNs >= forcePreemptAt(g.runStartNs);
+    if ((yields || preempted) && (waiting || this.#gc!.marking)) {
       if (yields) g.after = AFTER_RUN;
       this.#runq.push(g);
       this.#release(p);
       return;
     }
     // Asked to yield for nothing, it begins anew: schedule counts one goroutine more.
-    if (this.nowNs >= forcePreemptAt(g.runStartNs)) g.runStartNs = this.nowNs;
+    if (preempted) g.runStartNs = this.nowNs;
     this.#slice(p);
   }
 

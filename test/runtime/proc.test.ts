@@ -105,6 +105,38 @@ describe("runnable goroutines", () => {
     expect(sched.mutatorNs).toBe(3 * (1000 + SWITCH_NS));
   });
 
+  test("have the thread that came for them wake the next, which finds nothing and wakes nobody", () => {
+    const { sched, task } = setup(2);
+    sched.ready(task("a", work(1e6)));
+    sched.run(WAKE_NS + 1000);
+    expect(sched.arrivalNs()).toBe(WAKE_NS - 1000);
+    // Seen from the other P it runs on for as long as is asked about, and from its own nobody does.
+    const [own, other] = [sched.pState.indexOf(1), 1 - sched.pState.indexOf(1)];
+    expect([sched.runningNs(other, 300), sched.runningNs(own, 300)]).toEqual([300, 0]);
+    sched.run(2 * WAKE_NS + 1000);
+    expect(sched.arrivalNs()).toBe(0);
+  });
+
+  test("are woken by an idle P's thread itself while another P computes", () => {
+    const { sched, log, task } = setup(2);
+    sched.ready(task("busy", work(9e6)));
+    sched.run(5 * WAKE_NS);
+    const sleeper = task("sleeper", (t) => {
+      if (log.filter(([name]) => name === "sleeper").length > 1) t.after = AFTER_EXIT;
+      else {
+        t.after = AFTER_PARK;
+        t.wakeAtNs = 3e6;
+      }
+      return 1000;
+    });
+    sched.ready(sleeper);
+    sched.run(20e6);
+    const [[, , asleep], [, , woken]] = log.filter(([name]) => name === "sleeper");
+    // It waits whole milliseconds from when it went idle, and then comes as late as it does.
+    const idleSince = asleep + 1000;
+    expect(woken).toBeCloseTo(idleSince + 3e6 + WAKE_NS + SWITCH_NS, 0);
+  });
+
   test("pay for a cold CPU, and for waking the next thread, before their first step", () => {
     const { sched, log, task } = setup(2, 2, { wakerNs: 300, coldNs: 5000 });
     for (const name of ["a", "b"]) sched.ready(task(name, work(1e6)));
