@@ -2,10 +2,12 @@
 import { CLEAR_NS_PER_BYTE, type PageSettings } from "./os/memory.ts";
 import { NumaNodes } from "./os/numa.ts";
 import { OS_PAGE_BYTES } from "./os/os.ts";
-import type { MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
+import type { CostCurve, MarkCosts, RuntimeCosts } from "./runtime/costs.ts";
 import type { VersionRules } from "./runtime/version.ts";
 import type { MachineProfile } from "./scenario/profile.ts";
 import type { Scenario } from "./scenario/schema.ts";
+
+const NOTHING: CostCurve = [[1, 0]];
 
 function markCosts(from: MachineProfile["mark"]["random"]): MarkCosts {
   return {
@@ -38,6 +40,8 @@ export function runtimeCosts(profile: MachineProfile): RuntimeCosts {
     mallocScanNs: alloc.malloc_scan_ns,
     markRandom: markCosts(mark.random),
     markOrdered: markCosts(mark.ordered),
+    interleavedNoscanSpanNs: mark.interleaved?.noscan_span_ns ?? NOTHING,
+    interleavedScanSpanNs: mark.interleaved?.scan_span_ns ?? NOTHING,
     pointerNs: mark.pointer_ns,
     ownPointersNs: mark.own_pointers_ns,
     largePointerNs: mark.large_pointer_ns,

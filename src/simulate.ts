@@ -80,7 +80,7 @@ export {
 } from "./samples.ts";
 
 /** The release of this tool and of the model behind its numbers; a change of results changes the latter. */
-export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-8" } as const;
+export const VERSIONS = { gomemsim: "0.1.0", model: "go1.26-9" } as const;
 
 export interface RunSink {
   /**

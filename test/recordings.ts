@@ -1,4 +1,7 @@
-/** The recorded real runs: on real machines (golden/oracle), and in guests with other kernels (golden/guest, by guest/record.ts). */
+/**
+ * The recorded real runs: on real machines (golden/oracle), in guests with other kernels (golden/guest, by guest/record.ts), and of
+ * scenarios that were written without knowledge of the simulator and recorded before it was tried on them (golden/unseen).
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Recording, recording, scenarioHash } from "../src/oracle/recording.ts";
@@ -17,10 +20,11 @@ export interface Recorded {
 
 const root = join(import.meta.dirname, "..");
 
-function read(folder: string, file: string): Recorded {
+/** `scenarios`: where those of the folder's recordings are; `where`: what is said of them in tables. */
+function read(folder: string, file: string, scenarios: string, where: string): Recorded {
   const json = (name: string): unknown => JSON.parse(readFileSync(join(folder, name), "utf8"));
   const real = recording.parse(json(file));
-  const path = join(root, "scenarios", `${real.name}.yaml`);
+  const path = join(scenarios, `${real.name}.yaml`);
   const loaded = loadScenario(readFileSync(path, "utf8"), path, { set: real.set ?? [] });
   if (!loaded.ok) throw new Error(`${path} is not valid`);
   const scenario = loaded.scenarios.find((s) => s.variant === real.variant);
@@ -31,15 +35,24 @@ function read(folder: string, file: string): Recorded {
   return {
     real,
     scenario,
-    label: `${real.name}${variant}${profile === undefined ? "" : ", in a guest"}`,
+    label: `${real.name}${variant}${where}`,
     profile,
   };
 }
 
 export function recordings(): Recorded[] {
-  return ["oracle", "guest"].flatMap((name) => {
-    const folder = join(import.meta.dirname, "golden", name);
-    const files = readdirSync(folder).filter((file) => !file.startsWith("profile-"));
-    return files.sort().map((file) => read(folder, file));
+  const shipped = join(root, "scenarios");
+  const golden = join(import.meta.dirname, "golden");
+  const unseen = join(golden, "unseen");
+  const folders = [
+    [join(golden, "oracle"), shipped, ""],
+    [unseen, unseen, ", unseen"],
+    [join(golden, "guest"), shipped, ", in a guest"],
+  ] as const;
+  return folders.flatMap(([folder, scenarios, where]) => {
+    const files = readdirSync(folder).filter(
+      (file) => file.endsWith(".json") && !file.startsWith("profile-"),
+    );
+    return files.sort().map((file) => read(folder, file, scenarios, where));
   });
 }

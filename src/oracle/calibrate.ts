@@ -45,6 +45,8 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const PAGE = 8 * KIB;
 const INLINE_MARKS = 128;
+/** Of the sizes that the oracle mixes (mixedSizes). */
+const MIXED_MEAN_BYTES = 171;
 /** maxObletBytes: larger objects are scanned in parts. */
 const OBLET = 128 * KIB;
 
@@ -138,8 +140,9 @@ class Calibration {
       4000;
     const rootsNs = globals(none) * nilPerByte + stackBytes(none) * stackPerByte;
     const cycleNs = idleMark - rootsNs;
-    // What the assist that finds only roots takes; other Ps may have shared in it.
-    const ownRootsNs = Math.min(cycleNs, Math.max(0, measured(none, "assist_ns") - rootsNs));
+    // What the assist that finds only roots takes.
+    const alone = await this.#measure("stacks", idle, { GOMAXPROCS: "1" });
+    const ownRootsNs = Math.min(cycleNs, Math.max(0, measured(alone, "assist_ns") - rootsNs));
     const own = await this.#ownPointers(idleMark);
     const mark = {
       ...(await this.#mark(idleMark, nilPerByte)),
@@ -287,7 +290,9 @@ class Calibration {
   async #mark(
     idleMark: number,
     nilPerByte: number,
-  ): Promise<Pick<MachineProfile["mark"], "random" | "ordered" | "pointer_ns" | "scan_ns_per_byte">> {
+  ): Promise<
+    Pick<MachineProfile["mark"], "random" | "ordered" | "interleaved" | "pointer_ns" | "scan_ns_per_byte">
+  > {
     const { quick, freeBytes, onStep } = this.#o;
     const heaps = [1, 4, 16, 64, 128, 256].map((mib) => mib * MIB).filter((bytes) => bytes * 4 < freeBytes);
     const sizes = quick ? heaps.filter((b) => b <= 64 * MIB) : heaps;
@@ -342,6 +347,10 @@ class Calibration {
     return {
       random: await sorted(random, false),
       ordered: await sorted(ordered, true),
+      interleaved: {
+        noscan_span_ns: await this.#interleaved(sizes, 0, idleMark),
+        scan_span_ns: await this.#interleaved(sizes, 8, idleMark),
+      },
       pointer_ns: pointer,
       scan_ns_per_byte: perByte,
     };
@@ -395,6 +404,28 @@ class Calibration {
       curve.push([1 / keep, tidy(Math.max(0, extra))]);
     }
     curve.push([1, 0]);
+    return curve;
+  }
+
+  /**
+   * What marking a span costs more when its objects are held side by side with those of other sizes, in the order of their making: the
+   * next object is mostly in another span, which no stride foretells.
+   */
+  async #interleaved(
+    heaps: readonly number[],
+    pointers: number,
+    idleMark: number,
+  ): Promise<[number, number][]> {
+    const curve: [number, number][] = [];
+    for (const bytes of heaps) {
+      const objects = Math.floor(bytes / MIXED_MEAN_BYTES);
+      const mark = (bySize: boolean): Promise<number> =>
+        this.#collection(
+          { mixed: true, by_size: bySize, pointers, objects, reps: 9, ordered: true },
+          idleMark,
+        );
+      curve.push([bytes, tidy(Math.max(0, (await mark(false)) - (await mark(true))) / (bytes / PAGE))]);
+    }
     return curve;
   }
 

@@ -45,6 +45,9 @@ export interface RuntimeCosts {
   /** Marking objects found in no order, as in tables whose entries were replaced often, and in address order. */
   readonly markRandom: MarkCosts;
   readonly markOrdered: MarkCosts;
+  /** Per span of such objects in address order of which each is followed by one of another class: without pointers, and with. */
+  readonly interleavedNoscanSpanNs: CostCurve;
+  readonly interleavedScanSpanNs: CostCurve;
   /** A non-nil pointer met while scanning: the look-up of what it leads to in its span, marking it apart. */
   readonly pointerNs: CostCurve;
   /**

@@ -12,8 +12,10 @@
  * Simplified: what is scanned when is a plan made at the mark's start (mgcwork.ts); the ragged barrier before mark
  * termination is passed once and takes as long as a stop of the same Ps; write barriers take no time; at the memory limit, where a
  * cycle's whole sweep comes before the next one's start, one goroutine does what is left of it, and the background sweeper
- * neither helps nor gets in its way. An object unreachable only after the mark began survives it (snapshot at the beginning),
- * which is exact for references held in the heap and pessimistic for those held only on a stack not scanned yet.
+ * neither helps nor gets in its way. An object unreachable only after the mark began survives it (snapshot at the beginning,
+ * kept by the write barrier), unless it was held by a stack which is not scanned yet: no barrier guards stacks. Of a unit of work whose
+ * goroutine has ended by then nothing is marked, what it has allocated during the mark in a span that was there before included; what a
+ * goroutine drops while it goes on is.
  */
 import type { RuntimeCosts } from "./costs.ts";
 import { limiterEventIdleMarkWork, limiterEventMarkAssist } from "./mgclimit.ts";
@@ -457,6 +459,15 @@ export class Gc implements MarkScheduling, PacingFollowers {
       pacer.bgScanCredit += credit;
     }
     this.#report(Math.trunc(after));
+    const { heap } = this.#o;
+    if (heap.owners.unreached === 0 || this.#work.stacksScanned(this.#doneNs) < 1) return;
+    this.#work.drop(heap.unmarkUnreached());
+    this.#predict(nowNs);
+  }
+
+  /** Whether the mark under way has still to scan the stack of goroutine `gid`: it goes through allgs. */
+  willScanStack(gid: number): boolean {
+    return this.marking && this.#work.stacksScanned(this.#doneNs) * this.#o.goroutines.allglen < gid + 1;
   }
 
   /** gcFlushBgCredit: the scan work of the units that workers have completed in the last `ns` of each. */
@@ -684,8 +695,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
       this.#markDoneHandle = sched.fire(sched.stoppedUntilNs, PRIORITY_WORLD, this.#markDoneCallback);
       return;
     }
-    this.advance(nowNs);
     this.#ending = true;
+    this.advance(nowNs);
     const p = sched.endWorkers();
     const barrierNs = p < 0 ? 0 : this.#o.stwNs(1, sched.othersRun(p)) + sched.arrivalNs();
     sched.call(nowNs + barrierNs, PRIORITY_WORLD, (now) => this.#stopForTermination(now, p));

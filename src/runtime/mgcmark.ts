@@ -35,6 +35,7 @@ import {
   SPAN_WORDS,
   SPC,
   STATE,
+  SWEPT_TICK,
   spanInUse,
 } from "./records.ts";
 import { MAX_OBLET_BYTES, numSizeClasses, sizeClassOf } from "./sizeclasses.ts";
@@ -100,14 +101,33 @@ export class MarkTotals {
   readonly scanShares = new Float64Array(SHARE_STEPS + 1);
   readonly orderedNoscanShares = new Float64Array(SHARE_STEPS + 1);
   readonly orderedScanShares = new Float64Array(SHARE_STEPS + 1);
+  /**
+   * Spans of objects of up to 512 bytes found in order, without pointers and with, each counted by the part of its objects that are, and
+   * by the chance that the next object found is of another class: that it is in another span.
+   */
+  interleavedNoscanSpans = 0;
+  interleavedScanSpans = 0;
+  /** Of these spans, whose the chance is not worked out yet: by source, and objects by source and class. */
+  sourceNoscanSpans = new Float64Array(16);
+  sourceScanSpans = new Float64Array(16);
+  sourceClassObjects = new Float64Array(16 * numSizeClasses);
   /** Survivors by kind; entry 0 and those of kinds without pointers mean nothing. */
   kindObjects = new Int32Array(64);
   /** Of the span looked at last: how many of its survivors are found in order, and their scan work. */
   spanOrdered = 0;
   spanScanBytes = 0;
 
-  reset(tick: number, kinds: number): void {
+  reset(tick: number, kinds: number, sources: number): void {
     this.tick = tick;
+    if (this.sourceScanSpans.length < sources) {
+      this.sourceNoscanSpans = new Float64Array(sources);
+      this.sourceScanSpans = new Float64Array(sources);
+      this.sourceClassObjects = new Float64Array(sources * numSizeClasses);
+    } else {
+      this.sourceNoscanSpans.fill(0);
+      this.sourceScanSpans.fill(0);
+      this.sourceClassObjects.fill(0);
+    }
     if (this.kindObjects.length < kinds) this.kindObjects = new Int32Array(kinds * 2);
     else this.kindObjects.fill(0);
     this.objects = 0;
@@ -154,7 +174,7 @@ const denseShift = 3;
 /** The mark pass at tick T. Everything must be swept and the world stopped. */
 export function markSurvivors(h: Heap, tick: number): MarkTotals {
   const totals = h.markTotals;
-  totals.reset(tick, h.kinds.count);
+  totals.reset(tick, h.kinds.count, h.kinds.allocated.length);
   const spans = h.spans;
   const owners = h.owners;
   owners.resolveJoints();
@@ -194,6 +214,13 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
     const share = Math.ceil(Math.min(1, n / slots) * SHARE_STEPS);
     (scan ? totals.scanShares : totals.noscanShares)[share] += 1 - ordered / n;
     (scan ? totals.orderedScanShares : totals.orderedNoscanShares)[share] += ordered / n;
+    if (!big && ordered > 0) {
+      // Who allocated a span's first object is taken to have allocated the others.
+      const source =
+        h.kinds.source[mixed ? h.slots.kind[words[s + FIRST_SLOT]] : kind === kindNone ? 0 : kind];
+      (scan ? totals.sourceScanSpans : totals.sourceNoscanSpans)[source] += ordered / n;
+      totals.sourceClassObjects[source * numSizeClasses + (spc >> 1)] += ordered;
+    }
     if (!scan) continue;
     if (big) {
       const work = totals.spanScanBytes;
@@ -210,9 +237,44 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
     } else totals.scanBytes += totals.spanScanBytes;
   }
   sumKinds(h, totals);
+  sumInterleaved(totals);
   owners.recycle(tick);
   owners.earliest = tick + 1;
   return totals;
+}
+
+/**
+ * The mark under way has scanned all stacks: what was held by goroutines that ended before it came to theirs is not marked, after all.
+ * Nothing refers to these owners any more afterwards. Returns how many objects those are.
+ */
+export function unmarkUnreached(h: Heap): number {
+  const { owners, spans, markTotals: totals } = h;
+  const { words, end } = spans;
+  const tick = totals.tick;
+  const death = h.slots.death;
+  keepTinyBlocks(h, tick);
+  h.memProfile?.mark(tick);
+  let objects = 0;
+  for (let s = 0; s < end; s += SPAN_WORDS) {
+    if (words[s + STATE] !== spanInUse || (words[s + FLAGS] & flagOwned) === 0) continue;
+    // Made since the mark began: what is in it was allocated black.
+    if (words[s + SWEPT_TICK] >= tick) continue;
+    const off = words[s + FIRST_SLOT];
+    const last = off + words[s + NELEMS];
+    let n = 0;
+    for (let i = off; i < last; i++) {
+      if (death[i] >= 0 || owners.death[~death[i]] > tick) continue;
+      death[i] = tick;
+      n++;
+    }
+    if (n === 0) continue;
+    if (words[s + MAX_DEATH] < tick) words[s + MAX_DEATH] = tick;
+    words[s + MARKED] -= n;
+    h.bytesMarked -= n * spans.elemsizeOf(s);
+    objects += n;
+  }
+  owners.unreached = 0;
+  return objects;
 }
 
 /** Survivors of a span without owned objects. */
@@ -348,6 +410,23 @@ function sumKinds(h: Heap, totals: MarkTotals): void {
     }
     const unit = Math.min(kinds.scanBytes[k], MAX_OBLET_BYTES);
     totals.tableUnits[Math.max(1, Math.round(unit / TABLE_STEP_BYTES))] += (n * kinds.scanBytes[k]) / unit;
+  }
+}
+
+/** Two objects next to each other in a table are of different classes with the chance that two drawn from the table are. */
+function sumInterleaved(totals: MarkTotals): void {
+  totals.interleavedNoscanSpans = 0;
+  totals.interleavedScanSpans = 0;
+  for (let source = 0; source < totals.sourceScanSpans.length; source++) {
+    if (totals.sourceNoscanSpans[source] + totals.sourceScanSpans[source] === 0) continue;
+    const first = source * numSizeClasses;
+    let objects = 0;
+    for (let c = 0; c < numSizeClasses; c++) objects += totals.sourceClassObjects[first + c];
+    let other = 1;
+    // Shares of the order may have decayed to numbers whose squares are none any more.
+    for (let c = 0; c < numSizeClasses; c++) other -= (totals.sourceClassObjects[first + c] / objects) ** 2;
+    totals.interleavedNoscanSpans += other * totals.sourceNoscanSpans[source];
+    totals.interleavedScanSpans += other * totals.sourceScanSpans[source];
   }
 }
 

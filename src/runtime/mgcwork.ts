@@ -103,6 +103,9 @@ export class MarkWork {
   readonly #ns = new Float64Array(PHASES);
   readonly #work = new Float64Array(PHASES);
   readonly #lump = new Float64Array(PHASES);
+  /** Of the roots, the stacks, which come last. */
+  #stacksNs = 0;
+  #objects = 0;
   /** Steps of work in the tables taken, on average, by who owes so many steps. */
   readonly #tableSteps = new Float64Array(WORKED_OUT_STEPS + 1);
   /** Result of `take`. */
@@ -113,6 +116,7 @@ export class MarkWork {
   plan(totals: MarkTotals, roots: RootWork, costs: RuntimeCosts, slowdown = 1): void {
     const walked = totals.spanBytes;
     const { objects } = totals;
+    this.#objects = objects;
     const random = splitCosts(costs.markRandom, walked);
     const ordered = splitCosts(costs.markOrdered, walked);
     let findNs = 0;
@@ -137,6 +141,10 @@ export class MarkWork {
       sparseNs(totals.orderedScanShares, markOrdered.sparseNoscanSpanNs);
     visitSmallNs +=
       sparseVisitNs(totals.scanShares, markRandom) + sparseVisitNs(totals.orderedScanShares, markOrdered);
+    const interleavedNs = curveAt(costs.interleavedNoscanSpanNs, walked);
+    findNs += (totals.interleavedNoscanSpans + totals.interleavedScanSpans) * interleavedNs;
+    visitSmallNs +=
+      totals.interleavedScanSpans * Math.max(0, curveAt(costs.interleavedScanSpanNs, walked) - interleavedNs);
     // Every object is found through a pointer, wherever that one is.
     const pointerNs = curveAt(costs.pointerNs, walked);
     findNs += objects * pointerNs;
@@ -158,11 +166,8 @@ export class MarkWork {
     const bigOtherBytes = Math.max(0, bigScanBytes - bigTableBytes);
 
     this.#work[ROOTS] = roots.globalsBytes + roots.stackBytes;
-    this.#ns[ROOTS] =
-      costs.cycleRootsNs +
-      roots.stackBytes * costs.stackScanNsPerByte +
-      roots.stacks * costs.markGoroutineNs +
-      roots.globalsBytes * costs.globalsScanNsPerByte;
+    this.#stacksNs = roots.stackBytes * costs.stackScanNsPerByte + roots.stacks * costs.markGoroutineNs;
+    this.#ns[ROOTS] = costs.cycleRootsNs + roots.globalsBytes * costs.globalsScanNsPerByte + this.#stacksNs;
     this.#lump[ROOTS] = Math.min(roots.globalsBytes, ROOT_BLOCK_BYTES);
     this.#work[TABLES] = bigScanBytes - bigOtherBytes;
     this.#ns[TABLES] = findNs * foundInTables;
@@ -205,6 +210,26 @@ export class MarkWork {
 
   inRoots(doneNs: number): boolean {
     return doneNs < this.#ns[ROOTS];
+  }
+
+  /** Share of the stacks that are scanned. */
+  stacksScanned(doneNs: number): number {
+    const left = this.#ns[ROOTS] - doneNs;
+    return left > 0 ? Math.max(0, 1 - left / this.#stacksNs) : 1;
+  }
+
+  /** `n` of the objects need not be marked. Their share of what there is to do behind the roots goes. */
+  drop(n: number): void {
+    const keep = this.#objects > 0 ? 1 - n / this.#objects : 1;
+    for (const phase of [TABLES, BIG, SPANS]) {
+      const ns = this.#ns[phase] * (1 - keep);
+      this.#ns[phase] -= ns;
+      this.#work[phase] *= keep;
+      this.scanNs -= ns;
+      this.totalNs -= ns;
+    }
+    this.heapWork = this.#work[TABLES] + this.#work[BIG] + this.#work[SPANS];
+    this.#objects -= n;
   }
 
   /** The last of the roots are waited for so long. */

@@ -42,7 +42,7 @@ import {
   statOSStacks,
   statOther,
 } from "./mfixalloc.ts";
-import { MarkTotals, markSurvivors } from "./mgcmark.ts";
+import { MarkTotals, markSurvivors, unmarkUnreached } from "./mgcmark.ts";
 import {
   deductSweepCredit,
   finishSweep,
@@ -409,6 +409,11 @@ export class Heap {
     this.lastMarkTick = tick | 0;
     this.bytesMarked = totals.bytes;
     return totals;
+  }
+
+  /** All stacks are scanned: see unmarkUnreached. */
+  unmarkUnreached(): number {
+    return unmarkUnreached(this);
   }
 
   /** Mark termination, world stopped: the unswept and swept lists swap roles. Returns the bytes marked. */

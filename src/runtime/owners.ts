@@ -29,6 +29,8 @@ export class OwnerTable {
   #jointCount = 0;
   /** No end may be earlier than this: one tick after the start of the last mark. Written by the mark pass. */
   earliest = 1;
+  /** Ended by endUnreached, while the survivors of the mark under way still include their objects (unmarkUnreached). */
+  unreached = 0;
 
   /** A new owner. Its objects are allocated with death `~owner`. */
   alloc(): number {
@@ -48,6 +50,13 @@ export class OwnerTable {
     this.death[owner] = Math.max(tick, this.earliest);
     if (this.#endedCount === this.#ended.length) this.#ended = grownInt32(this.#ended, this.#endedCount * 2);
     this.#ended[this.#endedCount++] = owner;
+  }
+
+  /** The owner ends in the middle of a mark that has not come to it yet, and will not find it: as if it had ended before. */
+  endUnreached(owner: number): void {
+    this.end(owner, this.earliest);
+    this.death[owner] = this.earliest - 1;
+    this.unreached++;
   }
 
   /** Owners alive, joint ones included. */

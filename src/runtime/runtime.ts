@@ -130,6 +130,12 @@ export class GoRuntime {
     return tick < 0x7ffffffe ? tick | 0 : 0x7fffffff;
   }
 
+  /** The owner ends: its objects are garbage. It was held by the stack of goroutine `gid`; -1: by memory. */
+  endOwner(owner: number, nowNs: number, gid: number): void {
+    if (gid >= 0 && this.gc.willScanStack(gid)) this.owners.endUnreached(owner);
+    else this.owners.end(owner, this.deathTick(nowNs));
+  }
+
   /** mallocgc: one object of `kind` on P `p`, dying at tick `death` (or ~owner). */
   alloc(g: G, p: number, kind: number, death: number): void {
     const kinds = this.kinds;

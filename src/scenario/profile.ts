@@ -73,6 +73,11 @@ export const machineProfile = z.strictObject({
     /** What a table leads to in no order, as when its entries have been replaced often, and in the order of addresses. */
     random: markObjects,
     ordered: markObjects,
+    /**
+     * Per span of objects of up to 512 bytes found in the order of their making, when each is followed by one of another size, which
+     * lies in another span. Not known, and taken to be nothing, in profiles measured before gomemsim measured it.
+     */
+    interleaved: z.strictObject({ noscan_span_ns: curve, scan_span_ns: curve }).optional(),
     /** A non-nil pointer met while scanning: the object it leads to is looked up in its span and, here, found marked. */
     pointer_ns: curve,
     /** An object's pointers to itself, over 512 bytes: recognised without a look-up. All beyond the first, over the bytes they take. */

@@ -224,7 +224,7 @@ class Member extends G {
   #end(p: number, nowNs: number): void {
     const { rt } = this.#manager.ctx;
     const { objects, free } = this.#manager;
-    objects.release(p, this.#holder, nowNs);
+    objects.release(p, this.#holder, nowNs, -1);
     objects.table.release(this.#held);
     rt.goroutines.goexit(p, this.#gid);
     free.push(this);

@@ -177,8 +177,8 @@ export class OwnedObjects {
     for (let i = 0; i < pooled.length; i += 2) this.#pools[pooled[i + 1]]!.put(p, pooled[i]);
   }
 
-  /** The owner ends: its objects die now, pooled ones go back. */
-  release(p: number, holder: Holder, nowNs: number): void {
+  /** The owner ends: its objects die now, pooled ones go back. It was held by the stack of goroutine `gid`; -1: by a table. */
+  release(p: number, holder: Holder, nowNs: number, gid: number): void {
     const rt = this.#ctx.rt;
     this.putBack(p, holder.pooled);
     holder.pooled.length = 0;
@@ -187,7 +187,7 @@ export class OwnedObjects {
       holder.arenaItem = -1;
     }
     if (holder.owner >= 0) {
-      rt.owners.end(holder.owner, rt.deathTick(nowNs));
+      rt.endOwner(holder.owner, nowNs, gid);
       holder.owner = -1;
     }
   }

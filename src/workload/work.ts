@@ -136,7 +136,7 @@ export abstract class Work extends G {
         }
         break;
       case STAGE_END:
-        spec.objects.release(p, this.holder, nowNs);
+        spec.objects.release(p, this.holder, nowNs, this.gid);
         rt.goroutines.setUsed(this.gid, PAUSED_USED_BYTES);
         this.#stage = STAGE_BEGIN;
         this.finished(p, nowNs);

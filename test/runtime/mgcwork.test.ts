@@ -9,7 +9,7 @@ import {
   TABLE_STEP_BYTES,
 } from "../../src/runtime/mgcmark.ts";
 import { MarkWork } from "../../src/runtime/mgcwork.ts";
-import { allocMany, collect, rig, sweepAll } from "./heapharness.ts";
+import { allocMany, collect, finishCycle, rig, sweepAll } from "./heapharness.ts";
 
 const flat = (ns: number): [number, number][] => [[1, ns]];
 
@@ -26,6 +26,8 @@ const objects = (find: number, visit: number): MarkCosts => ({
 const costs = {
   markRandom: objects(20, 30),
   markOrdered: objects(5, 10),
+  interleavedNoscanSpanNs: flat(100),
+  interleavedScanSpanNs: flat(150),
   pointerNs: flat(2),
   ownPointersNs: [
     [8, 0],
@@ -46,7 +48,7 @@ const TABLE = 65536;
 /** Two full tables that lead to 16,384 small objects, a quarter of them with pointers, half of each sort in order. */
 function heap(): MarkTotals {
   const totals = new MarkTotals();
-  totals.reset(1, 1);
+  totals.reset(1, 1, 1);
   totals.objects = 16386;
   totals.spanBytes = 2 ** 20;
   totals.sortObjects[SMALL_NOSCAN] = 12288;
@@ -135,6 +137,37 @@ describe("the work of a mark", () => {
     const [scan, noscan] = [planned("scanShares"), planned("noscanShares")];
     expect(scan.tables).toBeCloseTo(noscan.tables, 6);
     expect(scan.total - noscan.total).toBeCloseTo(10 * 50, 6);
+  });
+
+  test("of spans whose objects are held among those of other sizes: as much more to find them, and to visit those with pointers", () => {
+    const planned = (noscan: number, scan: number): number => {
+      const totals = heap();
+      totals.interleavedNoscanSpans = noscan;
+      totals.interleavedScanSpans = scan;
+      const work = new MarkWork();
+      work.plan(totals, roots, costs);
+      return work.totalNs;
+    };
+    expect(planned(10, 0) - planned(0, 0)).toBeCloseTo(1000, 6);
+    expect(planned(0, 10) - planned(0, 0)).toBeCloseTo(1500, 6);
+  });
+
+  test("scans stacks last of the roots, and what they turn out not to hold takes its share of the rest away", () => {
+    const work = new MarkWork();
+    work.plan(heap(), roots, costs);
+    // Ten goroutines and 4000 bytes of stacks are 3000 of the 24,000 ns.
+    expect([20_000, 21_000, 22_500, 24_000, 30_000].map((ns) => work.stacksScanned(ns))).toEqual([
+      0, 0, 0.5, 1, 1,
+    ]);
+    const { scanNs, totalNs } = work;
+    work.drop(16386 / 4);
+    expect(work.heapWork).toBeCloseTo(heap().scanBytes * 0.75, 3);
+    expect(work.scanNs - 24_000).toBeCloseTo((scanNs - 24_000) * 0.75, 3);
+    expect(work.totalNs - work.scanNs).toBeCloseTo(totalNs - scanNs, 6);
+    expect(work.workAt(work.scanNs)).toBeCloseTo(204_000 + heap().scanBytes * 0.75, 3);
+    // A third of what is left.
+    work.drop(16386 / 4);
+    expect(work.heapWork).toBeCloseTo(heap().scanBytes * 0.5, 3);
   });
 
   test("is done in order: roots, tables, spans; all of it when the time is spent", () => {
@@ -273,6 +306,89 @@ describe("the spans of survivors", () => {
     expect(shareOf(512, 0, 15)).toEqual([Math.ceil((15 / 126) * SHARE_STEPS)]);
     expect(shareOf(8, 0, 1000)).toEqual([SHARE_STEPS]);
     expect(shareOf(2048, 0, 4)).toEqual([SHARE_STEPS]);
+  });
+});
+
+describe("survivors found in the order of their making", () => {
+  /** Spans counted as interleaved, without pointers and with, of one source's objects of these sizes. */
+  const interleaved = (sizes: readonly number[], ptrBytes: number, share = 1): readonly [number, number] => {
+    const r = rig("1.26");
+    r.kinds.setOrder(0, () => share);
+    for (const size of sizes) allocMany(r, 0, r.kinds.add(0, size, ptrBytes), 100, 100);
+    // Somebody else's, of one size.
+    allocMany(r, 0, r.kinds.add(1, 512, 0), 15, 100);
+    const totals = r.heap.startMark(10);
+    return [totals.interleavedNoscanSpans, totals.interleavedScanSpans];
+  };
+
+  test("are in another span than the one before if they are of another class", () => {
+    // 100 objects of 48, 64 and 80 bytes each: each takes less than a span.
+    expect(interleaved([48], 0)).toEqual([0, 0]);
+    expect(interleaved([48, 64], 0)).toEqual([1, 0]);
+    expect(interleaved([48, 64], 8)).toEqual([0, 1]);
+    expect(interleaved([48, 64, 80], 0)[0]).toBeCloseTo((2 / 3) * 3, 9);
+    // 65 and 72 bytes are one class.
+    expect(interleaved([65, 72], 0)).toEqual([0, 0]);
+    // Those found in no order miss the caches anyhow.
+    expect(interleaved([48, 64], 0, 0.25)[0]).toBeCloseTo(0.25, 9);
+    expect(interleaved([1024, 2048], 0)).toEqual([0, 0]);
+    // A share that has halved and halved is one still.
+    expect(interleaved([48, 64], 0, 1e-200)[0]).toBeCloseTo(0, 9);
+  });
+});
+
+describe("what a stack held whose goroutine ended before it was scanned", () => {
+  test("is not marked after all, and is free after the sweep", () => {
+    const r = rig("1.26");
+    const { heap, kinds } = r;
+    const { owners } = heap;
+    const small = kinds.add(0, 64, 8);
+    const large = kinds.add(0, 100_000, 0);
+    const [gone, still] = [owners.alloc(), owners.alloc()];
+    for (const owner of [gone, still]) {
+      allocMany(r, 0, small, 10, ~owner);
+      allocMany(r, 0, large, 1, ~owner);
+    }
+    allocMany(r, 0, small, 5, 100);
+    heap.startMark(10);
+    heap.checkInvariants();
+    const marked = heap.bytesMarked;
+    expect(owners.unreached).toBe(0);
+    owners.endUnreached(gone);
+    expect([owners.unreached, heap.bytesMarked]).toEqual([1, marked]);
+    expect(heap.unmarkUnreached()).toBe(11);
+    heap.checkInvariants();
+    expect([owners.unreached, heap.bytesMarked]).toEqual([0, marked - 10 * 64 - 13 * 8192]);
+    finishCycle(r);
+    sweepAll(r);
+    heap.checkInvariants();
+    const { classObjects } = heap.startMark(20);
+    expect([classObjects[0], classObjects.reduce((a, b) => a + b, 0)]).toEqual([1, 16]);
+    // Its number is used again only after that.
+    finishCycle(r);
+    expect(owners.alloc()).toBe(gone);
+    heap.checkInvariants();
+  });
+
+  test("is marked if it lies in the tiny block that a P fills, or was allocated in a span made since the mark began", () => {
+    const r = rig("1.26");
+    const { heap, kinds } = r;
+    const tiny = kinds.add(0, 4, 0);
+    const small = kinds.add(0, 64, 0);
+    const owner = heap.owners.alloc();
+    allocMany(r, 0, tiny, 1, ~owner);
+    heap.startMark(10);
+    allocMany(r, 0, small, 3, ~owner);
+    const marked = heap.bytesMarked;
+    heap.owners.endUnreached(owner);
+    expect([heap.unmarkUnreached(), heap.bytesMarked]).toEqual([0, marked]);
+    // The block lives on with whoever joins it.
+    allocMany(r, 0, tiny, 1, 100);
+    finishCycle(r);
+    sweepAll(r);
+    heap.checkInvariants();
+    const { classObjects } = heap.startMark(20);
+    expect(classObjects.reduce((a, b) => a + b, 0)).toBe(1);
   });
 });
 

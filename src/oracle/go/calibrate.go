@@ -83,13 +83,16 @@ func processCPU() float64 {
 // evictBytes is more than any cache a CPU of today keeps for one core.
 const evictBytes = 96 << 20
 
-// evict writes to memory outside the heap until the caches hold nothing else, as a program does between collections.
+// evict writes to memory outside the heap until the caches hold nothing else, as a program does between collections, and
+// then sleeps, as it does between requests or ticks: an empty collection right after work takes now half of what it takes after a
+// millisecond's sleep, now as much.
 //
 //go:noinline
 func evict(base uintptr) {
 	for at := base; at < base+evictBytes; at += 64 {
 		*(*uint64)(unsafe.Pointer(at)) += 1
 	}
+	time.Sleep(time.Millisecond)
 }
 
 // collect forces collections and writes the CPU time each spent marking, and all CPU it took otherwise: sweeping.
@@ -114,7 +117,11 @@ func collect(w *writer, reps int) {
 	w.field("heap_bytes", number(markCPU[6].Value))
 }
 
-// calibrateMark holds objects of one kind in slot chunks, in the order of their making or in none, and collects.
+// mixedSizes are those of neighbouring classes.
+var mixedSizes = [...]float64{48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288, 320}
+
+// calibrateMark holds objects in slot chunks, in the order of their making or in none, and collects: objects of one kind, or as
+// many of each of mixedSizes, at random or one size after the other.
 func calibrateMark(w *writer, in value) {
 	size, pointers := in.get("size").number(64), in.get("pointers").number(0)
 	n := int(in.get("objects").number(0))
@@ -128,11 +135,19 @@ func calibrateMark(w *writer, in value) {
 	at := func(i int) *unsafe.Pointer {
 		return (*unsafe.Pointer)(unsafe.Add(slots[i/chunkPointers], uintptr(i%chunkPointers)*8))
 	}
-	for i := 0; i < n; i++ {
-		*at(i) = newObject(bytes, t)
-	}
 	var r rng
 	r.seed(1)
+	mixed, bySize := in.get("mixed").bool(), in.get("by_size").bool()
+	for i := 0; i < n; i++ {
+		if mixed {
+			nth := i * len(mixedSizes) / n
+			if !bySize {
+				nth = int(r.f64() * float64(len(mixedSizes)))
+			}
+			bytes, t = s.quantise(mixedSizes[nth])
+		}
+		*at(i) = newObject(bytes, t)
+	}
 	if !in.get("ordered").bool() {
 		for i := n - 1; i > 0; i-- {
 			j := int(r.f64() * float64(i+1))
@@ -253,7 +268,8 @@ func calibrateStacks(w *writer, in value) {
 }
 
 // assistRoots collects by allocating. The goroutine that starts a cycle owes an assist with its next object, before any worker has earned
-// credit, and finds only roots to scan; with nothing else in the heap, what it owes later finds no work at all.
+// credit, and finds only roots to scan; with nothing else in the heap, what it owes later finds no work at all. With a single P no
+// worker shares in them.
 func assistRoots(w *writer, reps int) {
 	assists := [...]metrics.Sample{
 		{Name: "/cpu/classes/gc/mark/assist:cpu-seconds"},
