@@ -54,6 +54,8 @@ export class KindTable {
   readonly #filledBy = new Map<number, (span: number) => void>();
   /** By source: what tells the share found in order; 1 where nothing is said. */
   readonly #orderOf: (() => number)[] = [];
+  /** By source: how many of its objects are held side by side before others follow, in the mean; where nothing is said, it has a table to itself. */
+  readonly #sideBySide: number[] = [];
 
   constructor(rules: VersionRules) {
     this.rules = rules;
@@ -97,6 +99,15 @@ export class KindTable {
   /** `share` will be asked before each mark what part of the source's objects is found in order. */
   setOrder(source: number, share: () => number): void {
     this.#orderOf[source] = share;
+  }
+
+  /** Whoever holds the source's objects holds so many of them side by side, in the mean, and then those of another. */
+  setSideBySide(source: number, objects: number): void {
+    this.#sideBySide[source] = objects;
+  }
+
+  sideBySide(source: number): number {
+    return this.#sideBySide[source] ?? Infinity;
   }
 
   /** Before a mark. */

@@ -19,6 +19,7 @@
  * Simplifies: all pointerful survivors of a dense span are scanned together (Go may visit the span several times,
  * some of them below the density limit); finalizers and weak pointers keep nothing alive here.
  */
+import type { KindTable } from "./kinds.ts";
 import type { Heap } from "./mheap.ts";
 import {
   ALLOC_COUNT,
@@ -237,7 +238,7 @@ export function markSurvivors(h: Heap, tick: number): MarkTotals {
     } else totals.scanBytes += totals.spanScanBytes;
   }
   sumKinds(h, totals);
-  sumInterleaved(totals);
+  sumInterleaved(h.kinds, totals);
   owners.recycle(tick);
   owners.earliest = tick + 1;
   return totals;
@@ -413,8 +414,11 @@ function sumKinds(h: Heap, totals: MarkTotals): void {
   }
 }
 
-/** Two objects next to each other in a table are of different classes with the chance that two drawn from the table are. */
-function sumInterleaved(totals: MarkTotals): void {
+/**
+ * The next object found is of another class if it is of the same source with the chance that two objects of that one are; the last of
+ * those held side by side is followed by another source's, which is taken to be of another class.
+ */
+function sumInterleaved(kinds: KindTable, totals: MarkTotals): void {
   totals.interleavedNoscanSpans = 0;
   totals.interleavedScanSpans = 0;
   for (let source = 0; source < totals.sourceScanSpans.length; source++) {
@@ -422,9 +426,10 @@ function sumInterleaved(totals: MarkTotals): void {
     const first = source * numSizeClasses;
     let objects = 0;
     for (let c = 0; c < numSizeClasses; c++) objects += totals.sourceClassObjects[first + c];
-    let other = 1;
+    let alike = 0;
     // Shares of the order may have decayed to numbers whose squares are none any more.
-    for (let c = 0; c < numSizeClasses; c++) other -= (totals.sourceClassObjects[first + c] / objects) ** 2;
+    for (let c = 0; c < numSizeClasses; c++) alike += (totals.sourceClassObjects[first + c] / objects) ** 2;
+    const other = 1 - (1 - 1 / kinds.sideBySide(source)) * alike;
     totals.interleavedNoscanSpans += other * totals.sourceNoscanSpans[source];
     totals.interleavedScanSpans += other * totals.sourceScanSpans[source];
   }

@@ -168,6 +168,10 @@ export class CountSampler {
     this.#constant = dist.kind === "constant" && Number.isInteger(dist.value) ? dist.value : -1;
   }
 
+  get mean(): number {
+    return this.#sampler.mean;
+  }
+
   draw(rng: Rng): number {
     if (this.#constant >= 0) return this.#constant;
     const x = this.#sampler.sample(rng);

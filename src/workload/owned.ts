@@ -84,6 +84,12 @@ export class OwnedObjects {
       if (group.allocator !== "heap" && this.#pools[i] == null) this.#pools[i] = this.#newPool();
       return new Group(ctx, this.#sources[i], group, this.#pools[i] ?? null, 0);
     });
+    // Groups follow one another: in an owner table each of the two halves of them, in a slot table whole.
+    const owners = this.#groups.filter((group) => group.owned).length;
+    const share = this.#inTable ? 1 : 1 / 2;
+    this.#groups.forEach(({ owned, count }, i) => {
+      if (owned && owners > 1) ctx.rt.kinds.setSideBySide(this.#sources[i], Math.max(1, count.mean * share));
+    });
     groups.forEach(({ lifetime }, i) => {
       const owned = lifetime.until === "owner";
       // What a request holds by itself lies in its owner table as it was made.

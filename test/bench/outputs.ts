@@ -1,11 +1,12 @@
 /**
- * What writing costs a run: CPU against simulating alone, and memory against the number of rows. Run: npm run bench:outputs, or with
+ * What writing costs a run: CPU and time against simulating alone, and memory against the number of rows. Run: npm run bench:outputs, or with
  * names of scenarios after `--` the first table for those (`all`: for every one).
  *
  * The first table plays a scenario in three ways: the run alone, with the files every run has, and with every export and a heap
  * profile besides. Each way has processes of its own, by turns, so that neither garbage nor compiled code of one is charged to another.
  * The first run of a process is what `gomemsim run` is: counted from the process's start, with loading the program and compiling it
- * (medians of processes). The runs after it say what is left in a program that goes on, such as a sweep (the least of all of them:
+ * (medians of processes); its CPU time is that of all threads, those in which V8 compiles beside the program included, its time what a
+ * user waits. The runs after it say what is left in a program that goes on, such as a sweep (the least of all of them:
  * what else the machine does only adds). Every run writes into a new folder, as `run` does; in brackets, how much of what is added
  * is the kernel's, on average: creating files, above all, which on some file systems costs ten times what it does on others (TMPDIR=/dev/shm). No full
  * collection is forced between runs: it throws compiled code away.
@@ -59,9 +60,11 @@ const WARM_PROCESSES = 3;
 const WARM_MS = 6000;
 const WARM_RUNS = 4;
 
-interface Cpu {
+/** Of one run: microseconds of CPU, and milliseconds that went by. */
+interface Cost {
   readonly user: number;
   readonly system: number;
+  readonly wallMs: number;
 }
 
 const programOf = (way: string): string => `
@@ -78,48 +81,56 @@ const programOf = (way: string): string => `
     const folder = mkdtempSync(join(parent, "run-"));
     // The first run counts from the process's start.
     const before = runs.length > 0 ? process.cpuUsage() : { user: 0, system: 0 };
+    const start = runs.length > 0 ? performance.now() : 0;
     await play(folder);
     const { user, system } = process.cpuUsage();
-    runs.push({ user: user - before.user, system: system - before.system });
+    runs.push({ user: user - before.user, system: system - before.system, wallMs: performance.now() - start });
     if (runs.length > 1) warmUs += user + system - before.user - before.system;
     rmSync(folder, { recursive: true });
   }
   console.log(JSON.stringify(runs));`;
 
-/** Microseconds of CPU of each run of a process. */
-function playInProcess(program: string, path: string, goesOn: boolean): readonly Cpu[] {
+/** What each run of a process cost. */
+function playInProcess(program: string, path: string, goesOn: boolean): readonly Cost[] {
   return JSON.parse(execFileSync(process.execPath, [program, path, folder, String(goesOn)]).toString());
 }
 
-const totalMs = ({ user, system }: Cpu): number => (user + system) / 1e3;
-const kernelMs = (runs: readonly Cpu[]): number =>
+const cpuMs = ({ user, system }: Cost): number => (user + system) / 1e3;
+const kernelMs = (runs: readonly Cost[]): number =>
   runs.reduce((sum, { system }) => sum + system, 0) / runs.length / 1e3;
-const medianMs = (runs: readonly Cpu[]): number =>
-  runs.map(totalMs).sort((a, b) => a - b)[Math.floor(runs.length / 2)];
-const leastMs = (runs: readonly Cpu[]): number => Math.min(...runs.map(totalMs));
+const medianOf =
+  (ms: (run: Cost) => number) =>
+  (runs: readonly Cost[]): number =>
+    runs.map(ms).sort((a, b) => a - b)[Math.floor(runs.length / 2)];
+const leastCpuMs = (runs: readonly Cost[]): number => Math.min(...runs.map(cpuMs));
 
-/** Cells of a table: the cost of runs that do not write, and what the others add to it. */
-function cells(ways: readonly (readonly Cpu[])[], ms: (runs: readonly Cpu[]) => number): string[] {
+/** Cells of a table: the cost of runs that do not write, and what the others add to it; `more` says more of each of them. */
+function cells(
+  ways: readonly (readonly Cost[])[],
+  ms: (runs: readonly Cost[]) => number,
+  more: (percent: (part: number) => string, runs: readonly Cost[]) => string = () => "",
+): string[] {
   const [alone, ...writing] = ways;
   const percent = (part: number): string => ((100 * part) / ms(alone)).toFixed(1);
   return [
     ms(alone).toFixed(0),
-    ...writing.map((runs) => {
-      const kernel = kernelMs(runs) - kernelMs(alone);
-      return `${percent(ms(runs) - ms(alone))} % (${percent(kernel)})`;
-    }),
+    ...writing.map((runs) => `${percent(ms(runs) - ms(alone))} %${more(percent, runs)}`),
   ];
 }
 
+/** Cells of CPU time: in brackets, the kernel's part of what is added. */
+const cpuCells = (ways: readonly (readonly Cost[])[], ms: (runs: readonly Cost[]) => number): string[] =>
+  cells(ways, ms, (percent, runs) => ` (${percent(kernelMs(runs) - kernelMs(ways[0]))})`);
+
 function costs(names: readonly string[]): void {
   console.log(
-    "| scenario | first run alone, ms | its files add | all exports, too | again, ms | files | all |",
+    "| scenario | first run alone, CPU ms | its files add | all exports, too | time, ms | files | all | again, CPU ms | files | all |",
   );
-  console.log("|---|---|---|---|---|---|---|");
+  console.log("|---|---|---|---|---|---|---|---|---|---|");
   const ways = WAYS.map((way, w) => built(`way-${w}`, programOf(way)));
   for (const name of names) {
-    const first: Cpu[][] = WAYS.map(() => []);
-    const again: Cpu[][] = WAYS.map(() => []);
+    const first: Cost[][] = WAYS.map(() => []);
+    const again: Cost[][] = WAYS.map(() => []);
     for (let i = 0; i < PROCESSES; i++)
       ways.forEach((program, w) => {
         const [one, ...others] = playInProcess(
@@ -130,7 +141,15 @@ function costs(names: readonly string[]): void {
         first[w].push(one);
         again[w].push(...others);
       });
-    console.log(`| ${name} | ${[...cells(first, medianMs), ...cells(again, leastMs)].join(" | ")} |`);
+    const row = [
+      ...cpuCells(first, medianOf(cpuMs)),
+      ...cells(
+        first,
+        medianOf(({ wallMs }) => wallMs),
+      ),
+      ...cpuCells(again, leastCpuMs),
+    ];
+    console.log(`| ${name} | ${row.join(" | ")} |`);
   }
 }
 

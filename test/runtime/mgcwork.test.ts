@@ -311,9 +311,15 @@ describe("the spans of survivors", () => {
 
 describe("survivors found in the order of their making", () => {
   /** Spans counted as interleaved, without pointers and with, of one source's objects of these sizes. */
-  const interleaved = (sizes: readonly number[], ptrBytes: number, share = 1): readonly [number, number] => {
+  const interleaved = (
+    sizes: readonly number[],
+    ptrBytes: number,
+    share = 1,
+    sideBySide = Infinity,
+  ): readonly [number, number] => {
     const r = rig("1.26");
     r.kinds.setOrder(0, () => share);
+    if (sideBySide < Infinity) r.kinds.setSideBySide(0, sideBySide);
     for (const size of sizes) allocMany(r, 0, r.kinds.add(0, size, ptrBytes), 100, 100);
     // Somebody else's, of one size.
     allocMany(r, 0, r.kinds.add(1, 512, 0), 15, 100);
@@ -332,6 +338,10 @@ describe("survivors found in the order of their making", () => {
     // Those found in no order miss the caches anyhow.
     expect(interleaved([48, 64], 0, 0.25)[0]).toBeCloseTo(0.25, 9);
     expect(interleaved([1024, 2048], 0)).toEqual([0, 0]);
+    // One of a kind, and then others' objects; every fourth.
+    expect(interleaved([48], 0, 1, 1)[0]).toBeCloseTo(1, 9);
+    expect(interleaved([48], 0, 1, 4)[0]).toBeCloseTo(1 / 4, 9);
+    expect(interleaved([48, 64], 0, 1, 4)[0]).toBeCloseTo(2 * (1 / 4 + (3 / 4) * (1 / 2)), 9);
     // A share that has halved and halved is one still.
     expect(interleaved([48, 64], 0, 1e-200)[0]).toBeCloseTo(0, 9);
   });
