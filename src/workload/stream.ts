@@ -18,8 +18,9 @@ export function startStream(ctx: Context, entry: Stream | Leak): Running {
   const n = entry.kind === "stream" ? entry.goroutines : 1;
   const table = new SlotTable(ctx.rt, ctx.program.declared ? source : -1, ctx.durationNs);
   const tasks: StreamTask[] = [];
+  const spec = specOf(ctx, source, entry, n, table);
   for (let i = 0; i < n; i++) {
-    const task = new StreamTask(ctx, source, entry, n, table, ctx.random.stream(`${entry.name}/${i}`));
+    const task = new StreamTask(ctx, entry, spec, table, ctx.random.stream(`${entry.name}/${i}`));
     tasks.push(task);
     startTicker(ctx);
     ctx.rt.sched.readyAt(task, entry.start);
@@ -28,8 +29,46 @@ export function startStream(ctx: Context, entry: Stream | Leak): Running {
     change(changed: WorkloadEntry, nowNs: number): void {
       if (changed.kind !== "stream" && changed.kind !== "leak")
         throw new Error("a phase changed the kind of an entry");
-      for (const task of tasks) task.configure(changed, nowNs);
+      const spec = specOf(ctx, source, changed, n, table);
+      for (const task of tasks) task.change(spec, nowNs);
     },
+  };
+}
+
+/**
+ * What the goroutines of a stream have in common. The samplers are shared not for their memory but for what they learn: which class a
+ * random number leads to is worked out once, and their tables stay in the caches.
+ */
+interface StreamSpec {
+  readonly kinds: KindSampler;
+  readonly death: DeathSampler;
+  /** Objects of one goroutine. */
+  readonly perNs: number;
+  /** What the program does beside allocating, per object. */
+  readonly heldNs: number;
+  readonly tickNs: number;
+  readonly stopNs: number;
+}
+
+function specOf(
+  { rt, program }: Context,
+  source: number,
+  entry: Stream | Leak,
+  goroutines: number,
+  table: SlotTable,
+): StreamSpec {
+  const kinds = new KindSampler(rt.kinds, source, entry.size, entry.pointers);
+  const rate = entry.rate ?? (entry.byte_rate ?? 0) / kinds.meanBytes;
+  const life = entry.kind === "leak" || entry.lifetime.until !== "time" ? null : entry.lifetime.dist;
+  const least = entry.kind === "leak" ? 1 : orderOfLifetime(entry.lifetime);
+  rt.kinds.setOrder(source, () => Math.max(least, table.ordered));
+  return {
+    kinds,
+    death: new DeathSampler(rt, life, entry.tick, BLOCK),
+    perNs: rate / goroutines / 1e9,
+    heldNs: program.heldObjectNs + program.drawNs(entry.size),
+    tickNs: entry.tick,
+    stopNs: entry.stop ?? Infinity,
   };
 }
 
@@ -37,19 +76,11 @@ class StreamTask extends G {
   readonly #name: string;
   readonly #ctx: Context;
   readonly #rng: Rng;
-  readonly #source: number;
-  readonly #share: number;
   /** The next objects to allocate: when they die and, unless all are of one kind, of what kind they are. */
   readonly #deaths = new Int32Array(BLOCK);
   readonly #blockKinds = new Int32Array(BLOCK);
   readonly #table: SlotTable;
-  #kinds!: KindSampler;
-  #death!: DeathSampler;
-  #perNs = 0;
-  /** What the program does beside allocating, per object. */
-  #heldNs = 0;
-  #tickNs = 1e6;
-  #stopNs = Infinity;
+  #spec: StreamSpec;
   /** Objects due and not yet allocated; the fraction carries over. */
   #due = 0;
   #accruedNs: number;
@@ -59,43 +90,29 @@ class StreamTask extends G {
   /** When it last woke: its next tick counts from there. */
   #wokeNs = 0;
 
-  constructor(ctx: Context, source: number, entry: Stream | Leak, share: number, table: SlotTable, rng: Rng) {
+  constructor(ctx: Context, entry: Stream | Leak, spec: StreamSpec, table: SlotTable, rng: Rng) {
     super();
     this.#name = entry.name;
     this.#ctx = ctx;
-    this.#source = source;
-    this.#share = share;
     this.#rng = rng;
     this.#accruedNs = entry.start;
     this.#table = table;
-    this.configure(entry, entry.start);
+    this.#spec = spec;
   }
 
   override get label(): string {
     return this.#name;
   }
 
-  configure(entry: Stream | Leak, nowNs: number): void {
+  change(spec: StreamSpec, nowNs: number): void {
     if (this.#started) this.#accrue(nowNs);
-    const rt = this.#ctx.rt;
-    this.#kinds = new KindSampler(rt.kinds, this.#source, entry.size, entry.pointers);
-    const rate = entry.rate ?? (entry.byte_rate ?? 0) / this.#kinds.meanBytes;
-    this.#perNs = rate / this.#share / 1e9;
-    this.#tickNs = entry.tick;
-    this.#stopNs = entry.stop ?? Infinity;
-    const life = entry.kind === "leak" || entry.lifetime.until !== "time" ? null : entry.lifetime.dist;
-    this.#death = new DeathSampler(rt, life, entry.tick, BLOCK);
-    const table = this.#table;
-    const least = entry.kind === "leak" ? 1 : orderOfLifetime(entry.lifetime);
-    rt.kinds.setOrder(this.#source, () => Math.max(least, table.ordered));
-    const { program } = this.#ctx;
-    this.#heldNs = program.heldObjectNs + program.drawNs(entry.size);
+    this.#spec = spec;
     this.#blockAt = this.#blockEnd = 0;
   }
 
   #accrue(nowNs: number): void {
-    const until = Math.min(nowNs, this.#stopNs);
-    if (until > this.#accruedNs) this.#due += (until - this.#accruedNs) * this.#perNs;
+    const until = Math.min(nowNs, this.#spec.stopNs);
+    if (until > this.#accruedNs) this.#due += (until - this.#accruedNs) * this.#spec.perNs;
     this.#accruedNs = Math.max(this.#accruedNs, nowNs);
   }
 
@@ -113,11 +130,11 @@ class StreamTask extends G {
     this.#allocate(p, nowNs);
     if (this.#due >= 1) {
       this.after = AFTER_RUN;
-    } else if (nowNs >= this.#stopNs) {
+    } else if (nowNs >= this.#spec.stopNs) {
       this.after = AFTER_PARK;
     } else {
       this.after = AFTER_PARK;
-      const next = (Math.floor(this.#wokeNs / this.#tickNs) + 1) * this.#tickNs;
+      const next = (Math.floor(this.#wokeNs / this.#spec.tickNs) + 1) * this.#spec.tickNs;
       this.wakeAtNs = next;
     }
     return rt.sliceNs;
@@ -125,22 +142,21 @@ class StreamTask extends G {
 
   #allocate(p: number, nowNs: number): void {
     const rt = this.#ctx.rt;
-    const heldNs = this.#heldNs;
-    const single = this.#kinds.single;
+    const { kinds, death, heldNs, tickNs } = this.#spec;
+    const { single } = kinds;
     const run = single >= 0 && rt.kinds.tiny[single] === 0 && rt.kinds.largePages[single] === 0;
     while (this.#due >= 1 && !rt.stop) {
       if (this.#blockAt === this.#blockEnd) {
         const n = Math.min(BLOCK, Math.floor(this.#due));
-        const lifetimesNs = this.#death.lifetimes(this.#rng, n);
-        if (!run) this.#kinds.fill(this.#rng, this.#blockKinds, n);
+        const lifetimesNs = death.lifetimes(this.#rng, n);
+        if (!run) kinds.fill(this.#rng, this.#blockKinds, n);
         this.#blockAt = 0;
         this.#blockEnd = n;
-        if (lifetimesNs !== undefined)
-          this.#table.add(this, p, nowNs, lifetimesNs, this.#tickNs, this.#deaths, n);
+        if (lifetimesNs !== undefined) this.#table.add(this, p, nowNs, lifetimesNs, tickNs, this.#deaths, n);
         else {
-          const death = this.#death.one(this.#rng, nowNs);
-          this.#deaths.fill(death, 0, n);
-          this.#table.addAlike(this, p, death, n);
+          const tick = death.one(this.#rng, nowNs);
+          this.#deaths.fill(tick, 0, n);
+          this.#table.addAlike(this, p, tick, n);
         }
       }
       const left = this.#blockEnd - this.#blockAt;
