@@ -446,7 +446,8 @@ export class Gc implements MarkScheduling, PacingFollowers {
     this.#advancedNs = nowNs;
     const pacer = this.#o.pacer;
     const speed = this.#speed();
-    const left = this.#work.totalNs - this.#doneNs;
+    // Less than nothing is left if what was done was found not to be needed.
+    const left = Math.max(0, this.#work.totalNs - this.#doneNs);
     const byWorkers = Math.min(this.#workers * speed * dt, left);
     const byAssists = Math.min(this.#assists * speed * dt, left - byWorkers);
     const before = this.#work.workAt(this.#doneNs);
@@ -460,6 +461,7 @@ export class Gc implements MarkScheduling, PacingFollowers {
     }
     this.#report(Math.trunc(after));
     const { heap } = this.#o;
+    // What goroutines held that ended before their stacks were scanned.
     if (heap.owners.unreached === 0 || this.#work.stacksScanned(this.#doneNs) < 1) return;
     this.#work.drop(heap.unmarkUnreached());
     this.#predict(nowNs);

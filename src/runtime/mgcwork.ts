@@ -105,6 +105,7 @@ export class MarkWork {
   readonly #lump = new Float64Array(PHASES);
   /** Of the roots, the stacks, which come last. */
   #stacksNs = 0;
+  /** To be marked. */
   #objects = 0;
   /** Steps of work in the tables taken, on average, by who owes so many steps. */
   readonly #tableSteps = new Float64Array(WORKED_OUT_STEPS + 1);
@@ -218,9 +219,9 @@ export class MarkWork {
     return left > 0 ? Math.max(0, 1 - left / this.#stacksNs) : 1;
   }
 
-  /** `n` of the objects need not be marked. Their share of what there is to do behind the roots goes. */
+  /** `n` of the objects need not be marked. Their share of what there is to do behind the roots goes: none, if they are more than were counted. */
   drop(n: number): void {
-    const keep = this.#objects > 0 ? 1 - n / this.#objects : 1;
+    const keep = n < this.#objects ? 1 - n / this.#objects : 0;
     for (const phase of [TABLES, BIG, SPANS]) {
       const ns = this.#ns[phase] * (1 - keep);
       this.#ns[phase] -= ns;
@@ -229,7 +230,7 @@ export class MarkWork {
       this.totalNs -= ns;
     }
     this.heapWork = this.#work[TABLES] + this.#work[BIG] + this.#work[SPANS];
-    this.#objects -= n;
+    this.#objects = Math.max(0, this.#objects - n);
   }
 
   /** The last of the roots are waited for so long. */

@@ -168,6 +168,10 @@ describe("the work of a mark", () => {
     // A third of what is left.
     work.drop(16386 / 4);
     expect(work.heapWork).toBeCloseTo(heap().scanBytes * 0.5, 3);
+    // Objects allocated during the mark may be among them.
+    work.drop(20_000);
+    expect(work.heapWork).toBe(0);
+    expect(work.scanNs).toBeCloseTo(24_000, 6);
   });
 
   test("is done in order: roots, tables, spans; all of it when the time is spent", () => {

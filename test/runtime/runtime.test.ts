@@ -39,6 +39,22 @@ function marking(): { rt: GoRuntime; limiter: GcCPULimiter; objects: () => numbe
   return { rt, limiter, objects: () => kinds.allocated.reduce((sum, n) => sum + n, 0) };
 }
 
+describe("an owner that ends while a mark is under way", () => {
+  test("is not reached by it if only a stack held it that is not scanned yet", () => {
+    const { heap, kinds } = rig("1.26", { procs: 1 });
+    const { owners } = heap;
+    const gc = { willScanStack: (gid: number) => gid >= 5, takeSweepNs: () => 0 };
+    const rt = new GoRuntime({ heap, kinds, gc, owners, tickNs: 100 } as unknown as RuntimeParts);
+    heap.startMark(10);
+    const [unscanned, scanned, inTable] = [owners.alloc(), owners.alloc(), owners.alloc()];
+    rt.endOwner(unscanned, 1500, 5);
+    expect([owners.unreached, owners.death[unscanned]]).toEqual([1, 10]);
+    rt.endOwner(scanned, 1500, 4);
+    rt.endOwner(inTable, 1500, -1);
+    expect([owners.unreached, owners.death[scanned], owners.death[inTable]]).toEqual([1, 15, 15]);
+  });
+});
+
 describe("allocating while a mark is under way", () => {
   test("a large object waits until its goroutine has assisted for it", () => {
     const { rt, objects } = marking();
