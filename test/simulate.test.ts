@@ -142,6 +142,30 @@ workload:
   });
 });
 
+describe("a request that ends while a mark is at the roots", () => {
+  /** A request a second, which holds 2 MiB for 40 ms; 10 ms after each has begun there is a collection. */
+  const HELD = `
+name: held
+duration: 5s
+go: { GOGC: off, GOMAXPROCS: 2 }
+workload:
+  - { kind: service, name: s, arrivals: { process: constant, rate: 1/s }, cpu: 40ms, objects: [{ size: 2MiB }] }
+interventions: [{ at: 1.01s, every: 1s, do: gc }]
+`;
+  /** Marked bytes of each cycle, if globals take so many nanoseconds per byte. */
+  const marked = (globals_ns_per_byte: number): number[] => {
+    const mark = { ...defaultProfile.mark, globals_ns_per_byte };
+    return collect(HELD, { profile: { ...defaultProfile, mark } }).cycles.map((c) => c.heap_marked_bytes);
+  };
+
+  test("leaves its objects to the mark if its stack was scanned, and else takes them along", () => {
+    const [soon, late] = [marked(0.1), marked(200)];
+    expect(soon.length).toBe(4);
+    expect(late.length).toBe(4);
+    for (const [i, bytes] of soon.entries()) expect(bytes - late[i]).toBe(2 * 2 ** 20);
+  });
+});
+
 describe("closed forms", () => {
   test("live bytes in steady state = rate x mean lifetime x class size, within 2 %", () => {
     const { cycles } = collect(STEADY);
