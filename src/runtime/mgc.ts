@@ -13,9 +13,9 @@
  * termination is passed once and takes as long as a stop of the same Ps; write barriers take no time; at the memory limit, where a
  * cycle's whole sweep comes before the next one's start, one goroutine does what is left of it, and the background sweeper
  * neither helps nor gets in its way. An object unreachable only after the mark began survives it (snapshot at the beginning,
- * kept by the write barrier), unless it was held by a stack which is not scanned yet: no barrier guards stacks. Of a unit of work whose
- * goroutine has ended by then nothing is marked, what it has allocated during the mark in a span that was there before included; what a
- * goroutine drops while it goes on is.
+ * kept by the write barrier), unless it was held by a stack which is not scanned yet: no barrier guards stacks. Of a unit of work that
+ * began before the mark and whose goroutine has ended by then nothing is marked, what it allocated during the mark in spans that were
+ * there before included, though that was black; what a goroutine drops while it goes on is.
  */
 import type { RuntimeCosts } from "./costs.ts";
 import { limiterEventIdleMarkWork, limiterEventMarkAssist } from "./mgclimit.ts";

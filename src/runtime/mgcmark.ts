@@ -5,7 +5,8 @@
  * survives a mark started at tick T iff it dies after T. One pass over the spans at the mark's start counts every
  * span's survivors and adds up what marking them costs; the scheduler then spends that work over virtual time.
  * Objects allocated while marking are born black: they die after T by construction and are added to their span's
- * marks and to bytesMarked as they come, with no scan work. An object that dies during the mark survives it.
+ * marks and to bytesMarked as they come, with no scan work. An object that dies during the mark survives it, unless
+ * it was held by a stack that had not been scanned by then: unmarkUnreached takes these back when all stacks are.
  *
  * A span with no owned objects whose last death is not after T is not looked into.
  *
@@ -109,9 +110,9 @@ export class MarkTotals {
   interleavedNoscanSpans = 0;
   interleavedScanSpans = 0;
   /** Of these spans, whose the chance is not worked out yet: by source, and objects by source and class. */
-  sourceNoscanSpans = new Float64Array(16);
-  sourceScanSpans = new Float64Array(16);
-  sourceClassObjects = new Float64Array(16 * numSizeClasses);
+  sourceNoscanSpans = new Float64Array(0);
+  sourceScanSpans = new Float64Array(0);
+  sourceClassObjects = new Float64Array(0);
   /** Survivors by kind; entry 0 and those of kinds without pointers mean nothing. */
   kindObjects = new Int32Array(64);
   /** Of the span looked at last: how many of its survivors are found in order, and their scan work. */

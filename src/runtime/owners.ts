@@ -16,6 +16,8 @@ export const forever = 0x7fffffff;
 export class OwnerTable {
   /** Tick of the owner's end; `forever` while it lives. */
   death = new Int32Array(1024);
+  /** What `earliest` was when the owner began, which tells the marks apart. */
+  #began = new Int32Array(1024);
   #count = 0;
   #free = new Int32Array(1024);
   #freeCount = 0;
@@ -37,10 +39,14 @@ export class OwnerTable {
     let o: number;
     if (this.#freeCount > 0) o = this.#free[--this.#freeCount];
     else {
-      if (this.#count === this.death.length) this.death = grownInt32(this.death, this.#count * 2);
+      if (this.#count === this.death.length) {
+        this.death = grownInt32(this.death, this.#count * 2);
+        this.#began = grownInt32(this.#began, this.#count * 2);
+      }
       o = this.#count++;
     }
     this.death[o] = forever;
+    this.#began[o] = this.earliest;
     return o;
   }
 
@@ -50,6 +56,11 @@ export class OwnerTable {
     this.death[owner] = Math.max(tick, this.earliest);
     if (this.#endedCount === this.#ended.length) this.#ended = grownInt32(this.#ended, this.#endedCount * 2);
     this.#ended[this.#endedCount++] = owner;
+  }
+
+  /** Whether the owner began before the last mark did; all that the others have was allocated black. */
+  beganBeforeMark(owner: number): boolean {
+    return this.#began[owner] < this.earliest;
   }
 
   /** The owner ends in the middle of a mark that has not come to it yet, and will not find it: as if it had ended before. */

@@ -132,7 +132,8 @@ export class GoRuntime {
 
   /** The owner ends: its objects are garbage. It was held by the stack of goroutine `gid`; -1: by memory. */
   endOwner(owner: number, nowNs: number, gid: number): void {
-    if (gid >= 0 && this.gc.willScanStack(gid)) this.owners.endUnreached(owner);
+    if (gid >= 0 && this.gc.willScanStack(gid) && this.owners.beganBeforeMark(owner))
+      this.owners.endUnreached(owner);
     else this.owners.end(owner, this.deathTick(nowNs));
   }
 

@@ -74,8 +74,8 @@ export const machineProfile = z.strictObject({
     random: markObjects,
     ordered: markObjects,
     /**
-     * Per span of objects of up to 512 bytes found in the order of their making, when each is followed by one of another size, which
-     * lies in another span. Not known, and taken to be nothing, in profiles measured before gomemsim measured it.
+     * Per span of objects of up to 512 bytes found in the order of their making, when nearly each (15 of 16) is followed by one of another
+     * size, which lies in another span. Not known, and taken to be nothing, in profiles measured before gomemsim measured it.
      */
     interleaved: z.strictObject({ noscan_span_ns: curve, scan_span_ns: curve }).optional(),
     /** A non-nil pointer met while scanning: the object it leads to is looked up in its span and, here, found marked. */

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { heapSamples } from "../../src/report/pprof.ts";
 import type { MemProfileRecord } from "../../src/runtime/mprof.ts";
 import type { Scenario } from "../../src/scenario/schema.ts";
-import { type CycleRecord, type ProcessView, SimulatedRun } from "../../src/simulate.ts";
+import { type CycleRecord, defaultProfile, type ProcessView, SimulatedRun } from "../../src/simulate.ts";
 import { scenarioOf } from "../scenarios.ts";
 
 /** Every way in which objects come to be and to die: by time and by owner, tiny, large, pooled, in arenas, killed by hand. */
@@ -64,6 +64,26 @@ describe("with every object sampled", () => {
       expect(compared).toBeGreaterThan(8);
     },
   );
+
+  it("counts what a mark did not reach, as its stack was not scanned in time, as freed with that mark", () => {
+    // Scanning the globals takes longer than a request, and each is met by a collection.
+    const mark = { ...defaultProfile.mark, globals_ns_per_byte: 200 };
+    const of = scenario(
+      "{kind: service, name: s, arrivals: {process: constant, rate: 1/s}, cpu: 40ms, objects: [{size: 2MiB}]}",
+      1,
+      "interventions: [{at: 1.01s, every: 1s, do: gc}]\n",
+    );
+    const cycles: CycleRecord[] = [];
+    const run = new SimulatedRun(
+      { ...of, duration: 4e9 },
+      { profile: { ...defaultProfile, mark }, sink: { cycle: (cycle) => cycles.push({ ...cycle }) } },
+    );
+    run.advance(3.9e9);
+    expect(cycles.length).toBe(3);
+    // runtime.GC publishes its own mark's.
+    expect(inuseBytes(run.view()!)).toBe(cycles[2].heap_marked_bytes);
+    expect(cycles[2].heap_marked_bytes).toBeLessThan(2 ** 20);
+  });
 
   it("shows all there is when it is read before anything was published, and then that until the collector has news", () => {
     const run = new SimulatedRun(scenario("{kind: leak, name: s, byte_rate: 1MiB/s, size: 256}", 1));

@@ -45,13 +45,17 @@ describe("an owner that ends while a mark is under way", () => {
     const { owners } = heap;
     const gc = { willScanStack: (gid: number) => gid >= 5, takeSweepNs: () => 0 };
     const rt = new GoRuntime({ heap, kinds, gc, owners, tickNs: 100 } as unknown as RuntimeParts);
-    heap.startMark(10);
     const [unscanned, scanned, inTable] = [owners.alloc(), owners.alloc(), owners.alloc()];
+    heap.startMark(10);
     rt.endOwner(unscanned, 1500, 5);
     expect([owners.unreached, owners.death[unscanned]]).toEqual([1, 10]);
     rt.endOwner(scanned, 1500, 4);
     rt.endOwner(inTable, 1500, -1);
     expect([owners.unreached, owners.death[scanned], owners.death[inTable]]).toEqual([1, 15, 15]);
+    // What began after the mark has black objects only.
+    const later = owners.alloc();
+    rt.endOwner(later, 1500, 5);
+    expect([owners.unreached, owners.death[later]]).toEqual([1, 15]);
   });
 });
 
