@@ -51,13 +51,8 @@ export {
 } from "./scenario/load.ts";
 export { type ScenarioPlaces, scenarioPlaces } from "./scenario/places.ts";
 export { type MachineProfile, machineProfile } from "./scenario/profile.ts";
-export {
-  BASE_VARIANT,
-  type Scenario,
-  type ScenarioFile,
-  scenarioFile,
-  type WorkloadEntry,
-} from "./scenario/schema.ts";
+export { type Scenario, type ScenarioFile, scenarioFile, type WorkloadEntry } from "./scenario/schema.ts";
+export { BASE_VARIANT } from "./scenario/variant.ts";
 // A run: (scenario, machine profile, seed) in, series and figures out.
 export {
   type CycleRecord,

@@ -57,7 +57,7 @@ import { fillRow, procsChange, sampleColumns, sampledRequests } from "./samples.
 import type { Action } from "./scenario/actions.ts";
 import { defaultGOMAXPROCS } from "./scenario/container.ts";
 import defaultProfileJson from "./scenario/default-profile.json" with { type: "json" };
-import { type MachineProfile, machineProfile } from "./scenario/profile.ts";
+import type { MachineProfile } from "./scenario/profile.ts";
 import type { Scenario, Startup, WorkloadEntry } from "./scenario/schema.ts";
 import { hypotheticalSettings, numaNodes, pageSettings, runtimeCosts, threadsAtStart } from "./setup.ts";
 import { RandomStreams, type Rng } from "./sim/rng.ts";
@@ -150,7 +150,8 @@ export interface RunSummary {
   readonly address_space_at_end: AddressSpace;
 }
 
-export const defaultProfile: MachineProfile = machineProfile.parse(defaultProfileJson);
+/** As `machineProfile` would read it, which a test holds it to: a run that brings no profile of its own needs no schema. */
+export const defaultProfile = defaultProfileJson as MachineProfile;
 
 const FOREVER = 0x7fffffff;
 /**

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { type Recording, recording, scenarioHash } from "../src/oracle/recording.ts";
 import { loadScenario } from "../src/scenario/load.ts";
 import { type MachineProfile, machineProfile } from "../src/scenario/profile.ts";
-import { BASE_VARIANT, type Scenario } from "../src/scenario/schema.ts";
+import type { Scenario } from "../src/scenario/schema.ts";
+import { BASE_VARIANT } from "../src/scenario/variant.ts";
 
 export interface Recorded {
   readonly real: Recording;

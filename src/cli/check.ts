@@ -1,6 +1,6 @@
 /** `gomemsim check FILE`: validates, and prints what `run` would run, every default filled in. */
-import { stringify } from "yaml";
 import type { CommandModule } from "yargs";
+import { resolvedYaml } from "../scenario/resolved.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import { print } from "./console.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList } from "./options.ts";
@@ -18,10 +18,7 @@ const YAML_HEAD =
 
 /** One YAML document per variant, the scenario itself first. */
 export function scenariosYaml(scenarios: readonly Scenario[]): string {
-  const documents = scenarios.map((scenario) =>
-    stringify(scenario, { aliasDuplicateObjects: false, lineWidth: 0 }),
-  );
-  return YAML_HEAD + documents.join("---\n");
+  return YAML_HEAD + scenarios.map(resolvedYaml).join("---\n");
 }
 
 export const checkCommand: CommandModule<object, CheckArguments> = {

@@ -46,6 +46,8 @@ import { deflate, pageBundle } from "./page.ts";
 /** What one run is given. Plain data: it crosses to the worker thread. */
 export interface Job {
   readonly scenario: Scenario;
+  /** As `resolvedYaml` prints it: whoever makes the job has YAML's library loaded, the worker has not. */
+  readonly scenarioYaml: string;
   readonly profile?: MachineProfile;
   readonly checked: boolean;
   /** Write an event trace, and of what. */
@@ -288,7 +290,7 @@ export async function runJob(job: Job, onProgress: (fractionDone: number) => voi
   if (summary.oom_kills !== undefined && summary.oom_kills.length > 0)
     writeWhole(job, "oom.txt", oomText(summary.oom_kills, scenario.machine.cpus));
   writeWhole(job, "summary.json", summaryJson(summary, verdicts));
-  const told = { ...summary, thresholds: verdicts.map(verdictJson) };
+  const told = { ...summary, scenario_yaml: job.scenarioYaml, thresholds: verdicts.map(verdictJson) };
   const heap = sink.report.heap(deflate);
   writeWhole(job, "heapmap.json", `${JSON.stringify(heap)}\n`);
   writeWhole(job, "report.html", reportHtml([sink.report.finish(told, heap, deflate)], bundle));

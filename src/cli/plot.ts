@@ -24,7 +24,7 @@ import {
 } from "../report/panels.ts";
 import { MIN_PLOT_HEIGHT, MIN_PLOT_WIDTH, type Plot, svgPlot } from "../report/svgplot.ts";
 import { nearest } from "../scenario/faults.ts";
-import { BASE_VARIANT } from "../scenario/schema.ts";
+import { runName } from "../scenario/variant.ts";
 import { complain, print } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { once } from "./options.ts";
@@ -94,9 +94,7 @@ function readPlotted(
 
 /** What tells the runs apart: their variants if these differ, else their folders. */
 function labelsOf(paths: readonly string[], read: readonly Omit<PlottedRun, "label">[]): readonly string[] {
-  const full = read.map(({ summary: { scenario } }) =>
-    scenario.variant === BASE_VARIANT ? scenario.name : `${scenario.name}/${scenario.variant}`,
-  );
+  const full = read.map(({ summary: { scenario } }) => runName(scenario));
   const variants = read.map(({ summary: { scenario } }) => scenario.variant);
   const distinct = (labels: readonly string[]): boolean => new Set(labels).size === labels.length;
   const oneScenario = new Set(read.map(({ summary: { scenario } }) => scenario.name)).size === 1;

@@ -9,6 +9,7 @@ import { reportHtml } from "../report/html.ts";
 import { type OverlayPart, overlayRun } from "../report/overlay.ts";
 import type { HeapMaps, ReportRun } from "../report/reportdata.ts";
 import { ReportCollector, type ReportSummary } from "../report/runreport.ts";
+import { resolvedYaml } from "../scenario/resolved.ts";
 import { print } from "./console.ts";
 import { CliError, EXIT, reasonOf } from "./exit.ts";
 import { once } from "./options.ts";
@@ -46,7 +47,11 @@ function readHeapMaps(folder: string): HeapMaps | undefined {
 /** A run's folder, read as if it had just run. */
 function gather(folder: string): { readonly summary: ReportSummary; readonly collector: ReportCollector } {
   const { profile: _name, machine_profile, ...stored } = readSummary(folder);
-  const summary: ReportSummary = { ...stored, profile: machine_profile };
+  const summary: ReportSummary = {
+    ...stored,
+    profile: machine_profile,
+    scenario_yaml: resolvedYaml(stored.scenario),
+  };
   let collector: ReportCollector | undefined;
   scanSamples(folder, (columns) => {
     const made = new ReportCollector(summary.scenario, columns);

@@ -17,8 +17,10 @@ import { overlayRun } from "../report/overlay.ts";
 import { type FinishedRun, runLabel, terminalSummary } from "../report/terminal.ts";
 import { isTraceKind, TRACE_KINDS } from "../runtime/trace.ts";
 import { scenarioPlaces } from "../scenario/places.ts";
+import { resolvedYaml } from "../scenario/resolved.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import { parseDurationNs } from "../scenario/units.ts";
+import { runName } from "../scenario/variant.ts";
 import { complain, onlyAscii, paintFor, print, widthOf } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { DEFAULT_EXPORT, EXPORTS, type ExportKind, isExportKind } from "./exportkinds.ts";
@@ -31,7 +33,7 @@ import { runJobs } from "./pool.ts";
 import { readProfile } from "./profile.ts";
 import { progressFor } from "./progress.ts";
 import { isDerivedName, OVERLAY, runFoldersOf, seedFolder } from "./runfolder.ts";
-import { pickVariant, readScenarioFile, runName, type ScenariosRead, variantFolder } from "./scenarios.ts";
+import { pickVariant, readScenarioFile, type ScenariosRead, variantFolder } from "./scenarios.ts";
 import { abortOnSignals } from "./signals.ts";
 
 interface RunArguments {
@@ -211,6 +213,7 @@ async function run(args: RunArguments): Promise<void> {
       const { scenario, folder: at } = run;
       return {
         scenario,
+        scenarioYaml: resolvedYaml(scenario),
         ...(profile === undefined ? {} : { profile }),
         checked: args.checked,
         ...(trace === undefined ? {} : { trace }),

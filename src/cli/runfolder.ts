@@ -8,7 +8,7 @@
  */
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { CYCLE_COLUMNS, type CycleRow } from "../report/cycles.ts";
 import { type Unit, unitOf } from "../report/format.ts";
 import { PLOT_POINTS } from "../report/panels.ts";
@@ -16,7 +16,7 @@ import { type StoredVerdict, SUMMARY_FORMAT } from "../report/summary.ts";
 import { BoundedTable } from "../report/table.ts";
 import type { Column } from "../report/timeseries.ts";
 import { nearest } from "../scenario/faults.ts";
-import { BASE_VARIANT } from "../scenario/schema.ts";
+import { BASE_VARIANT } from "../scenario/variant.ts";
 import { type CycleRecord, type RunSummary, SAMPLE_COLUMNS } from "../simulate.ts";
 import { CliError, EXIT, errorCode, reasonOf } from "./exit.ts";
 

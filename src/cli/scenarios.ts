@@ -1,6 +1,7 @@
 /** From the command line's file and overrides to the scenarios to run: the scenario itself first, then its variants. */
 import { formatErrors, loadScenario } from "../scenario/load.ts";
-import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
+import type { Scenario } from "../scenario/schema.ts";
+import { BASE_VARIANT } from "../scenario/variant.ts";
 import { colorsOn } from "./console.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { type Input, readInput } from "./input.ts";
@@ -44,10 +45,6 @@ export function readScenarioFile(
 /** The variant's folder inside the run's; the scenario itself is at its top. */
 export const variantFolder = (scenario: Scenario): string =>
   scenario.variant === BASE_VARIANT ? "" : scenario.variant;
-
-/** How progress and messages call a run. */
-export const runName = (scenario: Scenario): string =>
-  scenario.variant === BASE_VARIANT ? scenario.name : `${scenario.name}/${scenario.variant}`;
 
 /** The scenario of that name among the variants; without a name the scenario itself. */
 export function pickVariant(scenarios: readonly Scenario[], variant: string | undefined): Scenario {

@@ -6,12 +6,13 @@
  */
 import type { CommandModule } from "yargs";
 import { scenarioPlaces } from "../scenario/places.ts";
+import { runName } from "../scenario/variant.ts";
 import { print } from "./console.ts";
 import { CliError, EXIT, errorCode, reasonOf } from "./exit.ts";
 import { once, SCENARIO_OPTIONS, scenarioPositional, toList } from "./options.ts";
 import { Player } from "./player.ts";
 import { readProfile } from "./profile.ts";
-import { pickVariant, readScenarioFile, runName } from "./scenarios.ts";
+import { pickVariant, readScenarioFile } from "./scenarios.ts";
 import {
   isLoopback,
   type ListenAddress,

@@ -12,7 +12,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { isIP, isIPv6 } from "node:net";
 import { devNull } from "node:os";
 import { gzipSync } from "node:zlib";
-import { z } from "zod";
+import * as z from "zod";
 import { expvarJson } from "../report/memstats.ts";
 import { goroutineProfileText, heapProfile } from "../report/pprof.ts";
 import {

@@ -2,7 +2,8 @@
 import { eventLines } from "../report/events.ts";
 import { PerfettoTrace } from "../report/perfetto.ts";
 import type { TraceEvent, Tracer } from "../runtime/trace.ts";
-import { BASE_VARIANT, type Scenario } from "../scenario/schema.ts";
+import type { Scenario } from "../scenario/schema.ts";
+import { runName } from "../scenario/variant.ts";
 import { VERSIONS } from "../simulate.ts";
 import { OutputFile, type Place } from "./outputfile.ts";
 
@@ -19,7 +20,7 @@ export class TraceFiles implements Tracer {
     this.#timeline = new OutputFile(job, "trace.json");
     this.#lines = eventLines((text) => this.#events.writer.write(text));
     this.#perfetto = new PerfettoTrace((text) => this.#timeline.writer.write(text), {
-      name: scenario.variant === BASE_VARIANT ? scenario.name : `${scenario.name}/${scenario.variant}`,
+      name: runName(scenario),
       procs: scenario.go.GOMAXPROCS,
       about: { ...VERSIONS, scenario: scenario.name, variant: scenario.variant, seed: scenario.seed },
     });

@@ -27,6 +27,7 @@ import { humanValue } from "../report/format.ts";
 import { SampleFormatter } from "../report/timeseries.ts";
 import type { MachineProfile } from "../scenario/profile.ts";
 import type { Scenario } from "../scenario/schema.ts";
+import { runName } from "../scenario/variant.ts";
 import { sampleColumns, simulate } from "../simulate.ts";
 import { colorsOn, complain, print } from "./console.ts";
 import { CliError, EXIT, reasonOf } from "./exit.ts";
@@ -42,7 +43,7 @@ import {
 import { writeWhole } from "./outputfile.ts";
 import { cannotWrite, OutputFolder, writeFileWhole } from "./outputs.ts";
 import { readProfile } from "./profile.ts";
-import { pickVariant, readScenarios, runName, variantFolder } from "./scenarios.ts";
+import { pickVariant, readScenarios, variantFolder } from "./scenarios.ts";
 import { abortOnSignals } from "./signals.ts";
 
 interface ValidateArguments {

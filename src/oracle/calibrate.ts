@@ -11,7 +11,8 @@
  * all of it comes out high: run it when nothing else does.
  */
 import type { MachineProfile } from "../scenario/profile.ts";
-import { BASE_VARIANT, godebug, machine, type Scenario } from "../scenario/schema.ts";
+import { godebug, machine, type Scenario } from "../scenario/schema.ts";
+import { BASE_VARIANT } from "../scenario/variant.ts";
 import { median } from "../sim/quantiles.ts";
 import { buildOracle, type Go } from "./build.ts";
 import type { Provenance } from "./recording.ts";

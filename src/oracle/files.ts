@@ -15,7 +15,7 @@ import { mkdtempSync, rmSync, statfsSync, truncateSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
-import { z } from "zod";
+import * as z from "zod";
 import type { ContainerSettings } from "../scenario/schema.ts";
 import { GoError } from "./build.ts";
 

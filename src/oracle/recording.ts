@@ -5,8 +5,9 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpus, release } from "node:os";
-import { z } from "zod";
-import { BASE_VARIANT, godebug, machine, type Scenario } from "../scenario/schema.ts";
+import * as z from "zod";
+import { godebug, machine, type Scenario } from "../scenario/schema.ts";
+import { BASE_VARIANT } from "../scenario/variant.ts";
 import { Columns } from "./result.ts";
 import type { RealRun } from "./run.ts";
 

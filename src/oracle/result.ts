@@ -4,7 +4,7 @@
  * Samples are runtime/metrics at equal distances, the first (before the workload starts) left out of means and peaks.
  * Resident memory and page faults come without the oracle's own memory outside the Go heap (see offheap.go).
  */
-import { z } from "zod";
+import * as z from "zod";
 import { ReclaimFigures } from "../figures.ts";
 import { limiterWasOn } from "../runtime/mgclimit.ts";
 import { DecayMeter } from "../sim/decay.ts";

@@ -4,7 +4,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { z } from "zod";
+import * as z from "zod";
 import { rulesFor } from "../runtime/version.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import { GoError } from "./build.ts";

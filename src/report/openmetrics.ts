@@ -31,6 +31,9 @@ const KEPT_CHARS = 1 << 22;
 interface Lines {
   /** What stands before each of its values: the same at every instant. */
   readonly prefixes: readonly string[];
+  /** The values of the last instant, and their lines up to the timestamp: most values stay what they are, and to spell them takes longest. */
+  readonly values: number[];
+  readonly starts: string[];
   pending: string;
   readonly pieces: number[];
 }
@@ -80,10 +83,17 @@ export class OpenMetricsRun {
 
   #add(family: Family, series: Series, end: string): void {
     const lines = this.#linesOf(family, series);
-    const { prefixes } = lines;
+    const { prefixes, values, starts } = lines;
     const { samples } = series;
     let text = "";
-    for (let i = 0; i < prefixes.length; i++) text += prefixes[i] + numberText(samples[i].value) + end;
+    for (let i = 0; i < prefixes.length; i++) {
+      const { value } = samples[i];
+      if (value !== values[i]) {
+        values[i] = value;
+        starts[i] = prefixes[i] + numberText(value);
+      }
+      text += starts[i] + end;
+    }
     lines.pending += text;
     this.#chars += text.length;
   }
@@ -96,7 +106,7 @@ export class OpenMetricsRun {
     let lines = known.series.get(key);
     if (lines === undefined) {
       const prefixes = series.samples.map((sample) => samplePrefix(family, series, sample, this.#labels));
-      known.series.set(key, (lines = { prefixes, pending: "", pieces: [] }));
+      known.series.set(key, (lines = { prefixes, values: [], starts: [], pending: "", pieces: [] }));
     }
     return lines;
   }

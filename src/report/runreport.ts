@@ -6,7 +6,6 @@
  * no statistic of Go tells, are counted exactly. Both cost a pass over the heap's slots, which a credit bounds. It is earned by the
  * simulator's own work (objects, requests, faults, cycles), not by time, so that the same run gives the same report.
  */
-import { stringify } from "yaml";
 import { OOM_KILL } from "../control/interventions.ts";
 import { pageSize } from "../runtime/sizeclasses.ts";
 import type { Scenario } from "../scenario/schema.ts";
@@ -21,11 +20,12 @@ import { roundedFigures, roundedPhases, type StoredVerdict } from "./summary.ts"
 import { BoundedTable, MOST, type TableColumn } from "./table.ts";
 import type { Column } from "./timeseries.ts";
 
-/** What a finished run says of itself; summary.json has it, too. */
+/** What a finished run says of itself; summary.json has it, too, but for `scenario_yaml`: the scenario as `resolvedYaml` prints it. */
 export type ReportSummary = Pick<
   RunSummary,
   "versions" | "seed" | "scenario" | "profile" | "sources" | "events" | "phases"
 > & {
+  readonly scenario_yaml: string;
   readonly figures: Readonly<Record<string, number | null>>;
   readonly oom_kills?: readonly OomIncident[] | undefined;
   readonly thresholds?: readonly StoredVerdict[];
@@ -209,7 +209,7 @@ export class ReportCollector {
         ...(restart_at_seconds === undefined ? {} : { restart_at_seconds }),
         kernel_log,
       })),
-      scenario_yaml: stringify(scenario, { aliasDuplicateObjects: false, lineWidth: 0 }),
+      scenario_yaml: summary.scenario_yaml,
       profile_json: JSON.stringify(profile, null, 2),
     };
   }

@@ -2,7 +2,7 @@
  * What can be done to a simulated process while it runs, by hand: an object with `do` and, where it needs one, `to`, in the words and
  * units of a scenario's interventions.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { gogc, gomemlimit, resizeContainer, setNeighbours } from "./schema.ts";
 
 export const action = z.discriminatedUnion("do", [

@@ -4,7 +4,7 @@
  * A parser reports every fault it finds and goes on; nothing here throws.
  */
 import { distance } from "fastest-levenshtein";
-import { z } from "zod";
+import * as z from "zod";
 
 /** Tells a fault: what is wrong, what was probably meant, and where below the value being parsed. */
 export type Report = (message: string, hint?: string, path?: readonly (string | number)[]) => void;

@@ -3,7 +3,7 @@
  *
  * Known keys come from the schema itself. A misspelt required key is one fault, not "missing" plus "unknown".
  */
-import { z } from "zod";
+import * as z from "zod";
 import type { Path } from "./document.ts";
 import { type Fault, isMapping, list, nearest, shown, suggest, tick } from "./faults.ts";
 import { core, optionOf } from "./partly.ts";

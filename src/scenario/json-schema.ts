@@ -6,7 +6,7 @@
 import { writeFileSync } from "node:fs";
 import { argv } from "node:process";
 import { fileURLToPath } from "node:url";
-import { z } from "zod";
+import * as z from "zod";
 import { scenarioFile } from "./schema.ts";
 
 export function scenarioJsonSchema(): string {

@@ -21,7 +21,6 @@ import { type Fault, isMapping, shown } from "./faults.ts";
 import { faultsOf } from "./issues.ts";
 import { type Partly, partly } from "./partly.ts";
 import {
-  BASE_VARIANT,
   containerSettings,
   goSettings,
   intervention,
@@ -37,6 +36,7 @@ import {
 } from "./schema.ts";
 import { applySetting, spellPath } from "./settings.ts";
 import { durationNs } from "./units.ts";
+import { BASE_VARIANT } from "./variant.ts";
 
 export { MAX_SCENARIO_BYTES, type ScenarioError, tooLarge } from "./document.ts";
 export { formatErrors } from "./format.ts";

@@ -3,7 +3,7 @@
  *
  * For the checks that look at several settings, so that they are told together with the faults of the settings themselves.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { isMapping } from "./faults.ts";
 
 /** Everything may be missing; a list's items keep their places. */

@@ -6,7 +6,7 @@
  * A curve is a list of [x, y] points, interpolated linearly in log x and held flat outside: costs that depend on how much
  * memory is being walked (caches, TLB) are curves over the live heap's bytes.
  */
-import { z } from "zod";
+import * as z from "zod";
 
 const ns = z.number().min(0);
 const curve = z.array(z.tuple([z.number().positive(), ns])).min(1);

@@ -9,7 +9,7 @@
  * Time in a workload advances in ticks where Go programs are driven by timers: at each `tick` a stream first drops
  * what has died and then allocates what has come due. Both sides do exactly that.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { type When, when } from "./conditions.ts";
 import { countDist, type Dist, durationDist, readDist, sizeDist } from "./dist.ts";
 import { isMapping, list, nearest, type Report, shown, spelled, tick } from "./faults.ts";
@@ -945,9 +945,6 @@ const phase = z
   .refine((p) => hasExactlyOne(p.at, p.when), exactlyOne("at", "when"));
 
 const variant = z.strictObject({ name: describe(name, "Names its part of the output."), set: settings });
-
-/** The name of the scenario itself among its variants. */
-export const BASE_VARIANT = "base";
 
 const seed = spelled<number | string>(
   {

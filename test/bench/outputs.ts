@@ -4,9 +4,11 @@
  *
  * The first table plays a scenario in three ways: the run alone, with the files every run has, and with every export and a heap
  * profile besides. Each way has processes of its own, by turns, so that neither garbage nor compiled code of one is charged to another.
- * The first run of a process is what `gomemsim run` is: counted from the process's start, with loading the program and compiling it
- * (medians of processes); its CPU time is that of all threads, those in which V8 compiles beside the program included, its time what a
- * user waits. The runs after it say what is left in a program that goes on, such as a sweep (the least of all of them:
+ * `the command` is `gomemsim run --quiet` as a user starts it, from the process's start to its end; alone, its worker simulates and writes nothing.
+ * `the library` is a process that loads a scenario and plays it, without the command around it, counted from its start, too: the command's
+ * arguments, worker and commit of the folder are in none of its ways, so the same milliseconds of writing are a larger part. Of both the medians of
+ * processes, in which most of what is added is loading and compiling what writes; CPU time is that of all threads, those in which V8 compiles
+ * beside the program included, time what a user waits. `again` is the library in a process that goes on, such as a sweep (the least of all runs after the first:
  * what else the machine does only adds). Every run writes into a new folder, as `run` does; in brackets, how much of what is added
  * is the kernel's, on average: creating files, above all, which on some file systems costs ten times what it does on others (TMPDIR=/dev/shm). No full
  * collection is forced between runs: it throws compiled code away.
@@ -14,11 +16,14 @@
  * The second runs the built program once per line in a process of its own: an almost idle scenario sampled ever
  * more often, and the most memory that process ever had resident; then the same of the commands that read it again.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
+import { AS_THE_COMMAND } from "../../esbuild.config.ts";
+import { EXPORTS } from "../../src/cli/exportkinds.ts";
 
 const root = join(import.meta.dirname, "../..");
 const SCENARIOS = ["web-api", "steady-64b", "cache-server", "leak-to-oom"];
@@ -33,10 +38,8 @@ const programs = join(root, "dist/bench");
 
 /** Bundles a program as the command is. Returns its path. */
 function built(name: string, contents: string): string {
-  const code = { contents, resolveDir: join(root, "src"), loader: "ts" } as const;
-  const asTheCommand = { format: "esm", platform: "node", target: "node20", packages: "external" } as const;
-  const split = { splitting: true, minifySyntax: true, outdir: programs, entryNames: name };
-  buildSync({ stdin: code, bundle: true, ...asTheCommand, ...split });
+  const stdin = { contents, resolveDir: join(root, "src"), loader: "ts" } as const;
+  buildSync({ stdin, entryNames: name, outdir: programs, ...AS_THE_COMMAND });
   return join(programs, `${name}.js`);
 }
 
@@ -45,17 +48,28 @@ const WAYS = [
   `import { simulate } from "./simulate.ts";
    const play = () => simulate(scenario);`,
   `import { runJob } from "./cli/job.ts";
-   const play = (folder) => runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});`,
+   const play = (folder) => runJob({ scenario, scenarioYaml: resolvedYaml(scenario), checked: false, overlaid: false, folder, label: folder }, () => {});`,
   `import { runJob } from "./cli/job.ts";
    import { DEFAULT_EXPORT, EXPORTS, isExportKind } from "./cli/exportkinds.ts";
    import { scenarioPlaces } from "./scenario/places.ts";
    const exports = { ...DEFAULT_EXPORT, kinds: Object.keys(EXPORTS).filter(isExportKind) };
    const heapProfiles = { places: scenarioPlaces(text, path), at: [] };
    const play = (folder) =>
-     runJob({ scenario, checked: false, overlaid: false, folder, label: folder, exports, heapProfiles }, () => {});`,
+     runJob({ scenario, scenarioYaml: resolvedYaml(scenario), checked: false, overlaid: false, folder, label: folder, exports, heapProfiles }, () => {});`,
 ];
+/** The command's worker, of a run that writes nothing: it stands beside the command's own program. */
+const SILENT_WORKER = `
+  import { parentPort } from "node:worker_threads";
+  import { simulate } from "./simulate.ts";
+  parentPort.on("message", ({ scenario }) =>
+    parentPort.postMessage({ kind: "done", run: { summary: simulate(scenario), verdicts: [] } }));`;
+
+/** The command as it is, and what asks it for everything that `WAYS` writes. */
+const COMMAND = join(root, "dist/cli/main.js");
+const EVERYTHING = ["--export", Object.keys(EXPORTS).join(","), "--heap-profile"];
+
 /** Processes of each way; how many of them go on after their first run, and how long: so much CPU, and at least so many runs. */
-const PROCESSES = 9;
+const PROCESSES = 15;
 const WARM_PROCESSES = 3;
 const WARM_MS = 6000;
 const WARM_RUNS = 4;
@@ -71,6 +85,7 @@ const programOf = (way: string): string => `
   import { mkdtempSync, readFileSync, rmSync } from "node:fs";
   import { join } from "node:path";
   import { loadScenario } from "./scenario/load.ts";
+  import { resolvedYaml } from "./scenario/resolved.ts";
   const [path, parent, goesOn] = process.argv.slice(-3);
   const text = readFileSync(path, "utf8");
   const [scenario] = loadScenario(text, path).scenarios;
@@ -95,7 +110,29 @@ function playInProcess(program: string, path: string, goesOn: boolean): readonly
   return JSON.parse(execFileSync(process.execPath, [program, path, folder, String(goesOn)]).toString());
 }
 
+/** What the command cost; `resourceUsage` of a process that has ended is not to be had from outside, so it tells at its exit. */
+async function playCommand(program: string, path: string, more: readonly string[]): Promise<Cost> {
+  const into = mkdtempSync(join(folder, "run-"));
+  const args = ["--import", TELLS, program, "run", path, "--quiet", "--out", join(into, "out"), ...more];
+  const start = performance.now();
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit", "pipe"] });
+  const told: Buffer[] = [];
+  child.stdio[3]!.on("data", (piece: Buffer) => told.push(piece));
+  const [status] = await once(child, "close");
+  const wallMs = performance.now() - start;
+  if (status !== 0) throw new Error(`${path}: exit status ${status}`);
+  rmSync(into, { recursive: true });
+  return { ...JSON.parse(Buffer.concat(told).toString()), wallMs };
+}
+
+const TELLS = `data:text/javascript,${encodeURIComponent(
+  `import { writeSync } from "node:fs";
+   import { isMainThread } from "node:worker_threads";
+   if (isMainThread) process.on("exit", () => writeSync(3, JSON.stringify(process.cpuUsage())));`,
+)}`;
+
 const cpuMs = ({ user, system }: Cost): number => (user + system) / 1e3;
+const timeMs = ({ wallMs }: Cost): number => wallMs;
 const kernelMs = (runs: readonly Cost[]): number =>
   runs.reduce((sum, { system }) => sum + system, 0) / runs.length / 1e3;
 const medianOf =
@@ -104,52 +141,52 @@ const medianOf =
     runs.map(ms).sort((a, b) => a - b)[Math.floor(runs.length / 2)];
 const leastCpuMs = (runs: readonly Cost[]): number => Math.min(...runs.map(cpuMs));
 
-/** Cells of a table: the cost of runs that do not write, and what the others add to it; `more` says more of each of them. */
-function cells(
+/** A line of the table: the cost of runs that do not write, and what the others add to it; in brackets, of CPU time, the kernel's part. */
+function line(
+  name: string,
+  what: string,
   ways: readonly (readonly Cost[])[],
   ms: (runs: readonly Cost[]) => number,
-  more: (percent: (part: number) => string, runs: readonly Cost[]) => string = () => "",
-): string[] {
+  kernel: boolean,
+): string {
   const [alone, ...writing] = ways;
   const percent = (part: number): string => ((100 * part) / ms(alone)).toFixed(1);
-  return [
-    ms(alone).toFixed(0),
-    ...writing.map((runs) => `${percent(ms(runs) - ms(alone))} %${more(percent, runs)}`),
-  ];
+  const added = writing.map((runs) => {
+    const ofKernel = kernel ? ` (${percent(kernelMs(runs) - kernelMs(alone))})` : "";
+    return `${percent(ms(runs) - ms(alone))} %${ofKernel}`;
+  });
+  return `| ${[name, what, ms(alone).toFixed(0), ...added].join(" | ")} |`;
 }
 
-/** Cells of CPU time: in brackets, the kernel's part of what is added. */
-const cpuCells = (ways: readonly (readonly Cost[])[], ms: (runs: readonly Cost[]) => number): string[] =>
-  cells(ways, ms, (percent, runs) => ` (${percent(kernelMs(runs) - kernelMs(ways[0]))})`);
-
-function costs(names: readonly string[]): void {
-  console.log(
-    "| scenario | first run alone, CPU ms | its files add | all exports, too | time, ms | files | all | again, CPU ms | files | all |",
-  );
-  console.log("|---|---|---|---|---|---|---|---|---|---|");
+async function costs(names: readonly string[]): Promise<void> {
+  console.log("| scenario | of a run | alone, ms | its files add | all exports, too |");
+  console.log("|---|---|---|---|---|");
   const ways = WAYS.map((way, w) => built(`way-${w}`, programOf(way)));
+  built("worker", SILENT_WORKER);
+  buildSync({ entryPoints: ["src/cli/main.ts"], outdir: programs, ...AS_THE_COMMAND });
+  const commands = [
+    [join(programs, "main.js"), []],
+    [COMMAND, []],
+    [COMMAND, EVERYTHING],
+  ] as const;
   for (const name of names) {
+    const path = join(root, "scenarios", `${name}.yaml`);
+    const command: Cost[][] = WAYS.map(() => []);
     const first: Cost[][] = WAYS.map(() => []);
     const again: Cost[][] = WAYS.map(() => []);
     for (let i = 0; i < PROCESSES; i++)
-      ways.forEach((program, w) => {
-        const [one, ...others] = playInProcess(
-          program,
-          join(root, "scenarios", `${name}.yaml`),
-          i < WARM_PROCESSES,
-        );
+      for (let w = 0; w < WAYS.length; w++) {
+        const [program, more] = commands[w];
+        command[w].push(await playCommand(program, path, more));
+        const [one, ...others] = playInProcess(ways[w], path, i < WARM_PROCESSES);
         first[w].push(one);
         again[w].push(...others);
-      });
-    const row = [
-      ...cpuCells(first, medianOf(cpuMs)),
-      ...cells(
-        first,
-        medianOf(({ wallMs }) => wallMs),
-      ),
-      ...cpuCells(again, leastCpuMs),
-    ];
-    console.log(`| ${name} | ${row.join(" | ")} |`);
+      }
+    console.log(line(name, "the command, time", command, medianOf(timeMs), false));
+    console.log(line(name, "the command, CPU", command, medianOf(cpuMs), true));
+    console.log(line(name, "the library, time", first, medianOf(timeMs), false));
+    console.log(line(name, "the library, CPU", first, medianOf(cpuMs), true));
+    console.log(line(name, "again, CPU", again, leastCpuMs, true));
   }
 }
 
@@ -158,9 +195,10 @@ function memory(): void {
     "memory",
     `import { runJob } from "./cli/job.ts";
     import { loadScenario } from "./scenario/load.ts";
+  import { resolvedYaml } from "./scenario/resolved.ts";
     const [set, folder] = process.argv.slice(-2);
     const [scenario] = loadScenario(${JSON.stringify(IDLE)}, "idle", { set: set.split(" ") }).scenarios;
-    await runJob({ scenario, checked: false, overlaid: false, folder, label: folder }, () => {});
+    await runJob({ scenario, scenarioYaml: resolvedYaml(scenario), checked: false, overlaid: false, folder, label: folder }, () => {});
     console.log(process.resourceUsage().maxRSS);`,
   );
   // Standard error is the command's own.
@@ -190,9 +228,9 @@ try {
     const every = readdirSync(join(root, "scenarios"))
       .filter((name) => name.endsWith(".yaml"))
       .map((name) => name.slice(0, -".yaml".length));
-    costs(named[0] === "all" ? every : named);
+    await costs(named[0] === "all" ? every : named);
   } else {
-    costs(SCENARIOS);
+    await costs(SCENARIOS);
     console.log();
     // The last line takes minutes and some gigabytes of disk.
     memory();

@@ -16,7 +16,8 @@ import { buildOracle, findGo, GoError } from "../../src/oracle/build.ts";
 import { recording } from "../../src/oracle/recording.ts";
 import { runOracle } from "../../src/oracle/run.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
-import { BASE_VARIANT, type Scenario } from "../../src/scenario/schema.ts";
+import type { Scenario } from "../../src/scenario/schema.ts";
+import { BASE_VARIANT } from "../../src/scenario/variant.ts";
 import { median } from "../../src/sim/quantiles.ts";
 
 const root = join(import.meta.dirname, "../..");

@@ -8,6 +8,7 @@
  * and writing the page, against simulating alone. In the browser frames are those of requestAnimationFrame while the
  * view moves in every one of them; "busy" is the main thread's part of a frame.
  */
+
 import { readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { deflate } from "../../src/cli/page.ts";
@@ -15,6 +16,7 @@ import { SweptCycles } from "../../src/report/cycles.ts";
 import { reportHtml } from "../../src/report/html.ts";
 import { ReportCollector } from "../../src/report/runreport.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
+import { resolvedYaml } from "../../src/scenario/resolved.ts";
 import type { Scenario } from "../../src/scenario/schema.ts";
 import { sampleColumns, simulate } from "../../src/simulate.ts";
 import { bundleOfSources, gather, launch, open, writePage } from "../page/browser.ts";
@@ -71,7 +73,10 @@ for (const name of named.length > 0 ? named : COST_SCENARIOS) {
     });
     swept.flush();
     const heap = collector.heap(deflate);
-    size = reportHtml([collector.finish(summary, heap, deflate)], bundle).length;
+    size = reportHtml(
+      [collector.finish({ ...summary, scenario_yaml: resolvedYaml(scenario) }, heap, deflate)],
+      bundle,
+    ).length;
   };
   // Once each to warm up; then the best of three, taken in turns.
   alone();

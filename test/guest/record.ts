@@ -39,7 +39,8 @@ import {
 import { cpuLimit } from "../../src/scenario/container.ts";
 import { loadScenario } from "../../src/scenario/load.ts";
 import { machineProfile, profileJson } from "../../src/scenario/profile.ts";
-import { BASE_VARIANT, type ContainerSettings, type Scenario } from "../../src/scenario/schema.ts";
+import type { ContainerSettings, Scenario } from "../../src/scenario/schema.ts";
+import { BASE_VARIANT } from "../../src/scenario/variant.ts";
 import { type Answer, Guest, provenanceOf } from "./guest.ts";
 
 const root = join(import.meta.dirname, "../..");

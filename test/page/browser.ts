@@ -2,6 +2,7 @@
  * Headless Chromium for the page's tests: found on the PATH, or the tests are skipped, with the reason in their name. Pages are made
  * of the sources as they are now (bundled here), not of what `npm run build` left.
  */
+
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -14,6 +15,7 @@ import { type PageBundle, reportHtml } from "../../src/report/html.ts";
 import type { OverlayPart } from "../../src/report/overlay.ts";
 import type { ComparisonTexts, ReportRun } from "../../src/report/reportdata.ts";
 import { ReportCollector } from "../../src/report/runreport.ts";
+import { resolvedYaml } from "../../src/scenario/resolved.ts";
 import type { Scenario } from "../../src/scenario/schema.ts";
 import { sampleColumns, simulate } from "../../src/simulate.ts";
 import { required } from "../clients.ts";
@@ -72,7 +74,7 @@ export interface Gathered {
 export function gather(scenario: Scenario): Gathered {
   const collector = new ReportCollector(scenario, sampleColumns(scenario));
   const swept = new SweptCycles((row) => collector.cycle(row));
-  const summary = simulate(scenario, {
+  const run = simulate(scenario, {
     sink: {
       sample: (row, view) => collector.sample(row, view),
       cycle: (cycle) => swept.cycle(cycle),
@@ -81,6 +83,7 @@ export function gather(scenario: Scenario): Gathered {
     },
   });
   swept.flush();
+  const summary = { ...run, scenario_yaml: resolvedYaml(scenario) };
   return {
     whole: collector.finish(summary, collector.heap(deflate), deflate),
     overlay: collector.overlay(summary),

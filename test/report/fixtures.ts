@@ -2,7 +2,8 @@
 import type { FinishedRun } from "../../src/report/terminal.ts";
 import profile from "../../src/scenario/default-profile.json" with { type: "json" };
 import { machineProfile } from "../../src/scenario/profile.ts";
-import { BASE_VARIANT, godebug, machine, type Scenario } from "../../src/scenario/schema.ts";
+import { godebug, machine, type Scenario } from "../../src/scenario/schema.ts";
+import { BASE_VARIANT } from "../../src/scenario/variant.ts";
 import type { CycleRecord, RunSummary } from "../../src/simulate.ts";
 
 export function cycle(changes: Partial<CycleRecord> = {}): CycleRecord {

@@ -50,7 +50,7 @@ workload:
       cycle: (cycle) => collector.cycle({ ...cycle, sweep_done_seconds: Number.NaN }),
     },
   });
-  return collector.overlay(summary);
+  return collector.overlay({ ...summary, scenario_yaml: "" });
 };
 
 const drawnOf = (parts: readonly OverlayPart[]): Map<string, Float64Array> => {

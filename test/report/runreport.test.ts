@@ -1,6 +1,8 @@
 /** Gathering a report: it changes nothing, is the same every time, and is bounded. */
+
 import { expect, test } from "vitest";
 import { ReportCollector } from "../../src/report/runreport.ts";
+import { resolvedYaml } from "../../src/scenario/resolved.ts";
 import { sampleColumns, simulate } from "../../src/simulate.ts";
 import { scenarioOf } from "../scenarios.ts";
 
@@ -36,7 +38,14 @@ function play(gather: boolean) {
     },
   });
   seen.push(JSON.stringify(summary));
-  return { seen, report: collector.finish(summary, collector.heap(base64), base64) };
+  return {
+    seen,
+    report: collector.finish(
+      { ...summary, scenario_yaml: resolvedYaml(SCENARIO) },
+      collector.heap(base64),
+      base64,
+    ),
+  };
 }
 
 test("looking at the heap changes nothing of the run, and the same run gives the same report", () => {

@@ -5,6 +5,8 @@ import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { scenarioJsonSchema } from "../../src/scenario/json-schema.ts";
 import { formatErrors, loadScenario } from "../../src/scenario/load.ts";
+import { machineProfile } from "../../src/scenario/profile.ts";
+import { defaultProfile } from "../../src/simulate.ts";
 
 const folder = new URL("../../scenarios/", import.meta.url);
 const read = (file: string) => readFileSync(new URL(file, folder), "utf8");
@@ -15,6 +17,10 @@ const validate = new Ajv2020({ allErrors: true, strict: false }).compile(JSON.pa
 
 test("scenario.schema.json is what the schema says (tsx src/scenario/json-schema.ts writes it)", () => {
   expect(schemaText).toBe(scenarioJsonSchema());
+});
+
+test("the default profile is one, as the schema reads it", () => {
+  expect(machineProfile.parse(structuredClone(defaultProfile))).toEqual(defaultProfile);
 });
 
 describe.each(files)("%s", (file) => {
