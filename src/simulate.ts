@@ -948,7 +948,7 @@ class Simulation {
       running: this.#running,
       sizeClasses: () => classSnapshot(rt.heap),
       components: () => componentSnapshot(rt.heap),
-      fragmentation: () => fragmentation(rt.heap),
+      fragmentation: () => fragmentation(rt.heap, classSnapshot(rt.heap)),
       truth: () => heapTruth(rt.heap, rt.deathTick(nowNs)),
       addressSpace: () => addressSpace(memory, rt.heap.rules.namesMappings),
       vmSizeBytes: () => vmSizeBytes(memory, rt.heap.rules.namesMappings),
@@ -1478,6 +1478,7 @@ class Simulation {
       figures["heap_map_calls"] = counters["heap_map_calls"];
     }
     this.#options.onProgress?.(1, this.#scenario.duration);
+    const sizeClasses = classSnapshot(rt.heap);
     return {
       versions: VERSIONS,
       seed: this.#seed,
@@ -1487,8 +1488,8 @@ class Simulation {
       figures,
       heap_at_end: {
         truth: heapTruth(rt.heap, rt.deathTick(Math.min(endNs, rt.sched.nowNs))),
-        fragmentation: fragmentation(rt.heap),
-        size_classes: classSnapshot(rt.heap).filter((c) => c.spans > 0),
+        fragmentation: fragmentation(rt.heap, sizeClasses),
+        size_classes: sizeClasses,
         components: componentSnapshot(rt.heap),
       },
       address_space_at_end: addressSpace(this.#memory, rt.heap.rules.namesMappings),

@@ -77,11 +77,14 @@ function internalWaste(h: Heap, s: number): number {
     return h.kinds.tiny[kind] !== 0 ? 0 : spans.allocCount[s] * (elemsize - h.kinds.size[kind]);
   }
   const { death, kind: kindOf } = h.slots;
+  const { tiny, size } = h.kinds;
+  const swept = spans.sweptTick[s];
   const off = spans.firstSlot[s];
+  const end = off + spans.nelems[s];
   let waste = 0;
-  for (let i = off; i < off + spans.nelems[s]; i++) {
-    const free = death[i] >>> 0 <= spans.sweptTick[s];
-    if (!free && h.kinds.tiny[kindOf[i]] === 0) waste += elemsize - h.kinds.size[kindOf[i]];
+  for (let i = off; i < end; i++) {
+    const free = death[i] >>> 0 <= swept;
+    if (!free && tiny[kindOf[i]] === 0) waste += elemsize - size[kindOf[i]];
   }
   return waste;
 }
@@ -102,11 +105,12 @@ export interface Fragmentation {
   readonly largest_free_run_bytes: number;
 }
 
-export function fragmentation(h: Heap): Fragmentation {
+/** `classes` is what `classSnapshot` says of the same heap. */
+export function fragmentation(h: Heap, classes: readonly ClassSnapshot[]): Fragmentation {
   let freeSlots = 0;
   let tail = 0;
   let internal = 0;
-  for (const c of classSnapshot(h)) {
+  for (const c of classes) {
     freeSlots += c.free_slot_bytes;
     tail += c.tail_waste_bytes;
     internal += c.internal_waste_bytes;

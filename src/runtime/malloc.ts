@@ -241,9 +241,6 @@ export interface RunBudget {
   spent: boolean;
 }
 
-/** 1 for a slot that a mark has seen to be dead, or that was never used; else 0. */
-const isFree = (death: number, swept: number): number => ~(death | (swept - death)) >>> 31;
-
 /**
  * refillAllocCache for the span that record c caches: the bits of the next slots that have a free one among them, 32 or as many as
  * are left on pages touched before. Says whether there are any.
@@ -261,22 +258,30 @@ function refillAllocCache(h: Heap, c: number): boolean {
   const fresh = words[s + ALLOC_COUNT] === index;
   while (index < end) {
     const n = Math.min(32, end - index);
-    let bits = -1;
+    // Which slots are taken: of one that is, its death or what is left of sweptTick after it is negative (mspan.ts).
+    let taken = 0;
     if (!fresh) {
-      bits = 0;
       const last = off + index + n;
       let at = off + index;
-      // By fours: see records.ts of what an iteration costs.
-      for (; at + 3 < last; at += 4)
-        bits =
-          (bits << 4) |
-          (isFree(death[at], swept) << 3) |
-          (isFree(death[at + 1], swept) << 2) |
-          (isFree(death[at + 2], swept) << 1) |
-          isFree(death[at + 3], swept);
-      for (; at < last; at++) bits = (bits << 1) | isFree(death[at], swept);
+      // By fours: see records.ts of what an iteration costs, and of calls.
+      for (; at + 3 < last; at += 4) {
+        const v = death[at];
+        const v1 = death[at + 1];
+        const v2 = death[at + 2];
+        const v3 = death[at + 3];
+        taken =
+          (taken << 4) |
+          (((v | (swept - v)) >>> 31) << 3) |
+          (((v1 | (swept - v1)) >>> 31) << 2) |
+          (((v2 | (swept - v2)) >>> 31) << 1) |
+          ((v3 | (swept - v3)) >>> 31);
+      }
+      for (; at < last; at++) {
+        const v = death[at];
+        taken = (taken << 1) | ((v | (swept - v)) >>> 31);
+      }
     }
-    bits <<= 32 - n;
+    const bits = ~taken << (32 - n);
     if (bits !== 0) {
       words[s + FREE_INDEX] = index;
       alloc[c + ALLOC_CACHE] = bits;

@@ -160,19 +160,18 @@ export class Sampler {
 
   /** What the table makes of a number; NaN in a cell that is not straight. */
   #cellValueAt(u: number): number {
-    const grainBits = 32 - this.#cellBits;
-    const at = (u >>> grainBits) * 2;
-    return this.#table[at] + (u & (2 ** grainBits - 1)) * this.#table[at + 1];
+    const at = (u >>> (32 - this.#cellBits)) * 2;
+    return this.#table[at] + (u & (-1 >>> this.#cellBits)) * this.#table[at + 1];
   }
 
   /** What is made of a number; NaN in a part that is not straight. */
   #valueAt(u: number): number {
     const value = this.#cellValueAt(u);
     if (!Number.isNaN(value)) return value;
-    const grainBits = 32 - this.#cellBits - FINE_BITS;
-    const part = u >>> grainBits;
+    const partBits = this.#cellBits + FINE_BITS;
+    const part = u >>> (32 - partBits);
     const at = this.#table[2 * (part >>> FINE_BITS) + 1] + 2 * (part & (FINE_PARTS - 1));
-    return this.#fine[at] + (u & (2 ** grainBits - 1)) * this.#fine[at + 1];
+    return this.#fine[at] + (u & (-1 >>> partBits)) * this.#fine[at + 1];
   }
 
   /** For fillClasses: nothing is known yet. */
@@ -280,9 +279,9 @@ export class Sampler {
     const table = this.#table;
     const fine = this.#fine;
     const grainBits = 32 - this.#cellBits;
-    const grainMask = 2 ** grainBits - 1;
+    const grainMask = -1 >>> this.#cellBits;
     const fineBits = grainBits - FINE_BITS;
-    const fineMask = 2 ** fineBits - 1;
+    const fineMask = grainMask >>> FINE_BITS;
     const s = rng.state;
     let a = s[0];
     let b = s[1];

@@ -518,7 +518,7 @@ describe("reports", () => {
     }
     collect(r, 10);
     sweepAll(r);
-    const f = fragmentation(r.heap);
+    const f = fragmentation(r.heap, classSnapshot(r.heap));
     expect(f.free_slot_bytes).toBe(100 * 127 * 64);
     expect(f.free_slot_fraction).toBeCloseTo(127 / 128, 10);
     expect(f.tail_waste_bytes).toBe(0);
