@@ -133,6 +133,14 @@ function noteKind(h: Heap, s: number, kind: number): void {
   words[s + KIND] = kindMixed;
 }
 
+/** As noteKind for the span that record c caches, in the midst of a loop over slots' kinds: says false where there are none yet. */
+function mixKinds(h: Heap, c: number, kind: number): boolean {
+  const s = h.caches.alloc[c + CACHED_SPAN];
+  if (s < 0 || h.slots.kind.length === 0) return false;
+  noteKind(h, s, kind);
+  return true;
+}
+
 /** allocRun for one object, without what only runs need. Returns false if the caller has to refill first. */
 export function allocOne(h: Heap, p: number, kind: number, death: number): boolean {
   const kinds = h.kinds;
@@ -294,7 +302,7 @@ function refillAllocCache(h: Heap, c: number): boolean {
 
 /**
  * allocOne for the objects `from` to `end`, all of one source, in their order, as long as each is small and not tiny, belongs to no
- * owner, and finds a free slot on a page touched before, in a cached span that knows its kind: nextFreeFast. Returns how many were
+ * owner, and finds a free slot on a page touched before, in a cached span: nextFreeFast. Returns how many were
  * made; the caller makes the next one by itself, unless the budget is spent.
  */
 export function allocMixedRun(
@@ -322,7 +330,7 @@ export function allocMixedRun(
   let spent = false;
   let i = from;
   while (true) {
-    // Where a span's bits are used up, the next ones are looked for between two runs of the inner loop.
+    // Where a span's bits are used up, or it gets its second kind, that is seen to between two runs of the inner loop.
     let c = 0;
     while (i < end && !spent) {
       const kind = kinds[i];
@@ -364,7 +372,8 @@ export function allocMixedRun(
       spent = ns > maxNs || creditBytes < minCreditBytes;
       ns += extraNs;
     }
-    if (i === end || spent || alloc[c + ALLOC_CACHE] !== 0 || !refillAllocCache(h, c)) break;
+    if (i === end || spent || deaths[i] < 0) break;
+    if (!(alloc[c + ALLOC_CACHE] === 0 ? refillAllocCache(h, c) : mixKinds(h, c, kinds[i]))) break;
   }
   budget.ns = ns;
   budget.creditBytes = creditBytes;

@@ -223,20 +223,22 @@ export class GoRuntime {
     budget.extraNs = extraNs;
     // While the CPU limiter is on nobody assists, whatever the debt.
     budget.minCreditBytes = this.sched.limiter.limiting ? -Infinity : 0;
+    budget.maxNs = this.#maxSliceNs;
+    budget.ofKind = this.#kindCosts();
     let i = from;
     while (i < end && !this.stop) {
-      if (memProfile !== undefined && tiny[kinds[i]] !== 0 && !memProfile.hasRoom(p, (end - i) * tinySize)) {
-        // A block of this run may be sampled, and only one by one is it known which.
+      const isTiny = tiny[kinds[i]] !== 0;
+      const lastTiny = i + 1 === end || tiny[kinds[i + 1]] === 0;
+      // A block of this run may be sampled, and only one by one is it known which; and one is no run.
+      if (isTiny && (lastTiny || memProfile?.hasRoom(p, (end - i) * tinySize) === false)) {
         this.alloc(g, p, kinds[i], deaths[i]);
         this.sliceNs += extraNs;
         i++;
         continue;
       }
-      budget.ofKind = this.#kindCosts();
-      budget.maxNs = this.#maxSliceNs;
       budget.ns = this.sliceNs;
       budget.creditBytes = marking ? g.gcAssistBytes : PLENTY_BYTES;
-      if (tiny[kinds[i]] !== 0) {
+      if (isTiny) {
         const joined = tinyAllocs[p];
         const made = this.heap.allocTinyRun(p, kinds, deaths, i, end, budget);
         memProfile?.allocatedBytes(p, (made - (tinyAllocs[p] - joined)) * tinySize);
