@@ -1,8 +1,8 @@
 /**
  * How `npm run build` makes dist/ of index.ts, the command and its worker thread; benches build their programs alike.
  *
- * Libraries stay outside but for yaml and zod, which are hundreds of modules: to find and load those took a sixth of the time of a short
- * run, once for the command and once for its worker. Their licences go along, in dist/LICENSES.txt.
+ * Libraries stay outside but for those of many modules: to find and load these took a sixth of the time of a short run, once for the
+ * command and once for its worker. Their licences go along, in dist/LICENSES.txt.
  */
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { type BuildOptions, build } from "esbuild";
 
 const root = import.meta.dirname;
-const BUNDLED = ["yaml", "zod"];
+const BUNDLED = ["pprof-format", "yaml", "zod"];
 
 const { dependencies }: { readonly dependencies: Readonly<Record<string, string>> } = JSON.parse(
   readFileSync(join(root, "package.json"), "utf8"),

@@ -253,13 +253,15 @@ export interface DoneJob extends FinishedRun {
 
 /** Runs the job to its end; throws a CliError when its files cannot be written. What few runs write is loaded for them alone. */
 export async function runJob(job: Job, onProgress: (fractionDone: number) => void): Promise<DoneJob> {
+  // Read while the rest is made ready.
+  const wants = [job.trace, job.exports, job.heapProfiles].some((extra) => extra !== undefined);
+  const loading = wants ? import("./extras.ts") : undefined;
   // Before the simulation: without the page nothing else needs to be tried.
   const bundle = pageBundle();
   const { scenario } = job;
   const watch = new ThresholdWatch(scenario);
   const sink = new FileSink(job, watch);
-  const wants = [job.trace, job.exports, job.heapProfiles].some((extra) => extra !== undefined);
-  const extras = wants ? await import("./extras.ts") : undefined;
+  const extras = await loading;
   const trace = job.trace && extras && new extras.TraceFiles(job);
   const exports = job.exports && extras && new extras.RunExports(job, job.exports);
   const run = new SimulatedRun(scenario, {
