@@ -312,12 +312,10 @@ function countOwned(h: Heap, s: number, tick: number): number {
   return n;
 }
 
-/** All ones for a slot that survives a mark at tick `at`, whose owners are resolved; else 0. */
-const survivor = (death: number, at: number): number => ((at - death) | death) >> 31;
-
 /**
  * Survivors of a span whose objects are of several kinds, and what depends on their kinds. Slots of dead owners are plain by now
- * (countOwned): a slot survives iff v < 0 or v > tick. Branch-free, as nobody could predict the branch: a dead slot counts as kind 0.
+ * (countOwned): a slot survives iff v < 0 or v > tick. Branch-free, as nobody could predict the branch: `survives` is all ones or none, and a
+ * dead slot counts as kind 0.
  */
 function countMixed(h: Heap, s: number, tick: number, scan: boolean, totals: MarkTotals): number {
   const { ordered, scanBytes } = h.kinds;
@@ -334,8 +332,10 @@ function countMixed(h: Heap, s: number, tick: number, scan: boolean, totals: Mar
   if (scan) {
     // By twos: see records.ts of what an iteration costs.
     for (; i + 1 < end; i += 2) {
-      const survives = survivor(death[i], at);
-      const survives1 = survivor(death[i + 1], at);
+      const v = death[i];
+      const v1 = death[i + 1];
+      const survives = ((at - v) | v) >> 31;
+      const survives1 = ((at - v1) | v1) >> 31;
       const kind = kindOf[i] & survives;
       const kind1 = kindOf[i + 1] & survives1;
       n -= survives + survives1;
@@ -345,7 +345,8 @@ function countMixed(h: Heap, s: number, tick: number, scan: boolean, totals: Mar
       kindObjects[kind1]++;
     }
     for (; i < end; i++) {
-      const survives = survivor(death[i], at);
+      const v = death[i];
+      const survives = ((at - v) | v) >> 31;
       const kind = kindOf[i] & survives;
       n -= survives;
       inOrder += ordered[kind];
@@ -354,7 +355,8 @@ function countMixed(h: Heap, s: number, tick: number, scan: boolean, totals: Mar
     }
   } else {
     for (; i < end; i++) {
-      const survives = survivor(death[i], at);
+      const v = death[i];
+      const survives = ((at - v) | v) >> 31;
       n -= survives;
       inOrder += ordered[kindOf[i] & survives];
     }

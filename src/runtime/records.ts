@@ -3,7 +3,8 @@
  *
  * A JavaScript engine checks an array and loads its length and address anew in every iteration of a loop, once for each array: so
  * what is used together is in one array, a record after the other. And it loads an imported constant, and tests whether its module has
- * run, at every use: so these are in a module that imports nothing, whose constants the bundler replaces by their values.
+ * run, at every use: so these are in a module that imports nothing, whose constants the bundler replaces by their values. Whether it
+ * inlines a small function in such a loop differs from one process to the next: so what is done for every slot is written out.
  */
 
 // A span's record in SpanTable.words (mspan.ts), in words of 32 bits: a cache line.

@@ -228,9 +228,9 @@ export class GoRuntime {
     let i = from;
     while (i < end && !this.stop) {
       const isTiny = tiny[kinds[i]] !== 0;
-      const lastTiny = i + 1 === end || tiny[kinds[i + 1]] === 0;
+      const alone = i + 1 === end || tiny[kinds[i + 1]] === 0;
       // A block of this run may be sampled, and only one by one is it known which; and one is no run.
-      if (isTiny && (lastTiny || memProfile?.hasRoom(p, (end - i) * tinySize) === false)) {
+      if (isTiny && (alone || memProfile?.hasRoom(p, (end - i) * tinySize) === false)) {
         this.alloc(g, p, kinds[i], deaths[i]);
         this.sliceNs += extraNs;
         i++;
