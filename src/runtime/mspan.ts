@@ -106,7 +106,10 @@ export class SlotStore {
     return this.kind;
   }
 
-  /** What was never written of an array takes no memory yet, so doubling it does not double what the simulator holds. */
+  /**
+   * Doubles. What was never written of the new array takes no memory yet, but what is copied into it does, and the old array, too, until the
+   * engine collects it: at its most that is twice the slots' 4 bytes, and more where older ones are still about (bench:speed).
+   */
   #grow(): void {
     const n = this.death.length * 2;
     if (n > maxSlots) throw new RangeError(`slot store: more than ${maxSlots} slots`);
