@@ -15,9 +15,10 @@
  *
  * All slots are in one array, those of a span side by side, taken from a free list per span length: 4 bytes a slot, plus 2
  * where objects of several kinds share spans. One array, not many: its address and length stay in registers in loops that go
- * from span to span. It is replaced when it grows, so whatever may make a span has to be followed by reading it anew. Slots are
- * handed on without clearing: whatever a dead span left behind is no later than the last mark, and a new span starts with
- * that mark as its sweptTick. Hence a span without survivors is freed without touching its slots.
+ * from span to span. It is replaced when it grows, so whatever may make a span has to be followed by reading it anew; it seldom
+ * grows, as a heap reserves address space: what was never written of a large array takes no memory. Slots are handed on
+ * without clearing: whatever a dead span left behind is no later than the last mark, and a new span starts with that mark
+ * as its sweptTick. Hence a span without survivors is freed without touching its slots.
  *
  * `maxDeath` bounds the deaths in a span from above (survivors of a mark keep the bound valid); a span with no
  * owned objects whose bound is not after a mark's start has no survivors. What a span's record consists of is in records.ts.
@@ -45,18 +46,40 @@ import {
   TOUCHED,
 } from "./records.ts";
 
-/** What the store begins with, and the most it can hold: slots are numbered in 32 bits. */
-const firstSlots = 1 << 16;
-const maxSlots = 2 ** 31;
+/**
+ * How many slots the store has room for: at first, then each time it grows; the last is the most, as slots are numbered in 32 bits.
+ *
+ * To grow is to copy, for which the old array and the new one, as far as it is copied, are in memory at once: 8 bytes a slot
+ * instead of 4. The steps put that where it is little (at 4 MiB) or rare: between them, heaps of up to 2^28 objects (16 GiB of
+ * 64 B each) are never copied again. An engine counts an array's whole length when it decides whether to collect, so small
+ * heaps reserve little: what garbage collection a large reserve brings forward costs nothing beside filling it.
+ */
+const capacities = [2 ** 16, 2 ** 20, 2 ** 28, 2 ** 31];
 
 const noKinds = new Uint16Array(0);
+
+/**
+ * An array of `wanted` elements, or, where the system does not give address space for as many (a limit on it, or one that counts
+ * what is reserved as used), the most it gives of the halves of that, not below `least`. Throws the engine's RangeError then.
+ */
+function reserved<T>(make: new (n: number) => T, wanted: number, least: number): T {
+  for (let n = wanted; ; n /= 2) {
+    try {
+      return new make(n);
+    } catch (e) {
+      if (!(e instanceof RangeError) || n / 2 < least) throw e;
+    }
+  }
+}
 
 /** Storage for the slots of all spans. */
 export class SlotStore {
   /** Death words. */
-  death = new Int32Array(firstSlots);
-  /** Kinds, as long as `death` once there is a span of several; empty before. */
+  death = new Int32Array(capacities[0]);
+  /** Kinds, once there is a span of several; empty before. */
   kind = noKinds;
+  /** Slots there is room for in both. */
+  #capacity = capacities[0];
   /** Free blocks by length: their first slots, as stacks. */
   readonly #free: (Int32Array | undefined)[] = new Array(1025);
   readonly #freeCount = new Int32Array(1025);
@@ -69,7 +92,7 @@ export class SlotStore {
       this.#freeCount[n] = count - 1;
       return (this.#free[n] as Int32Array)[count - 1];
     }
-    if (this.#used + n > this.death.length) this.#grow();
+    if (this.#used + n > this.#capacity) this.#grow();
     const first = this.#used;
     this.#used += n;
     return first;
@@ -102,22 +125,31 @@ export class SlotStore {
 
   /** `kind`, made on first use. */
   kinds(): Uint16Array {
-    if (this.kind.length === 0) this.kind = new Uint16Array(this.death.length);
+    if (this.kind.length === 0) {
+      this.kind = reserved(Uint16Array, this.death.length, this.#used);
+      this.#capacity = Math.min(this.death.length, this.kind.length);
+    }
     return this.kind;
   }
 
-  /**
-   * Doubles. What was never written of the new array takes no memory yet, but what is copied into it does, and the old array, too, until the
-   * engine collects it: at its most that is twice the slots' 4 bytes, and more where older ones are still about (bench:speed).
-   */
   #grow(): void {
-    const n = this.death.length * 2;
-    if (n > maxSlots) throw new RangeError(`slot store: more than ${maxSlots} slots`);
-    this.death = grownInt32(this.death, n);
+    const had = this.#capacity;
+    const wanted = capacities.find((n) => n > had);
+    if (wanted === undefined) throw new RangeError(`slot store: more than ${had} slots`);
+    const least = had * 2;
+    if (this.death.length === had) {
+      const death = reserved(Int32Array, wanted, least);
+      death.set(this.death);
+      this.death = death;
+    }
+    this.#capacity = this.death.length;
     if (this.kind.length === 0) return;
-    const kind = new Uint16Array(n);
-    kind.set(this.kind);
-    this.kind = kind;
+    if (this.kind.length === had) {
+      const kind = reserved(Uint16Array, wanted, least);
+      kind.set(this.kind);
+      this.kind = kind;
+    }
+    this.#capacity = Math.min(this.death.length, this.kind.length);
   }
 }
 
