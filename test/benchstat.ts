@@ -1,17 +1,17 @@
 /** The real benchstat, for the tests that ask it. Without Go, or where it cannot be fetched, `benchstat` says why. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { scratch } from "./cli/cli.ts";
 import { required } from "./clients.ts";
 
 const VERSION = "v0.0.0-20260908200009-22c9c6c9d4da";
 
 type Benchstat = { readonly command: string } | { readonly missing: string };
 
-/** Installs it into a folder of its own; the Go module cache makes that quick the second time. */
+/** To be asked outside of tests: installs it into a folder of its own, removed after them; the Go module cache makes that quick the second time. */
 export function findBenchstat(): Benchstat {
-  const bin = mkdtempSync(join(tmpdir(), "gomemsim-test-benchstat-"));
+  const bin = scratch();
   try {
     execFileSync("go", ["install", `golang.org/x/perf/cmd/benchstat@${VERSION}`], {
       env: { ...process.env, GOBIN: bin, GOFLAGS: "-mod=mod" },

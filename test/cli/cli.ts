@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll } from "vitest";
+import { afterAll, onTestFinished } from "vitest";
+import { getCurrentTest } from "vitest/suite";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const TSX = import.meta.resolve("tsx");
@@ -25,10 +26,12 @@ const environment = (extra: NodeJS.ProcessEnv): NodeJS.ProcessEnv => {
   return { ...rest, LANG: "C.UTF-8", LC_ALL: "C.UTF-8", COLUMNS: "100", ...extra };
 };
 
-/** A fresh folder, removed after the file's tests. */
+/** A fresh folder, removed after the test that asks for it or, asked for outside of tests, after those around. Not for hooks. */
 export function scratch(): string {
   const folder = mkdtempSync(join(tmpdir(), "gomemsim-test-"));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  // Inside a test afterAll does nothing.
+  const afterwards = getCurrentTest() === undefined ? afterAll : onTestFinished;
+  afterwards(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 

@@ -171,19 +171,15 @@ const PRINTING: readonly string[] = [
   "serve s.yaml --listen 127.0.0.1:0",
 ];
 
-/** A finished run with a variant. */
-async function folderWithRun(): Promise<string> {
-  const folder = scratch();
+/** Leaves a finished run with a variant in the folder. */
+async function runIn(folder: string): Promise<void> {
   write(folder, "s.yaml", VARIANTS);
   expect((await run(folder, ["run", "s.yaml", "--out", "out", "-q"])).stderr).toBe("");
-  return folder;
 }
 
 describe.skipIf(process.platform !== "linux")("standard output that cannot be written", () => {
-  let folder: string;
-  beforeAll(async () => {
-    folder = await folderWithRun();
-  });
+  const folder = scratch();
+  beforeAll(() => runIn(folder));
 
   it.each(PRINTING)("gomemsim %s", async (command) => {
     const closed = await shell(folder, `gomemsim ${command} | true; exit $PIPESTATUS`);
@@ -215,10 +211,8 @@ const mounts =
 const noMounts = mounts ? "" : " (skipped: this machine lets nobody mount a small file system)";
 
 describe.skipIf(!mounts)(`a disk that is full${noMounts}`, () => {
-  let folder: string;
-  beforeAll(async () => {
-    folder = await folderWithRun();
-  });
+  const folder = scratch();
+  beforeAll(() => runIn(folder));
   const FULL = /^gomemsim: full\S*: cannot be written: the disk is full\n$/;
 
   // From a disk on which not even a folder's first file fits to one on which nearly everything does.

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { Profile } from "pprof-format";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { findGo, GoError } from "../../src/oracle/build.ts";
 import { goroutineProfileText, heapProfile, heapSamples } from "../../src/report/pprof.ts";
 import { numGoroutine } from "../../src/report/prometheus.ts";
@@ -249,7 +249,7 @@ func main() {
 describe.skipIf(go === "")(`real Go${go === "" ? " (skipped: no Go on this machine)" : ""}`, () => {
   it("publishes when the simulated runtime does", () => {
     const folder = mkdtempSync(join(tmpdir(), "gomemsim-mprof-"));
-    afterAll(() => rmSync(folder, { recursive: true, force: true }));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
     writeFileSync(join(folder, "main.go"), PUBLICATION);
     const program = join(folder, "publication");
     execFileSync(go, ["build", "-o", program, "main.go"], { cwd: folder });
