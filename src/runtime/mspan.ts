@@ -49,26 +49,24 @@ import {
 /**
  * How many slots the store has room for: at first, then each time it grows; the last is the most, as slots are numbered in 32 bits.
  *
- * To grow is to copy, for which the old array and the new one, as far as it is copied, are in memory at once: 8 bytes a slot
- * instead of 4. The steps put that where it is little (at 4 MiB) or rare: between them, heaps of up to 2^28 objects (16 GiB of
- * 64 B each) are never copied again. An engine counts an array's whole length when it decides whether to collect, so small
- * heaps reserve little: what garbage collection a large reserve brings forward costs nothing beside filling it.
+ * To grow is to copy, for which the old array and the new one, as far as it is copied, are in memory at once: twice what the slots
+ * take. The steps put that where it is little (at 1 MiB) or rare: between them, heaps of up to 2^28 objects (16 GiB of 64 B each)
+ * are never copied again. An engine counts an array's whole length when it decides whether to collect, so small heaps reserve
+ * little: what collecting a large reserve brings forward costs nothing beside filling it.
  */
-const capacities = [2 ** 16, 2 ** 20, 2 ** 28, 2 ** 31];
+const capacities = [2 ** 18, 2 ** 28, 2 ** 31];
 
 const noKinds = new Uint16Array(0);
 
 /**
- * An array of `wanted` elements, or, where the system does not give address space for as many (a limit on it, or one that counts
- * what is reserved as used), the most it gives of the halves of that, not below `least`. Throws the engine's RangeError then.
+ * An array of `wanted` elements, or of only `least` where the system does not give address space for as many: it limits that, or
+ * counts what is reserved as used. Throws what the engine throws when it does not get memory for them, either.
  */
 function reserved<T>(make: new (n: number) => T, wanted: number, least: number): T {
-  for (let n = wanted; ; n /= 2) {
-    try {
-      return new make(n);
-    } catch (e) {
-      if (!(e instanceof RangeError) || n / 2 < least) throw e;
-    }
+  try {
+    return new make(wanted);
+  } catch {
+    return new make(least);
   }
 }
 
@@ -126,7 +124,9 @@ export class SlotStore {
   /** `kind`, made on first use. */
   kinds(): Uint16Array {
     if (this.kind.length === 0) {
-      this.kind = reserved(Uint16Array, this.death.length, this.#used);
+      // A power of two, as every other length.
+      const least = 2 ** (32 - Math.clz32(this.#used));
+      this.kind = reserved(Uint16Array, this.death.length, Math.min(least, this.death.length));
       this.#capacity = Math.min(this.death.length, this.kind.length);
     }
     return this.kind;
@@ -135,21 +135,19 @@ export class SlotStore {
   #grow(): void {
     const had = this.#capacity;
     const wanted = capacities.find((n) => n > had);
-    if (wanted === undefined) throw new RangeError(`slot store: more than ${had} slots`);
-    const least = had * 2;
+    if (wanted === undefined) throw new RangeError(`allocation failed: more than ${had} slots`);
     if (this.death.length === had) {
-      const death = reserved(Int32Array, wanted, least);
+      const death = reserved(Int32Array, wanted, had * 2);
       death.set(this.death);
       this.death = death;
     }
-    this.#capacity = this.death.length;
-    if (this.kind.length === 0) return;
-    if (this.kind.length === had) {
-      const kind = reserved(Uint16Array, wanted, least);
+    const { length } = this.kind;
+    if (length === had) {
+      const kind = reserved(Uint16Array, wanted, had * 2);
       kind.set(this.kind);
       this.kind = kind;
     }
-    this.#capacity = Math.min(this.death.length, this.kind.length);
+    this.#capacity = length === 0 ? this.death.length : Math.min(this.death.length, this.kind.length);
   }
 }
 

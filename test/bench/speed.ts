@@ -3,7 +3,7 @@
  *
  * Prints simulated allocations per CPU second on steady 64 B objects with 1 M live, the cost per allocation from a 10 MB to
  * a 4 GB heap, and the simulator's memory per slot: what a process has had resident at most (ru_maxrss, with everything V8 has not
- * collected) beyond that of the 10 MB heap, over the slots its heap had beyond that one's. Each line is a process of its own.
+ * collected) beyond that of the 10 MB heap, over the slots its heap had beyond that one's. Each line is the median of three processes.
  * Absolute figures are this machine's; the ratios travel.
  */
 import { spawnSync } from "node:child_process";
@@ -46,7 +46,7 @@ function measure(text: string): Measured {
   };
 }
 
-/** Medians of three runs, each in a process of its own after one of a small heap on which the compiler warms up. */
+/** Medians of three runs, each in a process of its own after some of a small heap on which the compiler warms up. */
 function measureAlone(live: number, turnovers: number, size = "64"): Measured {
   const args = [...process.execArgv, fileURLToPath(import.meta.url), String(live), String(turnovers), size];
   const runs = [1, 2, 3].map((): Measured => {
@@ -68,7 +68,9 @@ const mb = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
 function table(): void {
   const million = measureAlone(1_000_000, 30);
   console.log(`steady 64 B objects, 1 M live: ${rate(million).toFixed(1)} M allocations per CPU second`);
-  console.log("heap           slots   M allocs/s   ns/alloc      resident   bytes per slot beyond the first");
+  console.log(
+    "heap           slots   M allocs/s   ns/alloc  cost  resident   bytes per slot beyond the first",
+  );
   let first: Measured | undefined;
   for (const [heapBytes, size] of [
     [10e6, "64"],
@@ -79,7 +81,8 @@ function table(): void {
   ] as const) {
     // GOGC=100 lets the heap peak at twice its live bytes.
     const live = heapBytes / 2 / 64;
-    const m = measureAlone(live, heapBytes > 2e9 ? 4 : heapBytes > 5e8 ? 6 : 2e7 / live, size);
+    // What the heap does before it has its size, which costs less, is a twentieth of a run at most.
+    const m = measureAlone(live, Math.max(20, 2e7 / live), size);
     first ??= m;
     const columns = [
       mb(heapBytes).padEnd(8),
@@ -100,6 +103,7 @@ function table(): void {
 const [live, turnovers, size] = process.argv.slice(2);
 if (live === undefined) table();
 else {
-  measure(steady(100_000, 10, size));
+  // V8 compiles during the first two runs or so.
+  for (let i = 0; i < 5; i++) measure(steady(100_000, 30, size));
   console.log(JSON.stringify(measure(steady(Number(live), Number(turnovers), size))));
 }

@@ -4,8 +4,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, onTestFinished } from "vitest";
-import { getCurrentTest } from "vitest/suite";
+import { afterAll, onTestFinished, TestRunner } from "vitest";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const TSX = import.meta.resolve("tsx");
@@ -30,7 +29,7 @@ const environment = (extra: NodeJS.ProcessEnv): NodeJS.ProcessEnv => {
 export function scratch(): string {
   const folder = mkdtempSync(join(tmpdir(), "gomemsim-test-"));
   // Inside a test afterAll does nothing.
-  const afterwards = getCurrentTest() === undefined ? afterAll : onTestFinished;
+  const afterwards = TestRunner.getCurrentTest() === undefined ? afterAll : onTestFinished;
   afterwards(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }

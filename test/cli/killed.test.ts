@@ -7,6 +7,8 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { GCTRACE_LINE } from "../report/gctrace-grammar.ts";
 import { run, scratch, start, tree, write } from "./cli.ts";
 
+const LAST_SECONDS = 60;
+
 /** The last variant runs alone and so long that a signal meets it on a busy machine, too: while it writes, the files of the others are complete. */
 const SCENARIO = `name: s
 duration: 2s
@@ -16,7 +18,7 @@ workload:
 container: { memory: { max: 256MiB } }
 variants:
   - { name: a, set: { go.GOGC: 50 } }
-  - { name: b, set: { go.GOGC: 200, duration: 60s } }
+  - { name: b, set: { go.GOGC: 200, duration: ${LAST_SECONDS}s } }
 `;
 const EVERYTHING = [
   "run",
@@ -78,7 +80,7 @@ async function stopAt(
   const cwd = dirname(target);
   const { child, result } = start(cwd, [...EVERYTHING, "--seed", "2"]);
   const came = MOMENTS[moment];
-  const until = performance.now() + 60_000;
+  const until = performance.now() + 100_000;
   let temporary: string | undefined;
   while (child.exitCode === null && performance.now() < until) {
     temporary ??= temporaryOf(target);
@@ -121,7 +123,7 @@ describe("a run killed while it writes", () => {
     for (const [path, bytes] of before) {
       const text = bytes.toString("utf8");
       const lines = text.trimEnd().split("\n");
-      const seconds = path.startsWith("b/") ? 60 : 2;
+      const seconds = path.startsWith("b/") ? LAST_SECONDS : 2;
       if (path.endsWith(".gz"))
         expect(Profile.decode(gunzipSync(bytes)).sample.length, path).toBeGreaterThan(0);
       else if (text !== "") expect(text.endsWith("\n"), path).toBe(true);

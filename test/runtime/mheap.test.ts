@@ -610,7 +610,7 @@ describe("objects in runs", () => {
       expect(run.heap.stats).toEqual(one.heap.stats);
       expect(run.ledger).toEqual(one.ledger);
       expect(run.heap.markTotals).toEqual(one.heap.markTotals);
-      // Millions of slots: compared as bytes.
+      // So many slots that they are compared as bytes.
       const bytes = (r: typeof one): Buffer[] => [
         Buffer.from(r.heap.slots.death.buffer),
         Buffer.from(r.heap.slots.kind.buffer),
