@@ -29,7 +29,7 @@ import type { MachineProfile } from "../scenario/profile.ts";
 import type { Scenario } from "../scenario/schema.ts";
 import { runName } from "../scenario/variant.ts";
 import { sampleColumns, simulate } from "../simulate.ts";
-import { colorsOn, complain, print } from "./console.ts";
+import { colorsOn, complain, onlyAscii, print } from "./console.ts";
 import { CliError, EXIT, reasonOf } from "./exit.ts";
 import {
   NO_REALTIME_OPTION,
@@ -259,7 +259,7 @@ const percent = (x: number): string =>
   Number.isNaN(x) ? "" : `${x >= 0 ? "+" : ""}${(x * 100).toFixed(Math.abs(x) < 0.1 ? 1 : 0)}%`;
 
 /** The table a person reads: one row per metric. */
-export function validationTable(cells: readonly Cell[], colors: boolean): string {
+export function validationTable(cells: readonly Cell[], colors: boolean, ascii: boolean): string {
   const paint = pc.createColors(colors);
   const table = new Table({
     head: ["metric", "real min", "median", "max", "simulated", "error", "in band"],
@@ -278,7 +278,13 @@ export function validationTable(cells: readonly Cell[], colors: boolean): string
       cell.inBand ? paint.green("yes") : paint.red("NO"),
     ]);
   }
-  return table.toString();
+  const text = table.toString();
+  if (!ascii) return text;
+  return text
+    .replace(/[┌┬┐├┼┤└┴┘]/g, "+")
+    .replaceAll("─", "-")
+    .replaceAll("│", "|")
+    .replaceAll("µ", "u");
 }
 
 async function validate(args: ValidateArguments): Promise<void> {
@@ -326,7 +332,7 @@ async function validate(args: ValidateArguments): Promise<void> {
   } else {
     const { from } = real;
     await print(
-      `${validationTable(cells, colorsOn(process.stdout))}\n` +
+      `${validationTable(cells, colorsOn(process.stdout), onlyAscii())}\n` +
         `${runName(scenario)}: ${right} of ${cells.length} in band; ${real.figures.length} real runs ` +
         `(${from.go_version}, ${from.cpu}, ${from.date}, ${from.scheduling} scheduling), ${seeds} seeds\n` +
         // A program that was killed cannot say what CPU it used.

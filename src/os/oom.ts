@@ -65,6 +65,9 @@ export function oomScore(
 }
 
 const kB = (bytes: number): string => `${Math.floor(bytes / 1024)}kB`;
+const pagesOf = (bytes: number): number => Math.floor(bytes / OS_PAGE_BYTES);
+/** K(): what the kernel counts in pages. */
+const kBOfPages = (bytes: number): string => kB(pagesOf(bytes) * OS_PAGE_BYTES);
 /** PAGE_COUNTER_MAX, which stands for no limit. */
 const NO_LIMIT = "9007199254740988kB";
 
@@ -87,7 +90,7 @@ interface Task {
   readonly adj: number;
 }
 
-const pages = (bytes: number): string => String(Math.floor(bytes / OS_PAGE_BYTES));
+const pages = (bytes: number): string => String(pagesOf(bytes));
 
 /** dump_tasks. */
 const tasksState = (tasks: readonly Task[]): string[] => [
@@ -99,7 +102,7 @@ const tasksState = (tasks: readonly Task[]): string[] => [
       "0".padStart(5),
       String(task.pid).padStart(5),
       pages(task.totalVmBytes).padStart(8),
-      pages(task.anonBytes + task.fileBytes).padStart(8),
+      String(pagesOf(task.anonBytes) + pagesOf(task.fileBytes)).padStart(8),
       pages(task.anonBytes).padStart(8),
       pages(task.fileBytes).padStart(8),
       "0".padStart(9),
@@ -113,8 +116,8 @@ const tasksState = (tasks: readonly Task[]): string[] => [
 
 /** __oom_kill_process. */
 const killed = (task: Task): string =>
-  `Killed process ${task.pid} (${task.comm}) total-vm:${kB(task.totalVmBytes)}, ` +
-  `anon-rss:${kB(task.anonBytes)}, file-rss:${kB(task.fileBytes)}, shmem-rss:0kB, UID:0 ` +
+  `Killed process ${task.pid} (${task.comm}) total-vm:${kBOfPages(task.totalVmBytes)}, ` +
+  `anon-rss:${kBOfPages(task.anonBytes)}, file-rss:${kBOfPages(task.fileBytes)}, shmem-rss:0kB, UID:0 ` +
   `pgtables:${kB(task.tableBytes)} oom_score_adj:${task.adj}`;
 
 /** The lines of the log, without time stamps. */

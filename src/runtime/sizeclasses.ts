@@ -18,6 +18,9 @@
 
 /** Bytes of a runtime page. */
 export const pageSize = 8192;
+/** The largest object simulated. Go allocates up to 2^48 bytes at once; nobody means to, and a span's record has room for less than 16 GiB. */
+export const MAX_OBJECT_BYTES = 2 ** 33;
+
 /** maxObletBytes (mgcmark.go): bigger objects are scanned in parts of this size. */
 export const MAX_OBLET_BYTES = 128 << 10;
 /** Largest size (bytes) with a size class. */

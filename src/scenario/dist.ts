@@ -7,6 +7,7 @@
  * `{mixture: [{weight: 9, of: 64}, {weight: 1, of: 32KiB}]}`.
  */
 import type { z } from "zod";
+import { MAX_OBJECT_BYTES } from "../runtime/sizeclasses.ts";
 import { isMapping, list, type Report, shown, spelled, suggest, tick } from "./faults.ts";
 import { type QuantityParser, readBytes, readCount, readDurationNs } from "./units.ts";
 
@@ -35,8 +36,6 @@ export const DIST_KINDS = [
   "mixture",
 ] as const;
 
-/** Go allocates up to 2^48 bytes at once; nobody means to. */
-const MAX_OBJECT_BYTES = 2 ** 40;
 /** A mixture of mixtures of ... says nothing a flat one does not, and a YAML alias could make it endless. */
 const MAX_DEPTH = 8;
 /** Sigma 5 already spreads the central 95 % over 8 orders of magnitude. */
@@ -274,7 +273,7 @@ export const sizeDist = dist(
   (value, report) => {
     const size = readBytes(value, report);
     if (size === undefined || size <= MAX_OBJECT_BYTES) return size;
-    report(`${shown(value)} is more than Go can allocate at once`, "the largest size taken here is 1TiB");
+    report(`${shown(value)} is too large for one object`, "the largest size taken here is 8GiB");
     return undefined;
   },
   distJson("SizeDist", { $ref: "#/$defs/Bytes" }, "Bytes"),

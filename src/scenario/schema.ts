@@ -415,6 +415,9 @@ export const gogc = spelled<number | "off">(
   },
 );
 
+/** A smaller GOMEMLIMIT without a unit lacks its unit. */
+const MIN_BARE_LIMIT_BYTES = 1 << 20;
+
 export const gomemlimit = spelled<number | "off">(
   {
     id: "GOMEMLIMIT",
@@ -437,7 +440,15 @@ export const gomemlimit = spelled<number | "off">(
       );
       return undefined;
     }
-    return readBytes(value, report);
+    const limit = readBytes(value, report);
+    // Go takes it, as bytes, and collects without end. 0 says so on purpose.
+    if (limit === undefined || limit === 0 || limit >= MIN_BARE_LIMIT_BYTES || !/^\d+$/.test(String(value)))
+      return limit;
+    report(
+      `${shown(value)} is ${limit} bytes, less than any Go program takes`,
+      `did you mean "${limit}MiB"?`,
+    );
+    return undefined;
   },
 );
 

@@ -4,10 +4,12 @@
  *
  * Sizes are quantised as a size class sees them: exact below 16 bytes (the tiny allocator packs by exact size), to a word
  * up to 1 KiB, to 128 bytes up to the largest small object, to pages beyond. Size classes are never finer than that.
+ * A draw beyond the largest object is that one: so far out is only the tail of a distribution that has no end.
  */
 
 import type { KindTable } from "../runtime/kinds.ts";
 import type { GoRuntime } from "../runtime/runtime.ts";
+import { MAX_OBJECT_BYTES } from "../runtime/sizeclasses.ts";
 import type { Dist, Lifetime, PointerPart } from "../scenario/schema.ts";
 import type { Rng } from "../sim/rng.ts";
 import { type Classifier, compileDist, type KnownClasses, type Sampler } from "./distributions.ts";
@@ -107,7 +109,7 @@ function smallStep(size: number): number {
 
 /** The size an object drawn as `drawn` bytes is allocated with, here and by the oracle. */
 function quantisedSize(drawn: number, pointers: PointerPart): number {
-  const size = Math.max(1, Math.round(drawn));
+  const size = Math.min(Math.max(1, Math.round(drawn)), MAX_OBJECT_BYTES);
   if (size < 16 && pointerBytes(size, pointers) === 0) return size;
   if (size <= 1024) return Math.ceil(size / 8) * 8;
   if (size <= 32768) return Math.ceil(size / 128) * 128;

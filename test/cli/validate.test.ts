@@ -19,17 +19,32 @@ it.each([
   expect(result.stderr).toContain("/nowhere/go is not a Go command");
 });
 
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const RECORDED = [
+  "validate",
+  join(root, "scenarios/tiny-storm.yaml"),
+  ...["--recorded", join(root, "test/golden/oracle"), "--seeds", "1"],
+];
+
+it("gomemsim validate draws its table in ASCII where the locale has nothing else", async () => {
+  const folder = scratch();
+  const [plain, utf8] = await Promise.all([
+    run(folder, [...RECORDED, "--out", "a"], { env: { LC_ALL: "C" } }),
+    run(folder, [...RECORDED, "--out", "b"]),
+  ]);
+  expect(plain.stdout).toMatch(/^\| GC count +\| /m);
+  expect(plain.stdout).not.toMatch(/[^\n -~]/);
+  expect(utf8.stdout).toMatch(/^│ GC count +│ /m);
+  expect(plain.status).toBe(utf8.status);
+});
+
 const benchstat = findBenchstat();
 const why = "missing" in benchstat ? ` (skipped: ${benchstat.missing})` : "";
 
 it.skipIf("missing" in benchstat)(`gomemsim validate writes both sides for benchstat${why}`, async () => {
   if ("missing" in benchstat) return;
   const folder = scratch();
-  const root = fileURLToPath(new URL("../..", import.meta.url));
-  const scenario = join(root, "scenarios/tiny-storm.yaml");
-  const result = await run(folder, [
-    ...["validate", scenario, "--recorded", join(root, "test/golden/oracle"), "--seeds", "1", "--json"],
-  ]);
+  const result = await run(folder, [...RECORDED, "--json"]);
   const { cells, real_runs } = JSON.parse(result.stdout) as {
     cells: { metric: string; unit: string; real_median: number; simulated: number }[];
     real_runs: number;

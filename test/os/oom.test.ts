@@ -43,6 +43,34 @@ test("the lines are the kernel's", () => {
   expect(kernelStamp(9.550689)).toBe("[    9.550689]");
 });
 
+test("what the kernel counts in pages is told in whole pages, in the table and in the last line", () => {
+  const odd = 4096 * 10 + 3000;
+  const lines = oomLog(
+    {
+      usageBytes: odd,
+      stat: {
+        anon: odd,
+        file: 0,
+        kernel: 0,
+        kernel_stack: 0,
+        pagetables: 4096,
+        slab: 0,
+        inactive_file: 0,
+        active_file: 0,
+      },
+    },
+    {
+      version: 2,
+      path: "/group",
+      limitBytes: odd,
+      events: { low: 0, high: 0, max: 0, oom: 1, oom_kill: 1, failcnt: 0 },
+    },
+    { pid: 7, comm: "p", totalVmBytes: odd * 2, fileRssBytes: odd, oomScoreAdj: 0 },
+  );
+  expect(lines.join("\n")).toMatch(/^\[ +7\] +0 +7 +21 +20 +10 +10 /m);
+  expect(lines.join("\n")).toContain("total-vm:84kB, anon-rss:40kB, file-rss:40kB,");
+});
+
 test("badness counts resident pages and page tables, and adj in thousandths of the limit", () => {
   expect(oomBadness(100 * 4096, 2 * 4096, 0, 4096 * 10_000)).toBe(102);
   expect(oomBadness(100 * 4096, 2 * 4096, 500, 4096 * 10_000)).toBe(102 + 5000);

@@ -300,6 +300,7 @@ describe("quantities", () => {
         "GOMEMLIMIT: of",
         "GOMEMLIMIT: 100%",
         "GOMEMLIMIT: 10s",
+        "GOMEMLIMIT: 460",
         "version: 1.27",
         "version: go1.26.1",
         "GOMAXPROCS: 0",
@@ -321,6 +322,7 @@ describe("quantities", () => {
       5:18 go.GOMEMLIMIT: expected a size such as "512MiB" or \`off\`, got "of" (did you mean \`off\`?)
       5:18 go.GOMEMLIMIT: expected a size such as "64KiB" or 4096, got "100%"
       5:18 go.GOMEMLIMIT: expected a size such as "64KiB" or 4096, got "10s", which is a duration
+      5:18 go.GOMEMLIMIT: 460 is 460 bytes, less than any Go program takes (did you mean "460MiB"?)
       5:15 go.version: expected a Go release from 1.19 to 1.26, got 1.27
       5:15 go.version: expected a Go release from 1.19 to 1.26, got "go1.26.1" (did you mean "1.26"? the model knows minor releases only)
       5:18 go.GOMAXPROCS: must be at least 1, got 0 (leave it out to use machine.cpus)
@@ -576,7 +578,7 @@ describe("settings that contradict each other", () => {
       `"4:40 workload.a.arrivals: would allocate about 1.0e+14 objects in this run (at most 1e+12 can be simulated)"`,
     );
     expect(stream("rate: 1, size: 2TiB, lifetime: 1s")).toMatchInlineSnapshot(
-      `"4:44 workload.a.size: "2TiB" is more than Go can allocate at once (the largest size taken here is 1TiB)"`,
+      `"4:44 workload.a.size: "2TiB" is too large for one object (the largest size taken here is 8GiB)"`,
     );
   });
 });

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
 import { KindTable } from "../../src/runtime/kinds.ts";
+import { SpanTable } from "../../src/runtime/mspan.ts";
+import { MAX_OBJECT_BYTES } from "../../src/runtime/sizeclasses.ts";
 import { rulesFor } from "../../src/runtime/version.ts";
 import type { Dist } from "../../src/scenario/schema.ts";
 import { RandomStreams } from "../../src/sim/rng.ts";
@@ -39,4 +41,17 @@ test.each<[string, Dist]>([
   expect(Int32Array.from({ length: n / 2 }, () => fresh.draw(block))).toEqual(again.subarray(0, n / 2));
   fresh.fill(block, out, n / 2);
   expect(out.subarray(0, n / 2)).toEqual(again.subarray(n / 2));
+});
+
+test("a draw beyond the largest object is that one, which the heap can hold", () => {
+  const kinds = new KindTable(rulesFor("1.26"));
+  const size: Dist = { kind: "lognormal", median: 2 ** 40, sigma: 1 };
+  const sampler = new KindSampler(kinds, 0, size, { kind: "fraction", fraction: 0.5 });
+  const out = new Int32Array(100);
+  sampler.fill(new RandomStreams(3).stream("a"), out, 100);
+  expect(new Set(Array.from(out, (kind) => kinds.size[kind]))).toEqual(new Set([MAX_OBJECT_BYTES]));
+  const spans = new SpanTable();
+  const s = spans.alloc();
+  spans.setElemsize(s, MAX_OBJECT_BYTES);
+  expect(spans.elemsizeOf(s)).toBe(MAX_OBJECT_BYTES);
 });
