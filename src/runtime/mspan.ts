@@ -52,7 +52,7 @@ import {
  * To grow is to copy, for which the old array and the new one, as far as it is copied, are in memory at once: twice what the slots
  * take. The steps put that where it is little (at 1 MiB) or rare: between them, heaps of up to 2^28 objects (16 GiB of 64 B each)
  * are never copied again. An engine counts an array's whole length when it decides whether to collect, so small heaps reserve
- * little: what collecting a large reserve brings forward costs nothing beside filling it.
+ * little: a collection that a large reserve brings forward costs little beside filling so much.
  */
 const capacities = [2 ** 18, 2 ** 28, 2 ** 31];
 
@@ -76,8 +76,6 @@ export class SlotStore {
   death = new Int32Array(capacities[0]);
   /** Kinds, once there is a span of several; empty before. */
   kind = noKinds;
-  /** Slots there is room for in both. */
-  #capacity = capacities[0];
   /** Free blocks by length: their first slots, as stacks. */
   readonly #free: (Int32Array | undefined)[] = new Array(1025);
   readonly #freeCount = new Int32Array(1025);
@@ -127,9 +125,13 @@ export class SlotStore {
       // A power of two, as every other length.
       const least = 2 ** (32 - Math.clz32(this.#used));
       this.kind = reserved(Uint16Array, this.death.length, Math.min(least, this.death.length));
-      this.#capacity = Math.min(this.death.length, this.kind.length);
     }
     return this.kind;
+  }
+
+  /** Slots there is room for in both arrays. */
+  get #capacity(): number {
+    return this.kind.length === 0 ? this.death.length : Math.min(this.death.length, this.kind.length);
   }
 
   #grow(): void {
@@ -141,13 +143,11 @@ export class SlotStore {
       death.set(this.death);
       this.death = death;
     }
-    const { length } = this.kind;
-    if (length === had) {
+    if (this.kind.length === had) {
       const kind = reserved(Uint16Array, wanted, had * 2);
       kind.set(this.kind);
       this.kind = kind;
     }
-    this.#capacity = length === 0 ? this.death.length : Math.min(this.death.length, this.kind.length);
   }
 }
 

@@ -18,8 +18,8 @@
 
 /** Bytes of a runtime page. */
 export const pageSize = 8192;
-/** The largest object simulated. Go allocates up to 2^48 bytes at once; nobody means to, and a span's record has room for less than 16 GiB. */
-export const MAX_OBJECT_BYTES = 2 ** 33;
+/** The largest object simulated, in whole pages: a span's record has room for less than 16 GiB (records.ts). Go's limit is 2^48 bytes. */
+export const MAX_OBJECT_BYTES = 2 ** 34 - pageSize;
 
 /** maxObletBytes (mgcmark.go): bigger objects are scanned in parts of this size. */
 export const MAX_OBLET_BYTES = 128 << 10;

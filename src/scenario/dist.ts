@@ -268,16 +268,20 @@ function distJson(id: string, of: Readonly<Record<string, unknown>>, what: strin
 const dist = (quantity: QuantityParser, json: Record<string, unknown>): z.ZodType<Dist, unknown> =>
   spelled(json, (value, report) => readDist(quantity, value, report));
 
+const BYTES_JSON = { $ref: "#/$defs/Bytes" };
+
+const readObjectBytes: QuantityParser = (value, report) => {
+  const size = readBytes(value, report);
+  if (size === undefined || size <= MAX_OBJECT_BYTES) return size;
+  report(`${shown(value)} is too large for one object`, "it must be less than 16GiB");
+  return undefined;
+};
+
+/** Bytes of one object. */
+export const objectBytes = spelled(BYTES_JSON, readObjectBytes);
+
 /** Bytes; an object of 0 bytes is not an allocation. */
-export const sizeDist = dist(
-  (value, report) => {
-    const size = readBytes(value, report);
-    if (size === undefined || size <= MAX_OBJECT_BYTES) return size;
-    report(`${shown(value)} is too large for one object`, "the largest size taken here is 8GiB");
-    return undefined;
-  },
-  distJson("SizeDist", { $ref: "#/$defs/Bytes" }, "Bytes"),
-);
+export const sizeDist = dist(readObjectBytes, distJson("SizeDist", BYTES_JSON, "Bytes"));
 
 export const durationDist = dist(
   readDurationNs,

@@ -11,7 +11,7 @@
  */
 import * as z from "zod";
 import { type When, when } from "./conditions.ts";
-import { countDist, type Dist, durationDist, readDist, sizeDist } from "./dist.ts";
+import { countDist, type Dist, durationDist, objectBytes, readDist, sizeDist } from "./dist.ts";
 import { isMapping, list, nearest, type Report, shown, spelled, tick } from "./faults.ts";
 import {
   BYTES_PATTERN,
@@ -188,7 +188,7 @@ const common = {
 
 const tickOf = (text: string, what: string) => describe(durationNs.prefault(text), what);
 const arenaBlock = describe(
-  bytes.prefault("64KiB"),
+  objectBytes.prefault("64KiB"),
   "Bytes of an owner's arena block, where a group's allocator is `arena`.",
 );
 const stackDepth = (of: string) => describe(sizeDist.prefault(0), `Stack bytes ${of} need at the deepest.`);
@@ -416,7 +416,7 @@ export const gogc = spelled<number | "off">(
 );
 
 /** A smaller GOMEMLIMIT without a unit lacks its unit. */
-const MIN_BARE_LIMIT_BYTES = 1 << 20;
+const MIN_BARE_LIMIT_BYTES = 1 << 16;
 
 export const gomemlimit = spelled<number | "off">(
   {
@@ -619,7 +619,7 @@ const startupStage = z
     io: describe(durationNs.prefault(0), "Time it waits without a P: connections, files."),
     cpu: describe(durationNs.prefault(0), "CPU time it computes, its allocations apart."),
     memory: describe(bytes.prefault(0), "Requested bytes it allocates and keeps."),
-    object_size: describe(bytes.prefault("1KiB"), "Requested bytes of one of these objects."),
+    object_size: describe(objectBytes.prefault("1KiB"), "Requested bytes of one of these objects."),
     pointers: pointers.prefault(0),
   })
   .meta({ description: "A part of the start-up: it waits, allocates, computes." });
@@ -908,7 +908,7 @@ export const policy = z
       .strictObject({
         kind: z.literal("ballast"),
         size: describe(
-          bytes,
+          objectBytes,
           "A pointer-free object that is never written: it raises the goal and takes no resident memory.",
         ),
       })

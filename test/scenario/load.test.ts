@@ -578,7 +578,14 @@ describe("settings that contradict each other", () => {
       `"4:40 workload.a.arrivals: would allocate about 1.0e+14 objects in this run (at most 1e+12 can be simulated)"`,
     );
     expect(stream("rate: 1, size: 2TiB, lifetime: 1s")).toMatchInlineSnapshot(
-      `"4:44 workload.a.size: "2TiB" is too large for one object (the largest size taken here is 8GiB)"`,
+      `"4:44 workload.a.size: "2TiB" is too large for one object (it must be less than 16GiB)"`,
+    );
+    expect(rest("startup: {stages: [{name: s, memory: 1TiB, object_size: 16GiB}]}\n")).toContain(
+      "too large for one object",
+    );
+    expect(rest("policies: [{kind: ballast, size: 16GiB}]\n")).toContain("too large for one object");
+    expect(service("arena_block: 16GiB, objects: [{size: 8, allocator: arena}]")).toContain(
+      "too large for one object",
     );
   });
 });

@@ -24,7 +24,7 @@ func nanotime() int64
 const (
 	kindStruct  = 25
 	runtimePage = 8192
-	maxObject   = 8 << 30
+	maxObject   = 16<<30 - runtimePage
 )
 
 type typeDesc struct {
@@ -160,7 +160,7 @@ func (s *shape) pointerBytes(size float64) uintptr {
 }
 
 // quantise turns a drawn size into the size allocated and its type: exact below 16 bytes, else to a word up to 1 KiB,
-// to 128 bytes up to 32 KiB, to pages beyond, and no object larger than 8 GiB. The simulator does the same.
+// to 128 bytes up to 32 KiB, to pages beyond, and every object less than 16 GiB. The simulator does the same.
 func (s *shape) quantise(drawn float64) (uintptr, *typeDesc) {
 	size := uintptr(math.Min(math.Max(1, math.Floor(drawn+0.5)), maxObject))
 	switch {
